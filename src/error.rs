@@ -1,0 +1,380 @@
+//! Errors: [`KafkaError`], and the two that give a record back.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::delivery::Persistence;
+use crate::error_code::RDKafkaErrorCode;
+use crate::record::ProducerRecord;
+
+/// Any error, boxed.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What went wrong: a code of librdkafka or of a broker with a text, or a reason of our own.
+///
+/// Cheap to clone. Neither `Display` nor `Debug` shows a configuration value.
+#[derive(Clone)]
+pub struct KafkaError(Arc<Inner>);
+
+struct Inner {
+    kind: Kind,
+    code: Option<RDKafkaErrorCode>,
+    text: String,
+    source: Option<BoxError>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Code,
+    Fatal,
+    Closed,
+    NoRoom,
+    Runtime,
+    Config(Option<String>),
+    Record(&'static str),
+}
+
+impl KafkaError {
+    fn new(kind: Kind, code: Option<RDKafkaErrorCode>, text: impl Into<String>) -> Self {
+        Self(Arc::new(Inner { kind, code, text: text.into(), source: None }))
+    }
+
+    pub(crate) fn from_code(code: impl Into<RDKafkaErrorCode>) -> Self {
+        let code = code.into();
+        Self::new(Kind::Code, Some(code), code.description())
+    }
+
+    pub(crate) fn with_text(code: impl Into<RDKafkaErrorCode>, text: impl Into<String>) -> Self {
+        Self::new(Kind::Code, Some(code.into()), text)
+    }
+
+    pub(crate) fn fatal(code: impl Into<RDKafkaErrorCode>, text: impl Into<String>) -> Self {
+        Self::new(Kind::Fatal, Some(code.into()), text)
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(Kind::Closed, None, "the producer is closed")
+    }
+
+    pub(crate) fn no_room(waited: Duration) -> Self {
+        Self::new(
+            Kind::NoRoom,
+            Some(RDKafkaErrorCode::QueueFull),
+            format!("no room in the queue within {waited:?}"),
+        )
+    }
+
+    pub(crate) fn never_fits(payload: usize, limit: usize) -> Self {
+        Self::new(
+            Kind::Record("payload"),
+            Some(RDKafkaErrorCode::MessageSizeTooLarge),
+            format!(
+                "invalid record: payload of {payload} bytes can never fit \
+                 queue.buffering.max.kbytes, which allows {limit} bytes"
+            ),
+        )
+    }
+
+    pub(crate) fn runtime(text: &str) -> Self {
+        Self::new(Kind::Runtime, None, text)
+    }
+
+    /// `property` is `None` where librdkafka's text names it.
+    pub(crate) fn config(property: Option<&str>, text: impl Into<String>) -> Self {
+        Self::new(
+            Kind::Config(property.map(str::to_owned)),
+            Some(RDKafkaErrorCode::InvalidArgument),
+            text,
+        )
+    }
+
+    pub(crate) fn record(field: &'static str, problem: &str) -> Self {
+        Self::new(
+            Kind::Record(field),
+            Some(RDKafkaErrorCode::InvalidArgument),
+            format!("invalid record: {field} {problem}"),
+        )
+    }
+
+    pub(crate) fn with_source(kind_of: &Self, source: impl Into<BoxError>) -> Self {
+        Self(Arc::new(Inner {
+            kind: kind_of.0.kind.clone(),
+            code: kind_of.0.code,
+            text: kind_of.0.text.clone(),
+            source: Some(source.into()),
+        }))
+    }
+
+    /// The code of librdkafka or of the broker, where there is one.
+    pub fn code(&self) -> Option<RDKafkaErrorCode> {
+        self.0.code
+    }
+
+    /// The configuration property or the field of the record that is to blame, where one is.
+    pub fn field(&self) -> Option<&str> {
+        match &self.0.kind {
+            Kind::Config(property) => property.as_deref(),
+            Kind::Record(field) => Some(field),
+            _ => None,
+        }
+    }
+
+    /// Whether there was no room in the queue.
+    pub fn is_queue_full(&self) -> bool {
+        self.0.code == Some(RDKafkaErrorCode::QueueFull)
+    }
+
+    /// Whether time ran out: the caller's for a place in the queue, or `message.timeout.ms`, or
+    /// that of a request.
+    pub fn is_timed_out(&self) -> bool {
+        matches!(
+            self.0.code,
+            Some(
+                RDKafkaErrorCode::MessageTimedOut
+                    | RDKafkaErrorCode::OperationTimedOut
+                    | RDKafkaErrorCode::RequestTimedOut
+                    | RDKafkaErrorCode::TimedOutQueue
+            )
+        ) || self.0.kind == Kind::NoRoom
+    }
+
+    /// Whether the producer is closed.
+    pub fn is_closed(&self) -> bool {
+        self.0.kind == Kind::Closed
+    }
+
+    /// Whether the producer cannot go on: no later record of it will succeed.
+    ///
+    /// Source: `rd_kafka_fatal_error`; idempotent and transactional producers raise them.
+    pub fn is_fatal(&self) -> bool {
+        self.0.kind == Kind::Fatal
+    }
+
+    /// Whether the same record may succeed when it is sent again, by the
+    /// [table of codes](RDKafkaErrorCode#which-codes-are-retriable); never after a fatal error.
+    pub fn is_retriable(&self) -> bool {
+        !self.is_fatal() && self.0.code.is_some_and(RDKafkaErrorCode::is_retriable)
+    }
+}
+
+impl fmt::Display for KafkaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_fatal() {
+            f.write_str("fatal: ")?;
+        }
+        f.write_str(&self.0.text)?;
+        match self.0.code {
+            Some(code) => write!(f, " ({})", code.name()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for KafkaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaError")
+            .field("kind", &self.0.kind)
+            .field("code", &self.0.code)
+            .field("text", &self.0.text)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl Error for KafkaError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// A record that was refused at once, with the record as it came.
+///
+/// ```
+/// # use tokio_rdkafka::{BaseProducer, ClientConfig, EnqueueError, ProducerRecord};
+/// fn produce(producer: &BaseProducer) -> Result<(), Box<dyn std::error::Error>> {
+///     let payload = String::from("local");
+///     // The error borrows what the record borrows; `into_owned` cuts that.
+///     producer
+///         .send(ProducerRecord::to("t").payload(&payload))
+///         .map_err(EnqueueError::into_owned)?;
+///     Ok(())
+/// }
+/// ```
+pub struct EnqueueError<'a, D = ()>(Box<(KafkaError, ProducerRecord<'a, D>)>);
+
+impl<'a, D> EnqueueError<'a, D> {
+    pub(crate) fn new(error: KafkaError, record: ProducerRecord<'a, D>) -> Self {
+        Self(Box::new((error, record)))
+    }
+
+    /// What went wrong.
+    pub fn error(&self) -> &KafkaError {
+        &self.0.0
+    }
+
+    /// The record as it came.
+    pub fn record(&self) -> &ProducerRecord<'a, D> {
+        &self.0.1
+    }
+
+    /// The record as it came, to send it again.
+    pub fn into_record(self) -> ProducerRecord<'a, D> {
+        self.0.1
+    }
+
+    /// The record and what went wrong.
+    pub fn into_parts(self) -> (ProducerRecord<'a, D>, KafkaError) {
+        let (error, record) = *self.0;
+        (record, error)
+    }
+
+    /// Copies what the record borrows.
+    pub fn into_owned(self) -> EnqueueError<'static, D> {
+        let (error, record) = *self.0;
+        EnqueueError::new(error, record.into_owned())
+    }
+}
+
+impl<D> fmt::Debug for EnqueueError<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnqueueError")
+            .field("error", self.error())
+            .field("record", self.record())
+            .finish()
+    }
+}
+
+/// A record that was not delivered, or not known to be: why, what is known of its fate, and the
+/// record as the caller gave it.
+///
+/// `D` is the producer's delivery opaque; it is here only where the record was refused before it
+/// entered the queue, because its delivery callback has not run then.
+pub struct SendError<D = ()>(Box<SendErrorParts<D>>);
+
+struct SendErrorParts<D> {
+    error: KafkaError,
+    persistence: Persistence,
+    record: ProducerRecord<'static>,
+    opaque: Option<D>,
+}
+
+impl<D> SendError<D> {
+    /// A record that never entered the queue.
+    pub(crate) fn refused(error: KafkaError, record: ProducerRecord<'_, D>) -> Self {
+        let (record, opaque) = record.into_owned().split();
+        let persistence = Persistence::NotPersisted;
+        Self(Box::new(SendErrorParts { error, persistence, record, opaque: Some(opaque) }))
+    }
+
+    /// A message whose delivery failed.
+    pub(crate) fn undelivered(
+        error: KafkaError,
+        persistence: Persistence,
+        record: ProducerRecord<'static>,
+    ) -> Self {
+        Self(Box::new(SendErrorParts { error, persistence, record, opaque: None }))
+    }
+
+    /// What went wrong.
+    pub fn error(&self) -> &KafkaError {
+        &self.0.error
+    }
+
+    /// Whether the record may be in the log all the same: what decides between a lost record and
+    /// a duplicate when it is sent again.
+    pub fn persistence(&self) -> Persistence {
+        self.0.persistence
+    }
+
+    /// The record as the caller gave it, without its opaque.
+    pub fn record(&self) -> &ProducerRecord<'static> {
+        &self.0.record
+    }
+
+    /// The record as the caller gave it, to send it again.
+    pub fn into_record(self) -> ProducerRecord<'static> {
+        self.0.record
+    }
+
+    /// The record, its opaque where the delivery callback has not had it, and what went wrong.
+    pub fn into_parts(self) -> (ProducerRecord<'static>, Option<D>, KafkaError) {
+        let parts = *self.0;
+        (parts.record, parts.opaque, parts.error)
+    }
+}
+
+impl<D> fmt::Debug for SendError<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError")
+            .field("error", &self.0.error)
+            .field("persistence", &self.0.persistence)
+            .field("record", &self.0.record)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D> fmt::Display for SendError<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topic = self.0.record.get_topic();
+        write!(f, "record to {topic:?} failed ({}): {}", self.0.persistence, self.0.error)
+    }
+}
+
+impl<D> fmt::Display for EnqueueError<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record to {:?} was refused: {}", self.record().get_topic(), self.error())
+    }
+}
+
+/// The predicates of [`KafkaError`] on the errors that carry one.
+macro_rules! predicates {
+    ($(($($generics:tt)*) $error:ty;)*) => {
+        $(
+            impl<$($generics)*> $error {
+                /// The code of librdkafka or of the broker, where there is one.
+                pub fn code(&self) -> Option<RDKafkaErrorCode> {
+                    self.error().code()
+                }
+
+                /// Whether there was no room in the queue.
+                pub fn is_queue_full(&self) -> bool {
+                    self.error().is_queue_full()
+                }
+
+                /// Whether time ran out; see [`KafkaError::is_timed_out`].
+                pub fn is_timed_out(&self) -> bool {
+                    self.error().is_timed_out()
+                }
+
+                /// Whether the producer is closed.
+                pub fn is_closed(&self) -> bool {
+                    self.error().is_closed()
+                }
+
+                /// Whether the producer cannot go on; see [`KafkaError::is_fatal`].
+                pub fn is_fatal(&self) -> bool {
+                    self.error().is_fatal()
+                }
+
+                /// Whether the same record may succeed when it is sent again; see
+                /// [`KafkaError::is_retriable`].
+                pub fn is_retriable(&self) -> bool {
+                    self.error().is_retriable()
+                }
+            }
+
+            impl<$($generics)*> Error for $error {
+                fn source(&self) -> Option<&(dyn Error + 'static)> {
+                    Some(self.error())
+                }
+            }
+        )*
+    };
+}
+
+predicates! {
+    ('a, D) EnqueueError<'a, D>;
+    (D) SendError<D>;
+}

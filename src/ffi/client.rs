@@ -1,0 +1,157 @@
+//! Owner of `rd_kafka_t`, the client.
+
+use std::any::TypeId;
+use std::ffi::{CString, c_int};
+use std::fmt;
+use std::mem;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use rdkafka_sys::bindings as sys;
+
+use super::redeclared::{
+    rd_kafka_fatal_error, rd_kafka_flush, rd_kafka_last_error, rd_kafka_purge,
+    rd_kafka_set_log_queue, rd_kafka_test_fatal_error,
+};
+use super::topic::TopicHandle;
+use super::{Conf, Opaque, Queue, with_errstr};
+use crate::purge::PurgeConfig;
+
+/// A producer client. All its messages carry opaques of one type, chosen when it is made.
+///
+/// Dropping the last reference blocks: `rd_kafka_destroy` joins librdkafka's threads. Queues, topic
+/// handles and events of the client hold references.
+pub(crate) struct Client {
+    ptr: NonNull<sys::rd_kafka_t>,
+    opaque: TypeId,
+}
+
+// SAFETY: an rd_kafka_t may be used by any number of threads at once (rdkafka.h, "thread-safe").
+unsafe impl Send for Client {}
+// SAFETY: as above.
+unsafe impl Sync for Client {}
+
+impl Client {
+    /// Makes a producer from the configuration; its delivery reports, logs, errors and statistics
+    /// come as events of the main queue.
+    ///
+    /// # Errors
+    ///
+    /// librdkafka's text, which may contain values of the configuration.
+    pub(crate) fn new_producer<O: Opaque>(mut conf: Conf) -> Result<Arc<Self>, String> {
+        conf.set_events(
+            sys::RD_KAFKA_EVENT_DR
+                | sys::RD_KAFKA_EVENT_LOG
+                | sys::RD_KAFKA_EVENT_ERROR
+                | sys::RD_KAFKA_EVENT_STATS,
+        );
+        let (client, text) = with_errstr(|errstr, size| {
+            // SAFETY: the configuration is valid and ours to give; the buffer has the size given.
+            unsafe {
+                sys::rd_kafka_new(
+                    sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+                    conf.as_ptr(),
+                    errstr,
+                    size,
+                )
+            }
+        });
+        let ptr = NonNull::new(client).ok_or(text)?;
+        // It belongs to the client now (only on success).
+        mem::forget(conf);
+        // SAFETY: the client is valid; NULL forwards its logs to its main queue.
+        unsafe { rd_kafka_set_log_queue(ptr.as_ptr(), ptr::null_mut()) };
+        Ok(Arc::new(Self { ptr, opaque: TypeId::of::<O>() }))
+    }
+
+    /// Whether the messages of this client carry values of type `O`.
+    pub(super) fn carries<O: Opaque>(&self) -> bool {
+        self.opaque == TypeId::of::<O>()
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_t {
+        self.ptr.as_ptr()
+    }
+
+    /// The main queue, where all events come in.
+    pub(crate) fn main_queue(self: &Arc<Self>) -> Queue {
+        // SAFETY: the client is valid; the reference that is returned is the queue owner's.
+        let queue = unsafe { sys::rd_kafka_queue_get_main(self.as_ptr()) };
+        Queue::new(queue, Arc::clone(self))
+    }
+
+    /// A handle of a topic; a first one of that name starts a look-up of its metadata.
+    ///
+    /// # Errors
+    ///
+    /// The code that librdkafka gives.
+    pub(crate) fn topic(self: &Arc<Self>, name: &str) -> Result<Arc<TopicHandle>, i32> {
+        const INVALID_ARG: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__INVALID_ARG as i32;
+        let name = CString::new(name).map_err(|_| INVALID_ARG)?;
+        // SAFETY: client and name are valid; NULL stands for the default topic configuration.
+        let topic =
+            unsafe { sys::rd_kafka_topic_new(self.as_ptr(), name.as_ptr(), ptr::null_mut()) };
+        match NonNull::new(topic) {
+            Some(topic) => Ok(Arc::new(TopicHandle::new(topic, Arc::clone(self)))),
+            // SAFETY: takes nothing; the value is this thread's, of the call just made.
+            None => Err(unsafe { rd_kafka_last_error() }),
+        }
+    }
+
+    /// Waits until nothing is outstanding, or that time is over; linger is off meanwhile. In event
+    /// mode somebody must serve the queue, or its count never falls.
+    pub(crate) fn flush(&self, timeout_ms: c_int) {
+        // SAFETY: the client is valid. The result only says whether the time was over, which the
+        // caller sees by its own count.
+        unsafe { rd_kafka_flush(self.as_ptr(), timeout_ms) };
+    }
+
+    /// Purges what the configuration covers.
+    pub(crate) fn purge(&self, config: PurgeConfig) {
+        let mut flags = 0;
+        if config.covers_queue() {
+            flags |= sys::RD_KAFKA_PURGE_F_QUEUE;
+        }
+        if config.covers_inflight() {
+            flags |= sys::RD_KAFKA_PURGE_F_INFLIGHT;
+        }
+        if config.is_non_blocking() {
+            flags |= sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        }
+        // SAFETY: the client is valid; librdkafka checks the flags, and this is a producer, so
+        // there is no error to return.
+        unsafe { rd_kafka_purge(self.as_ptr(), flags as c_int) };
+    }
+
+    /// The first fatal error: its code and text.
+    pub(crate) fn fatal_error(&self) -> Option<(i32, String)> {
+        let (code, text) = with_errstr(|errstr, size| {
+            // SAFETY: the client is valid; the buffer has the size that is given.
+            unsafe { rd_kafka_fatal_error(self.as_ptr(), errstr, size) }
+        });
+        (code != 0).then_some((code, text))
+    }
+
+    /// Raises a fatal error, as a broker's answer might (librdkafka's own means for tests).
+    #[cfg_attr(not(any(test, feature = "mock")), allow(dead_code))]
+    pub(crate) fn trigger_fatal_error(&self, code: i32, reason: &str) {
+        let reason = CString::new(reason.replace('\0', "")).unwrap_or_default();
+        // SAFETY: client and reason are valid.
+        unsafe { rd_kafka_test_fatal_error(self.as_ptr(), code, reason.as_ptr()) };
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: this is the last reference, and whatever belongs to the client holds one, so
+        // queue references, topic handles and events are gone. No callback of ours runs on
+        // librdkafka's threads with a reference, so this is not one of the threads it joins.
+        unsafe { sys::rd_kafka_destroy(self.as_ptr()) }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.ptr).finish()
+    }
+}

@@ -1,0 +1,95 @@
+//! Owner of `rd_kafka_conf_t`.
+
+use std::ffi::{CString, c_int};
+use std::ptr::{self, NonNull};
+
+use rdkafka_sys::bindings as sys;
+
+use super::redeclared::{rd_kafka_conf_get, rd_kafka_conf_set};
+use super::with_errstr;
+
+/// What librdkafka says of a property that it does not take.
+#[derive(Debug)]
+pub(crate) enum ConfError {
+    /// There is no such property.
+    Unknown,
+    /// The value is wrong; the text may contain it.
+    Invalid(String),
+}
+
+/// A configuration that has not become a client yet.
+#[derive(Debug)]
+pub(crate) struct Conf(NonNull<sys::rd_kafka_conf_t>);
+
+impl Conf {
+    /// librdkafka's defaults.
+    pub(crate) fn new() -> Self {
+        // SAFETY: takes nothing and returns an object that is ours.
+        let conf = unsafe { sys::rd_kafka_conf_new() };
+        Self(NonNull::new(conf).expect("rd_kafka_conf_new aborts instead of returning NULL"))
+    }
+
+    /// Sets a property.
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), ConfError> {
+        let name = CString::new(name).map_err(|_| ConfError::Unknown)?;
+        let value = CString::new(value)
+            .map_err(|_| ConfError::Invalid("the value contains a NUL byte".to_owned()))?;
+        let (result, text) = with_errstr(|errstr, size| {
+            // SAFETY: the configuration is ours alone, both strings are C strings that live
+            // during the call, and the buffer has the size that is given.
+            unsafe {
+                rd_kafka_conf_set(self.as_ptr(), name.as_ptr(), value.as_ptr(), errstr, size)
+            }
+        });
+        const OK: c_int = sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int;
+        const UNKNOWN: c_int = sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN as c_int;
+        match result {
+            OK => Ok(()),
+            UNKNOWN => Err(ConfError::Unknown),
+            _ => Err(ConfError::Invalid(text)),
+        }
+    }
+
+    /// The value of a property, set or default; `None` where there is no such property, or no
+    /// value.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        let name = CString::new(name).ok()?;
+        let mut size = 0;
+        // SAFETY: with NULL for the buffer librdkafka only tells the size that it needs.
+        let result = unsafe {
+            rd_kafka_conf_get(self.as_ptr(), name.as_ptr(), ptr::null_mut(), &mut size)
+        };
+        if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int {
+            return None;
+        }
+        let mut buffer = vec![0_u8; size];
+        // SAFETY: the buffer has the size that is given.
+        let result = unsafe {
+            let buffer = buffer.as_mut_ptr().cast();
+            rd_kafka_conf_get(self.as_ptr(), name.as_ptr(), buffer, &mut size)
+        };
+        if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int {
+            return None;
+        }
+        let end = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
+        buffer.truncate(end);
+        String::from_utf8(buffer).ok()
+    }
+
+    /// Has these kinds of events (`RD_KAFKA_EVENT_*`) come through the queue.
+    pub(super) fn set_events(&mut self, events: c_int) {
+        // SAFETY: the configuration is ours alone.
+        unsafe { sys::rd_kafka_conf_set_events(self.as_ptr(), events) }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_conf_t {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for Conf {
+    fn drop(&mut self) {
+        // SAFETY: it is ours; what becomes a client is forgotten instead of dropped.
+        unsafe { sys::rd_kafka_conf_destroy(self.as_ptr()) }
+    }
+}

@@ -1,0 +1,94 @@
+//! Owner of `rd_kafka_headers_t`, and reading them.
+
+use std::ffi::{CStr, c_void};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+
+use rdkafka_sys::bindings as sys;
+
+use super::redeclared::{rd_kafka_header_add, rd_kafka_header_get_all};
+use crate::headers::{Header, Headers};
+
+/// Headers for a produce call.
+pub(super) struct NativeHeaders(NonNull<sys::rd_kafka_headers_t>);
+
+impl NativeHeaders {
+    pub(super) fn new(headers: &Headers) -> Self {
+        // SAFETY: takes a capacity, returns an object that is ours.
+        let native = unsafe { sys::rd_kafka_headers_new(headers.len()) };
+        let native =
+            NonNull::new(native).expect("rd_kafka_headers_new aborts instead of returning NULL");
+        let native = Self(native);
+        for Header { name, value } in headers.iter() {
+            let (value, len) = match value {
+                Some(value) => (value.as_ptr().cast(), value.len()),
+                None => (ptr::null(), 0),
+            };
+            // SAFETY: name and value live during the call, with the lengths that are given (a
+            // slice is never longer than isize::MAX), and are copied. It cannot fail on headers
+            // that are not read-only, as these are.
+            unsafe {
+                rd_kafka_header_add(
+                    native.as_ptr(),
+                    name.as_ptr().cast(),
+                    name.len() as isize,
+                    value,
+                    len as isize,
+                );
+            }
+        }
+        native
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_headers_t {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for NativeHeaders {
+    fn drop(&mut self) {
+        // SAFETY: they are ours; those that became a message's are forgotten instead of dropped.
+        unsafe { sys::rd_kafka_headers_destroy(self.as_ptr()) }
+    }
+}
+
+/// The headers of a message that lives for `'a`.
+#[derive(Clone, Copy)]
+pub(super) struct BorrowedHeaders<'a> {
+    /// NULL where the message has none.
+    ptr: *const sys::rd_kafka_headers_t,
+    message: PhantomData<&'a ()>,
+}
+
+impl<'a> BorrowedHeaders<'a> {
+    /// # Safety
+    ///
+    /// `ptr` is NULL, or the headers of a message that lives and does not change for `'a`.
+    pub(super) unsafe fn new(ptr: *const sys::rd_kafka_headers_t) -> Self {
+        Self { ptr, message: PhantomData }
+    }
+
+    pub(super) fn get(self, index: usize) -> Option<Header<'a>> {
+        if self.ptr.is_null() {
+            return None;
+        }
+        let mut name = ptr::null();
+        let mut value: *const c_void = ptr::null();
+        let mut size = 0;
+        // SAFETY: the headers are valid by `new`'s contract; the out-parameters are ours.
+        let code = unsafe {
+            rd_kafka_header_get_all(self.ptr, index, &mut name, &mut value, &mut size)
+        };
+        if code != 0 {
+            return None;
+        }
+        // SAFETY: on success librdkafka gives a C string that lives as long as the headers.
+        let name = unsafe { CStr::from_ptr(name) };
+        let value = (!value.is_null()).then(|| {
+            // SAFETY: a value that is not null has `size` bytes and lives as long as the headers.
+            unsafe { std::slice::from_raw_parts(value.cast(), size) }
+        });
+        // Kafka wants UTF-8, and whatever we send is; a foreign name that is not has no text.
+        Some(Header { name: name.to_str().unwrap_or_default(), value })
+    }
+}

@@ -1,0 +1,160 @@
+//! A message on loan from librdkafka.
+
+use std::ffi::{CStr, c_int};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+use std::time::Duration;
+
+use rdkafka_sys::bindings as sys;
+
+use super::headers::BorrowedHeaders;
+use super::redeclared::{
+    rd_kafka_message_headers, rd_kafka_message_status, rd_kafka_message_timestamp,
+};
+use crate::delivery::Persistence;
+use crate::headers::Header;
+use crate::timestamp::Timestamp;
+
+/// A message of an event that lives for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct BorrowedMessage<'a> {
+    ptr: NonNull<sys::rd_kafka_message_t>,
+    /// Whether the offset is the broker's; see `DeliveryEvent`.
+    has_offset: bool,
+    event: PhantomData<&'a ()>,
+}
+
+impl<'a> BorrowedMessage<'a> {
+    /// # Safety
+    ///
+    /// `ptr` is a message that lives and does not change for `'a`.
+    pub(super) unsafe fn new(ptr: NonNull<sys::rd_kafka_message_t>, has_offset: bool) -> Self {
+        Self { ptr, has_offset, event: PhantomData }
+    }
+
+    /// The raw offset, which librdkafka may have invented.
+    pub(super) fn raw_offset(&self) -> i64 {
+        // SAFETY: the message is valid by `new`'s contract.
+        unsafe { (*self.ptr.as_ptr()).offset }
+    }
+
+    /// The error code; 0 is success.
+    pub(crate) fn code(&self) -> i32 {
+        // SAFETY: the message is valid by `new`'s contract. The field is read as the C int that
+        // it is, because the bindings' type does not have every value; no reference is made.
+        unsafe { ptr::addr_of!((*self.ptr.as_ptr()).err).cast::<c_int>().read() }
+    }
+
+    pub(crate) fn topic(&self) -> &'a str {
+        // SAFETY: a message keeps its topic handle alive, and that its name, a C string.
+        let name = unsafe {
+            let handle = (*self.ptr.as_ptr()).rkt;
+            if handle.is_null() {
+                return "";
+            }
+            CStr::from_ptr(sys::rd_kafka_topic_name(handle))
+        };
+        // Ours came from a `str`; Kafka's are ASCII.
+        name.to_str().unwrap_or_default()
+    }
+
+    pub(crate) fn partition(&self) -> i32 {
+        // SAFETY: the message is valid by `new`'s contract.
+        unsafe { (*self.ptr.as_ptr()).partition }
+    }
+
+    /// The offset, where a broker told one.
+    pub(crate) fn offset(&self) -> Option<i64> {
+        (self.has_offset && self.persistence() == Persistence::Persisted)
+            .then(|| self.raw_offset())
+    }
+
+    pub(crate) fn key(&self) -> Option<&'a [u8]> {
+        // SAFETY: the message is valid by `new`'s contract, its fields belong together.
+        unsafe {
+            let message = self.ptr.as_ptr();
+            slice((*message).key, (*message).key_len)
+        }
+    }
+
+    pub(crate) fn payload(&self) -> Option<&'a [u8]> {
+        // SAFETY: the message is valid by `new`'s contract, its fields belong together.
+        unsafe {
+            let message = self.ptr.as_ptr();
+            slice((*message).payload, (*message).len)
+        }
+    }
+
+    pub(crate) fn payload_len(&self) -> usize {
+        // SAFETY: the message is valid by `new`'s contract.
+        unsafe { (*self.ptr.as_ptr()).len }
+    }
+
+    pub(crate) fn headers(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is valid by `new`'s contract. On success the headers stay the
+        // message's; otherwise (there are none, or they do not parse) the pointer stays NULL.
+        let headers = unsafe {
+            rd_kafka_message_headers(self.ptr.as_ptr(), &mut headers);
+            BorrowedHeaders::<'a>::new(headers)
+        };
+        (0..).map_while(move |index| headers.get(index))
+    }
+
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        const CREATE: c_int = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME as c_int;
+        const APPEND: c_int =
+            sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME as c_int;
+        let mut kind = 0;
+        // SAFETY: the message is valid by `new`'s contract.
+        let millis = unsafe { rd_kafka_message_timestamp(self.ptr.as_ptr(), &mut kind) };
+        match kind {
+            _ if millis < 0 => Timestamp::NotAvailable,
+            CREATE => Timestamp::CreateTime(millis),
+            APPEND => Timestamp::LogAppendTime(millis),
+            _ => Timestamp::NotAvailable,
+        }
+    }
+
+    pub(crate) fn persistence(&self) -> Persistence {
+        const NOT: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED as c_int;
+        const PERSISTED: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED as c_int;
+        // SAFETY: the message is valid by `new`'s contract.
+        match unsafe { rd_kafka_message_status(self.ptr.as_ptr()) } {
+            NOT => Persistence::NotPersisted,
+            PERSISTED => Persistence::Persisted,
+            _ => Persistence::PossiblyPersisted,
+        }
+    }
+
+    /// From the enqueue until now.
+    pub(crate) fn latency(&self) -> Duration {
+        // SAFETY: the message is valid by `new`'s contract.
+        let micros = unsafe { sys::rd_kafka_message_latency(self.ptr.as_ptr()) };
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
+    pub(crate) fn broker_id(&self) -> Option<i32> {
+        // SAFETY: the message is valid by `new`'s contract.
+        let id = unsafe { sys::rd_kafka_message_broker_id(self.ptr.as_ptr()) };
+        (id >= 0).then_some(id)
+    }
+}
+
+/// # Safety
+///
+/// `ptr` is NULL, or points to `len` bytes that live and do not change for `'a`.
+unsafe fn slice<'a>(ptr: *const std::ffi::c_void, len: usize) -> Option<&'a [u8]> {
+    if ptr.is_null() {
+        return None;
+    }
+    // SAFETY: by this function's contract.
+    Some(unsafe { std::slice::from_raw_parts(ptr.cast(), len) })
+}
+
+impl fmt::Debug for BorrowedMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BorrowedMessage").field(&self.ptr).finish()
+    }
+}

@@ -1,0 +1,86 @@
+//! librdkafka's functions that return or fill in an enum, declared again with `c_int`.
+//!
+//! The bindings declare them with Rust enums; a value that such an enum does not list (a newer
+//! librdkafka linked dynamically, a code that a broker sends through) would be undefined behaviour
+//! at the call itself. C enums of this API are passed as `int`.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use rdkafka_sys::bindings::{
+    rd_kafka_conf_t, rd_kafka_headers_t, rd_kafka_message_t, rd_kafka_queue_t, rd_kafka_t,
+};
+
+#[allow(clashing_extern_declarations)]
+unsafe extern "C" {
+    pub(super) fn rd_kafka_conf_set(
+        conf: *mut rd_kafka_conf_t,
+        name: *const c_char,
+        value: *const c_char,
+        errstr: *mut c_char,
+        errstr_size: usize,
+    ) -> c_int;
+
+    pub(super) fn rd_kafka_conf_get(
+        conf: *const rd_kafka_conf_t,
+        name: *const c_char,
+        dest: *mut c_char,
+        dest_size: *mut usize,
+    ) -> c_int;
+
+    pub(super) fn rd_kafka_err2name(err: c_int) -> *const c_char;
+
+    pub(super) fn rd_kafka_err2str(err: c_int) -> *const c_char;
+
+    pub(super) fn rd_kafka_event_error(event: *mut c_void) -> c_int;
+
+    pub(super) fn rd_kafka_fatal_error(
+        rk: *mut rd_kafka_t,
+        errstr: *mut c_char,
+        errstr_size: usize,
+    ) -> c_int;
+
+    pub(super) fn rd_kafka_flush(rk: *mut rd_kafka_t, timeout_ms: c_int) -> c_int;
+
+    pub(super) fn rd_kafka_header_add(
+        headers: *mut rd_kafka_headers_t,
+        name: *const c_char,
+        name_size: isize,
+        value: *const c_void,
+        value_size: isize,
+    ) -> c_int;
+
+    pub(super) fn rd_kafka_header_get_all(
+        headers: *const rd_kafka_headers_t,
+        index: usize,
+        name: *mut *const c_char,
+        value: *mut *const c_void,
+        size: *mut usize,
+    ) -> c_int;
+
+    pub(super) fn rd_kafka_last_error() -> c_int;
+
+    pub(super) fn rd_kafka_message_headers(
+        message: *const rd_kafka_message_t,
+        headers: *mut *mut rd_kafka_headers_t,
+    ) -> c_int;
+
+    pub(super) fn rd_kafka_message_status(message: *const rd_kafka_message_t) -> c_int;
+
+    pub(super) fn rd_kafka_message_timestamp(
+        message: *const rd_kafka_message_t,
+        timestamp_type: *mut c_int,
+    ) -> i64;
+
+    pub(super) fn rd_kafka_producev(rk: *mut rd_kafka_t, ...) -> c_int;
+
+    pub(super) fn rd_kafka_purge(rk: *mut rd_kafka_t, flags: c_int) -> c_int;
+
+    pub(super) fn rd_kafka_set_log_queue(rk: *mut rd_kafka_t, queue: *mut rd_kafka_queue_t)
+    -> c_int;
+
+    pub(super) fn rd_kafka_test_fatal_error(
+        rk: *mut rd_kafka_t,
+        err: c_int,
+        reason: *const c_char,
+    ) -> c_int;
+}

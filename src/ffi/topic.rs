@@ -1,0 +1,168 @@
+//! Owner of `rd_kafka_topic_t`, and the produce call.
+
+use std::ffi::c_int;
+use std::fmt;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use rdkafka_sys::bindings as sys;
+
+use super::headers::NativeHeaders;
+use super::redeclared::{rd_kafka_last_error, rd_kafka_producev};
+use super::{Client, Opaque};
+use crate::headers::Headers;
+
+/// A handle of a topic at its client.
+pub(crate) struct TopicHandle {
+    ptr: NonNull<sys::rd_kafka_topic_t>,
+    client: Arc<Client>,
+}
+
+// SAFETY: topic handles may be used by any number of threads at once, as the client itself.
+unsafe impl Send for TopicHandle {}
+// SAFETY: as above.
+unsafe impl Sync for TopicHandle {}
+
+/// What goes into a produce call beside the topic and the opaque; all of it is copied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<'a> {
+    /// −1: the partitioner chooses.
+    pub(crate) partition: i32,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) payload: Option<&'a [u8]>,
+    /// Milliseconds, positive.
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) headers: &'a Headers,
+}
+
+impl TopicHandle {
+    /// Takes the handle over.
+    pub(super) fn new(ptr: NonNull<sys::rd_kafka_topic_t>, client: Arc<Client>) -> Self {
+        Self { ptr, client }
+    }
+
+    /// Whether it is a handle at that client.
+    pub(crate) fn belongs_to(&self, client: &Arc<Client>) -> bool {
+        Arc::ptr_eq(&self.client, client)
+    }
+
+    /// Puts a message into librdkafka's queue; never blocks. Its delivery event may be served
+    /// before this returns.
+    ///
+    /// # Errors
+    ///
+    /// librdkafka's code, and the opaque back: no delivery report follows.
+    ///
+    /// # Panics
+    ///
+    /// Where `O` is not the type that the client was made for.
+    pub(crate) fn produce<O: Opaque>(
+        &self,
+        message: Message<'_>,
+        opaque: O,
+    ) -> Result<(), (i32, O)> {
+        assert!(self.client.carries::<O>(), "the client's opaques are of another type");
+        let opaque = opaque.into_raw();
+        let code = if message.timestamp.is_none() && message.headers.is_empty() {
+            self.produce_plain(message, opaque)
+        } else {
+            self.produce_full(message, opaque)
+        };
+        if code == 0 {
+            Ok(())
+        } else {
+            // SAFETY: it is from `into_raw` above; the call failed, so librdkafka has dropped its
+            // copy of the pointer, and no event brings it.
+            Err((code, unsafe { O::from_raw(opaque) }))
+        }
+    }
+
+    fn produce_plain(&self, message: Message<'_>, opaque: *mut std::ffi::c_void) -> c_int {
+        let (key, key_len) = parts(message.key);
+        let (payload, payload_len) = parts(message.payload);
+        // SAFETY: the handle is valid; both slices live during the call, and librdkafka copies
+        // them (F_COPY; keys always) without writing to them.
+        let result = unsafe {
+            sys::rd_kafka_produce(
+                self.ptr.as_ptr(),
+                message.partition,
+                sys::RD_KAFKA_MSG_F_COPY as c_int,
+                payload.cast_mut(),
+                payload_len,
+                key,
+                key_len,
+                opaque,
+            )
+        };
+        if result == 0 {
+            0
+        } else {
+            // SAFETY: takes nothing; the value is this thread's, of the call just made. It is
+            // set on every failure (rdkafka_msg.c, rd_kafka_msg_new).
+            unsafe { rd_kafka_last_error() }
+        }
+    }
+
+    fn produce_full(&self, message: Message<'_>, opaque: *mut std::ffi::c_void) -> c_int {
+        let (key, key_len) = parts(message.key);
+        let (payload, payload_len) = parts(message.payload);
+        let headers = (!message.headers.is_empty()).then(|| NativeHeaders::new(message.headers));
+        let headers_ptr = headers.as_ref().map_or(ptr::null_mut(), NativeHeaders::as_ptr);
+        // 0 is librdkafka's "now".
+        let timestamp = message.timestamp.unwrap_or(0);
+        // SAFETY: the list is of tags, each followed by arguments of the types that rdkafka.h
+        // (rd_kafka_vtype_t) wants for it, and ends with END. Client, handle and headers are
+        // valid, the slices live during the call and are copied.
+        let code = unsafe {
+            use sys::rd_kafka_vtype_t as tag;
+            rd_kafka_producev(
+                self.client.as_ptr(),
+                tag::RD_KAFKA_VTYPE_RKT as c_int,
+                self.ptr.as_ptr(),
+                tag::RD_KAFKA_VTYPE_PARTITION as c_int,
+                message.partition,
+                tag::RD_KAFKA_VTYPE_MSGFLAGS as c_int,
+                sys::RD_KAFKA_MSG_F_COPY as c_int,
+                tag::RD_KAFKA_VTYPE_KEY as c_int,
+                key,
+                key_len,
+                tag::RD_KAFKA_VTYPE_VALUE as c_int,
+                payload,
+                payload_len,
+                tag::RD_KAFKA_VTYPE_TIMESTAMP as c_int,
+                timestamp,
+                tag::RD_KAFKA_VTYPE_HEADERS as c_int,
+                headers_ptr,
+                tag::RD_KAFKA_VTYPE_OPAQUE as c_int,
+                opaque,
+                tag::RD_KAFKA_VTYPE_END as c_int,
+            )
+        };
+        if code == 0 {
+            // They are librdkafka's now.
+            std::mem::forget(headers);
+        }
+        code
+    }
+}
+
+/// Pointer and length; NULL stands for null, and never for empty bytes.
+fn parts(bytes: Option<&[u8]>) -> (*const std::ffi::c_void, usize) {
+    match bytes {
+        Some(bytes) => (bytes.as_ptr().cast(), bytes.len()),
+        None => (ptr::null(), 0),
+    }
+}
+
+impl Drop for TopicHandle {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours, and the client, which `self` still holds, is alive.
+        unsafe { sys::rd_kafka_topic_destroy(self.ptr.as_ptr()) }
+    }
+}
+
+impl fmt::Debug for TopicHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TopicHandle").field(&self.ptr).finish()
+    }
+}
