@@ -96,7 +96,11 @@ pub struct DeliveryError<'a>(BorrowedMessage<'a>);
 
 impl<'a> BorrowedMessage<'a> {
     pub(crate) fn into_result(self) -> DeliveryResult<'a> {
-        if self.code() == 0 { Ok(DeliveredMessage(self)) } else { Err(DeliveryError(self)) }
+        if self.code() == 0 {
+            Ok(DeliveredMessage(self))
+        } else {
+            Err(DeliveryError(self))
+        }
     }
 }
 

@@ -38,7 +38,12 @@ enum Kind {
 
 impl KafkaError {
     fn new(kind: Kind, code: Option<RDKafkaErrorCode>, text: impl Into<String>) -> Self {
-        Self(Arc::new(Inner { kind, code, text: text.into(), source: None }))
+        Self(Arc::new(Inner {
+            kind,
+            code,
+            text: text.into(),
+            source: None,
+        }))
     }
 
     pub(crate) fn from_code(code: impl Into<RDKafkaErrorCode>) -> Self {
@@ -98,11 +103,16 @@ impl KafkaError {
         )
     }
 
-    pub(crate) fn with_source(kind_of: &Self, source: impl Into<BoxError>) -> Self {
+    pub(crate) fn timed_out(waited: Duration) -> Self {
+        let text = format!("not done within {waited:?}");
+        Self::new(Kind::Code, Some(RDKafkaErrorCode::OperationTimedOut), text)
+    }
+
+    pub(crate) fn no_thread(source: std::io::Error) -> Self {
         Self(Arc::new(Inner {
-            kind: kind_of.0.kind.clone(),
-            code: kind_of.0.code,
-            text: kind_of.0.text.clone(),
+            kind: Kind::Runtime,
+            code: None,
+            text: "the system has no thread for the call".to_owned(),
             source: Some(source.into()),
         }))
     }
@@ -265,7 +275,12 @@ impl<D> SendError<D> {
     pub(crate) fn refused(error: KafkaError, record: ProducerRecord<'_, D>) -> Self {
         let (record, opaque) = record.into_owned().split();
         let persistence = Persistence::NotPersisted;
-        Self(Box::new(SendErrorParts { error, persistence, record, opaque: Some(opaque) }))
+        Self(Box::new(SendErrorParts {
+            error,
+            persistence,
+            record,
+            opaque: Some(opaque),
+        }))
     }
 
     /// A message whose delivery failed.
@@ -274,7 +289,12 @@ impl<D> SendError<D> {
         persistence: Persistence,
         record: ProducerRecord<'static>,
     ) -> Self {
-        Self(Box::new(SendErrorParts { error, persistence, record, opaque: None }))
+        Self(Box::new(SendErrorParts {
+            error,
+            persistence,
+            record,
+            opaque: None,
+        }))
     }
 
     /// What went wrong.
@@ -318,13 +338,22 @@ impl<D> fmt::Debug for SendError<D> {
 impl<D> fmt::Display for SendError<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let topic = self.0.record.get_topic();
-        write!(f, "record to {topic:?} failed ({}): {}", self.0.persistence, self.0.error)
+        write!(
+            f,
+            "record to {topic:?} failed ({}): {}",
+            self.0.persistence, self.0.error
+        )
     }
 }
 
 impl<D> fmt::Display for EnqueueError<'_, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "record to {:?} was refused: {}", self.record().get_topic(), self.error())
+        write!(
+            f,
+            "record to {:?} was refused: {}",
+            self.record().get_topic(),
+            self.error()
+        )
     }
 }
 

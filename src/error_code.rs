@@ -139,346 +139,346 @@ macro_rules! codes {
 }
 
 codes! {
-    /// `_BAD_MSG`: Received message is incorrect.
-    BadMessage = -199;
-    /// `_BAD_COMPRESSION`: Bad/unknown compression.
-    BadCompression = -198;
-    /// `_DESTROY`: Broker is going away.
-    BrokerDestroy = -197;
-    /// `_FAIL`: Generic failure.
-    Fail = -196;
-    /// `_TRANSPORT`: Broker transport failure.
-    BrokerTransportFailure = -195;
-    /// `_CRIT_SYS_RESOURCE`: Critical system resource.
-    CriticalSystemResource = -194;
-    /// `_RESOLVE`: Failed to resolve broker.
-    Resolve = -193;
-    /// `_MSG_TIMED_OUT`: Produced message timed out.
-    MessageTimedOut = -192;
-    /// `_PARTITION_EOF`: Reached the end of the topic+partition queue on the broker. Not really an error.
-    PartitionEOF = -191;
-    /// `_UNKNOWN_PARTITION`: Permanent: Partition does not exist in cluster.
-    UnknownPartition = -190;
-    /// `_FS`: File or filesystem error.
-    FileSystem = -189;
-    /// `_UNKNOWN_TOPIC`: Permanent: Topic does not exist in cluster.
-    UnknownTopic = -188;
-    /// `_ALL_BROKERS_DOWN`: All broker connections are down.
-    AllBrokersDown = -187;
-    /// `_INVALID_ARG`: Invalid argument, or invalid configuration.
-    InvalidArgument = -186;
-    /// `_TIMED_OUT`: Operation timed out.
-    OperationTimedOut = -185;
-    /// `_QUEUE_FULL`: Queue is full.
-    QueueFull = -184;
-    /// `_ISR_INSUFF`: ISR count < required.acks.
-    ISRInsufficient = -183;
-    /// `_NODE_UPDATE`: Broker node update.
-    NodeUpdate = -182;
-    /// `_SSL`: SSL error.
-    SSL = -181;
-    /// `_WAIT_COORD`: Waiting for coordinator to become available.
-    WaitingForCoordinator = -180;
-    /// `_UNKNOWN_GROUP`: Unknown client group.
-    UnknownGroup = -179;
-    /// `_IN_PROGRESS`: Operation in progress.
-    InProgress = -178;
-    /// `_PREV_IN_PROGRESS`: Previous operation in progress, wait for it to finish.
-    PreviousInProgress = -177;
-    /// `_EXISTING_SUBSCRIPTION`: This operation would interfere with an existing subscription.
-    ExistingSubscription = -176;
-    /// `_ASSIGN_PARTITIONS`: Assigned partitions (rebalance_cb).
-    AssignPartitions = -175;
-    /// `_REVOKE_PARTITIONS`: Revoked partitions (rebalance_cb).
-    RevokePartitions = -174;
-    /// `_CONFLICT`: Conflicting use.
-    Conflict = -173;
-    /// `_STATE`: Wrong state.
-    State = -172;
-    /// `_UNKNOWN_PROTOCOL`: Unknown protocol.
-    UnknownProtocol = -171;
-    /// `_NOT_IMPLEMENTED`: Not implemented.
-    NotImplemented = -170;
-    /// `_AUTHENTICATION`: Authentication failure.
-    Authentication = -169;
-    /// `_NO_OFFSET`: No stored offset.
-    NoOffset = -168;
-    /// `_OUTDATED`: Outdated.
-    Outdated = -167;
-    /// `_TIMED_OUT_QUEUE`: Timed out in queue.
-    TimedOutQueue = -166;
-    /// `_UNSUPPORTED_FEATURE`: Feature not supported by broker.
-    UnsupportedFeature = -165;
-    /// `_WAIT_CACHE`: Awaiting cache update.
-    WaitCache = -164;
-    /// `_INTR`: Operation interrupted (e.g., due to yield).
-    Interrupted = -163;
-    /// `_KEY_SERIALIZATION`: Key serialization error.
-    KeySerialization = -162;
-    /// `_VALUE_SERIALIZATION`: Value serialization error.
-    ValueSerialization = -161;
-    /// `_KEY_DESERIALIZATION`: Key deserialization error.
-    KeyDeserialization = -160;
-    /// `_VALUE_DESERIALIZATION`: Value deserialization error.
-    ValueDeserialization = -159;
-    /// `_PARTIAL`: Partial response.
-    Partial = -158;
-    /// `_READ_ONLY`: Modification attempted on read-only object.
-    ReadOnly = -157;
-    /// `_NOENT`: No such entry or item not found.
-    NoEnt = -156;
-    /// `_UNDERFLOW`: Read underflow.
-    Underflow = -155;
-    /// `_INVALID_TYPE`: Invalid type.
-    InvalidType = -154;
-    /// `_RETRY`: Retry operation.
-    Retry = -153;
-    /// `_PURGE_QUEUE`: Purged in queue.
-    PurgeQueue = -152;
-    /// `_PURGE_INFLIGHT`: Purged in flight.
-    PurgeInflight = -151;
-    /// `_FATAL`: Fatal error: see rd_kafka_fatal_error().
-    Fatal = -150;
-    /// `_INCONSISTENT`: Inconsistent state.
-    Inconsistent = -149;
-    /// `_GAPLESS_GUARANTEE`: Gap-less ordering would not be guaranteed if proceeding.
-    GaplessGuarantee = -148;
-    /// `_MAX_POLL_EXCEEDED`: Maximum poll interval exceeded.
-    PollExceeded = -147;
-    /// `_UNKNOWN_BROKER`: Unknown broker.
-    UnknownBroker = -146;
-    /// `_NOT_CONFIGURED`: Functionality not configured.
-    NotConfigured = -145;
-    /// `_FENCED`: Instance has been fenced.
-    Fenced = -144;
-    /// `_APPLICATION`: Application generated error.
-    Application = -143;
-    /// `_ASSIGNMENT_LOST`: Assignment lost.
-    AssignmentLost = -142;
-    /// `_NOOP`: No operation performed.
-    Noop = -141;
-    /// `_AUTO_OFFSET_RESET`: No offset to automatically reset to.
-    AutoOffsetReset = -140;
-    /// `_LOG_TRUNCATION`: Partition log truncation detected.
-    LogTruncation = -139;
-    /// `_INVALID_DIFFERENT_RECORD`: A different record in the batch was invalid and this message failed persisting.
-    InvalidDifferentRecord = -138;
-    /// `_DESTROY_BROKER`: Broker is going away but client isn't terminating */.
-    DestroyBroker = -137;
-    /// `UNKNOWN`: Unknown broker error.
-    Unknown = -1;
-    /// `NO_ERROR`: Success.
-    NoError = 0;
-    /// `OFFSET_OUT_OF_RANGE`: Offset out of range.
-    OffsetOutOfRange = 1;
-    /// `INVALID_MSG`: Invalid message.
-    InvalidMessage = 2;
-    /// `UNKNOWN_TOPIC_OR_PART`: Unknown topic or partition.
-    UnknownTopicOrPartition = 3;
-    /// `INVALID_MSG_SIZE`: Invalid message size.
-    InvalidMessageSize = 4;
-    /// `LEADER_NOT_AVAILABLE`: Leader not available.
-    LeaderNotAvailable = 5;
-    /// `NOT_LEADER_FOR_PARTITION`: Not leader for partition.
-    NotLeaderForPartition = 6;
-    /// `REQUEST_TIMED_OUT`: Request timed out.
-    RequestTimedOut = 7;
-    /// `BROKER_NOT_AVAILABLE`: Broker not available.
-    BrokerNotAvailable = 8;
-    /// `REPLICA_NOT_AVAILABLE`: Replica not available.
-    ReplicaNotAvailable = 9;
-    /// `MSG_SIZE_TOO_LARGE`: Message size too large.
-    MessageSizeTooLarge = 10;
-    /// `STALE_CTRL_EPOCH`: Stale controller epoch code.
-    StaleControllerEpoch = 11;
-    /// `OFFSET_METADATA_TOO_LARGE`: Offset metadata string too large.
-    OffsetMetadataTooLarge = 12;
-    /// `NETWORK_EXCEPTION`: Broker disconnected before response received.
-    NetworkException = 13;
-    /// `COORDINATOR_LOAD_IN_PROGRESS`: Coordinator load in progress.
-    CoordinatorLoadInProgress = 14;
-    /// `COORDINATOR_NOT_AVAILABLE`: Coordinator not available.
-    CoordinatorNotAvailable = 15;
-    /// `NOT_COORDINATOR`: Not coordinator.
-    NotCoordinator = 16;
-    /// `TOPIC_EXCEPTION`: Invalid topic.
-    InvalidTopic = 17;
-    /// `RECORD_LIST_TOO_LARGE`: Message batch larger than configured server segment size.
-    MessageBatchTooLarge = 18;
-    /// `NOT_ENOUGH_REPLICAS`: Not enough in-sync replicas.
-    NotEnoughReplicas = 19;
-    /// `NOT_ENOUGH_REPLICAS_AFTER_APPEND`: Message(s) written to insufficient number of in-sync replicas.
-    NotEnoughReplicasAfterAppend = 20;
-    /// `INVALID_REQUIRED_ACKS`: Invalid required acks value.
-    InvalidRequiredAcks = 21;
-    /// `ILLEGAL_GENERATION`: Specified group generation id is not valid.
-    IllegalGeneration = 22;
-    /// `INCONSISTENT_GROUP_PROTOCOL`: Inconsistent group protocol.
-    InconsistentGroupProtocol = 23;
-    /// `INVALID_GROUP_ID`: Invalid group.id.
-    InvalidGroupId = 24;
-    /// `UNKNOWN_MEMBER_ID`: Unknown member.
-    UnknownMemberId = 25;
-    /// `INVALID_SESSION_TIMEOUT`: Invalid session timeout.
-    InvalidSessionTimeout = 26;
-    /// `REBALANCE_IN_PROGRESS`: Group rebalance in progress.
-    RebalanceInProgress = 27;
-    /// `INVALID_COMMIT_OFFSET_SIZE`: Commit offset data size is not valid.
-    InvalidCommitOffsetSize = 28;
-    /// `TOPIC_AUTHORIZATION_FAILED`: Topic authorization failed.
-    TopicAuthorizationFailed = 29;
-    /// `GROUP_AUTHORIZATION_FAILED`: Group authorization failed.
-    GroupAuthorizationFailed = 30;
-    /// `CLUSTER_AUTHORIZATION_FAILED`: Cluster authorization failed.
-    ClusterAuthorizationFailed = 31;
-    /// `INVALID_TIMESTAMP`: Invalid timestamp.
-    InvalidTimestamp = 32;
-    /// `UNSUPPORTED_SASL_MECHANISM`: Unsupported SASL mechanism.
-    UnsupportedSASLMechanism = 33;
-    /// `ILLEGAL_SASL_STATE`: Illegal SASL state.
-    IllegalSASLState = 34;
-    /// `UNSUPPORTED_VERSION`: Unsupported version.
-    UnsupportedVersion = 35;
-    /// `TOPIC_ALREADY_EXISTS`: Topic already exists.
-    TopicAlreadyExists = 36;
-    /// `INVALID_PARTITIONS`: Invalid number of partitions.
-    InvalidPartitions = 37;
-    /// `INVALID_REPLICATION_FACTOR`: Invalid replication factor.
-    InvalidReplicationFactor = 38;
-    /// `INVALID_REPLICA_ASSIGNMENT`: Invalid replica assignment.
-    InvalidReplicaAssignment = 39;
-    /// `INVALID_CONFIG`: Invalid config.
-    InvalidConfig = 40;
-    /// `NOT_CONTROLLER`: Not controller for cluster.
-    NotController = 41;
-    /// `INVALID_REQUEST`: Invalid request.
-    InvalidRequest = 42;
-    /// `UNSUPPORTED_FOR_MESSAGE_FORMAT`: Message format on broker does not support request.
-    UnsupportedForMessageFormat = 43;
-    /// `POLICY_VIOLATION`: Policy violation.
-    PolicyViolation = 44;
-    /// `OUT_OF_ORDER_SEQUENCE_NUMBER`: Broker received an out of order sequence number.
-    OutOfOrderSequenceNumber = 45;
-    /// `DUPLICATE_SEQUENCE_NUMBER`: Broker received a duplicate sequence number.
-    DuplicateSequenceNumber = 46;
-    /// `INVALID_PRODUCER_EPOCH`: Producer attempted an operation with an old epoch.
-    InvalidProducerEpoch = 47;
-    /// `INVALID_TXN_STATE`: Producer attempted a transactional operation in an invalid state.
-    InvalidTransactionalState = 48;
-    /// `INVALID_PRODUCER_ID_MAPPING`: its transactional id.
-    InvalidProducerIdMapping = 49;
-    /// `INVALID_TRANSACTION_TIMEOUT`: broker's max.transaction.timeout.ms.
-    InvalidTransactionTimeout = 50;
-    /// `CONCURRENT_TRANSACTIONS`: operation on the same transaction was ongoing.
-    ConcurrentTransactions = 51;
-    /// `TRANSACTION_COORDINATOR_FENCED`: no longer the current coordinator for a given producer.
-    TransactionCoordinatorFenced = 52;
-    /// `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`: Transactional Id authorization failed.
-    TransactionalIdAuthorizationFailed = 53;
-    /// `SECURITY_DISABLED`: Security features are disabled.
-    SecurityDisabled = 54;
-    /// `OPERATION_NOT_ATTEMPTED`: Operation not attempted.
-    OperationNotAttempted = 55;
-    /// `KAFKA_STORAGE_ERROR`: Disk error when trying to access log file on the disk.
-    KafkaStorageError = 56;
-    /// `LOG_DIR_NOT_FOUND`: The user-specified log directory is not found in the broker config.
-    LogDirNotFound = 57;
-    /// `SASL_AUTHENTICATION_FAILED`: SASL Authentication failed.
-    SaslAuthenticationFailed = 58;
-    /// `UNKNOWN_PRODUCER_ID`: Unknown Producer Id.
-    UnknownProducerId = 59;
-    /// `REASSIGNMENT_IN_PROGRESS`: Partition reassignment is in progress.
-    ReassignmentInProgress = 60;
-    /// `DELEGATION_TOKEN_AUTH_DISABLED`: Delegation Token feature is not enabled.
-    DelegationTokenAuthDisabled = 61;
-    /// `DELEGATION_TOKEN_NOT_FOUND`: Delegation Token is not found on server.
-    DelegationTokenNotFound = 62;
-    /// `DELEGATION_TOKEN_OWNER_MISMATCH`: Specified Principal is not valid Owner/Renewer.
-    DelegationTokenOwnerMismatch = 63;
-    /// `DELEGATION_TOKEN_REQUEST_NOT_ALLOWED`: Delegation Token requests are not allowed on this connection.
-    DelegationTokenRequestNotAllowed = 64;
-    /// `DELEGATION_TOKEN_AUTHORIZATION_FAILED`: Delegation Token authorization failed.
-    DelegationTokenAuthorizationFailed = 65;
-    /// `DELEGATION_TOKEN_EXPIRED`: Delegation Token is expired.
-    DelegationTokenExpired = 66;
-    /// `INVALID_PRINCIPAL_TYPE`: Supplied principalType is not supported.
-    InvalidPrincipalType = 67;
-    /// `NON_EMPTY_GROUP`: The group is not empty.
-    NonEmptyGroup = 68;
-    /// `GROUP_ID_NOT_FOUND`: The group id does not exist.
-    GroupIdNotFound = 69;
-    /// `FETCH_SESSION_ID_NOT_FOUND`: The fetch session ID was not found.
-    FetchSessionIdNotFound = 70;
-    /// `INVALID_FETCH_SESSION_EPOCH`: The fetch session epoch is invalid.
-    InvalidFetchSessionEpoch = 71;
-    /// `LISTENER_NOT_FOUND`: No matching listener.
-    ListenerNotFound = 72;
-    /// `TOPIC_DELETION_DISABLED`: Topic deletion is disabled.
-    TopicDeletionDisabled = 73;
-    /// `FENCED_LEADER_EPOCH`: Leader epoch is older than broker epoch.
-    FencedLeaderEpoch = 74;
-    /// `UNKNOWN_LEADER_EPOCH`: Leader epoch is newer than broker epoch.
-    UnknownLeaderEpoch = 75;
-    /// `UNSUPPORTED_COMPRESSION_TYPE`: Unsupported compression type.
-    UnsupportedCompressionType = 76;
-    /// `STALE_BROKER_EPOCH`: Broker epoch has changed.
-    StaleBrokerEpoch = 77;
-    /// `OFFSET_NOT_AVAILABLE`: Leader high watermark is not caught up.
-    OffsetNotAvailable = 78;
-    /// `MEMBER_ID_REQUIRED`: Group member needs a valid member ID.
-    MemberIdRequired = 79;
-    /// `PREFERRED_LEADER_NOT_AVAILABLE`: Preferred leader was not available.
-    PreferredLeaderNotAvailable = 80;
-    /// `GROUP_MAX_SIZE_REACHED`: Consumer group has reached maximum size.
-    GroupMaxSizeReached = 81;
-    /// `FENCED_INSTANCE_ID`: Static consumer fenced by other consumer with same group.instance.id.
-    FencedInstanceId = 82;
-    /// `ELIGIBLE_LEADERS_NOT_AVAILABLE`: Eligible partition leaders are not available.
-    EligibleLeadersNotAvailable = 83;
-    /// `ELECTION_NOT_NEEDED`: Leader election not needed for topic partition.
-    ElectionNotNeeded = 84;
-    /// `NO_REASSIGNMENT_IN_PROGRESS`: No partition reassignment is in progress.
-    NoReassignmentInProgress = 85;
-    /// `GROUP_SUBSCRIBED_TO_TOPIC`: it.
-    GroupSubscribedToTopic = 86;
-    /// `INVALID_RECORD`: Broker failed to validate record.
-    InvalidRecord = 87;
-    /// `UNSTABLE_OFFSET_COMMIT`: There are unstable offsets that need to be cleared.
-    UnstableOffsetCommit = 88;
-    /// `THROTTLING_QUOTA_EXCEEDED`: Throttling quota has been exceeded.
-    ThrottlingQuotaExceeded = 89;
-    /// `PRODUCER_FENCED`: the current one.
-    ProducerFenced = 90;
-    /// `RESOURCE_NOT_FOUND`: Request illegally referred to resource that does not exist.
-    ResourceNotFound = 91;
-    /// `DUPLICATE_RESOURCE`: Request illegally referred to the same resource twice.
-    DuplicateResource = 92;
-    /// `UNACCEPTABLE_CREDENTIAL`: Requested credential would not meet criteria for acceptability.
-    UnacceptableCredential = 93;
-    /// `INCONSISTENT_VOTER_SET`: expected voters.
-    InconsistentVoterSet = 94;
-    /// `INVALID_UPDATE_VERSION`: Invalid update version.
-    InvalidUpdateVersion = 95;
-    /// `FEATURE_UPDATE_FAILED`: Unable to update finalized features due to server error.
-    FeatureUpdateFailed = 96;
-    /// `PRINCIPAL_DESERIALIZATION_FAILURE`: Request principal deserialization failed during forwarding.
-    PrincipalDeserializationFailure = 97;
-    /// `UNKNOWN_TOPIC_ID`: Unknown Topic Id.
-    UnknownTopicId = 100;
-    /// `FENCED_MEMBER_EPOCH`: The member epoch is fenced by the group coordinator.
-    FencedMemberEpoch = 110;
-    /// `UNRELEASED_INSTANCE_ID`: The instance ID is still used by another member in the consumer group.
-    UnreleasedInstanceId = 111;
-    /// `UNSUPPORTED_ASSIGNOR`: The assignor or its version range is not supported by the consumer group.
-    UnsupportedAssignor = 112;
-    /// `STALE_MEMBER_EPOCH`: The member epoch is stale.
-    StaleMemberEpoch = 113;
-    /// `UNKNOWN_SUBSCRIPTION_ID`: subscription ID.
-    UnknownSubscriptionId = 117;
-    /// `TELEMETRY_TOO_LARGE`: the broker will accept.
-    TelemetryTooLarge = 118;
-    /// `REBOOTSTRAP_REQUIRED`: client should rebootstrap to obtain new metadata.
-    RebootstrapRequired = 129;}
+/// `_BAD_MSG`: Received message is incorrect.
+BadMessage = -199;
+/// `_BAD_COMPRESSION`: Bad/unknown compression.
+BadCompression = -198;
+/// `_DESTROY`: Broker is going away.
+BrokerDestroy = -197;
+/// `_FAIL`: Generic failure.
+Fail = -196;
+/// `_TRANSPORT`: Broker transport failure.
+BrokerTransportFailure = -195;
+/// `_CRIT_SYS_RESOURCE`: Critical system resource.
+CriticalSystemResource = -194;
+/// `_RESOLVE`: Failed to resolve broker.
+Resolve = -193;
+/// `_MSG_TIMED_OUT`: Produced message timed out.
+MessageTimedOut = -192;
+/// `_PARTITION_EOF`: Reached the end of the topic+partition queue on the broker. Not really an error.
+PartitionEOF = -191;
+/// `_UNKNOWN_PARTITION`: Permanent: Partition does not exist in cluster.
+UnknownPartition = -190;
+/// `_FS`: File or filesystem error.
+FileSystem = -189;
+/// `_UNKNOWN_TOPIC`: Permanent: Topic does not exist in cluster.
+UnknownTopic = -188;
+/// `_ALL_BROKERS_DOWN`: All broker connections are down.
+AllBrokersDown = -187;
+/// `_INVALID_ARG`: Invalid argument, or invalid configuration.
+InvalidArgument = -186;
+/// `_TIMED_OUT`: Operation timed out.
+OperationTimedOut = -185;
+/// `_QUEUE_FULL`: Queue is full.
+QueueFull = -184;
+/// `_ISR_INSUFF`: ISR count < required.acks.
+ISRInsufficient = -183;
+/// `_NODE_UPDATE`: Broker node update.
+NodeUpdate = -182;
+/// `_SSL`: SSL error.
+SSL = -181;
+/// `_WAIT_COORD`: Waiting for coordinator to become available.
+WaitingForCoordinator = -180;
+/// `_UNKNOWN_GROUP`: Unknown client group.
+UnknownGroup = -179;
+/// `_IN_PROGRESS`: Operation in progress.
+InProgress = -178;
+/// `_PREV_IN_PROGRESS`: Previous operation in progress, wait for it to finish.
+PreviousInProgress = -177;
+/// `_EXISTING_SUBSCRIPTION`: This operation would interfere with an existing subscription.
+ExistingSubscription = -176;
+/// `_ASSIGN_PARTITIONS`: Assigned partitions (rebalance_cb).
+AssignPartitions = -175;
+/// `_REVOKE_PARTITIONS`: Revoked partitions (rebalance_cb).
+RevokePartitions = -174;
+/// `_CONFLICT`: Conflicting use.
+Conflict = -173;
+/// `_STATE`: Wrong state.
+State = -172;
+/// `_UNKNOWN_PROTOCOL`: Unknown protocol.
+UnknownProtocol = -171;
+/// `_NOT_IMPLEMENTED`: Not implemented.
+NotImplemented = -170;
+/// `_AUTHENTICATION`: Authentication failure.
+Authentication = -169;
+/// `_NO_OFFSET`: No stored offset.
+NoOffset = -168;
+/// `_OUTDATED`: Outdated.
+Outdated = -167;
+/// `_TIMED_OUT_QUEUE`: Timed out in queue.
+TimedOutQueue = -166;
+/// `_UNSUPPORTED_FEATURE`: Feature not supported by broker.
+UnsupportedFeature = -165;
+/// `_WAIT_CACHE`: Awaiting cache update.
+WaitCache = -164;
+/// `_INTR`: Operation interrupted (e.g., due to yield).
+Interrupted = -163;
+/// `_KEY_SERIALIZATION`: Key serialization error.
+KeySerialization = -162;
+/// `_VALUE_SERIALIZATION`: Value serialization error.
+ValueSerialization = -161;
+/// `_KEY_DESERIALIZATION`: Key deserialization error.
+KeyDeserialization = -160;
+/// `_VALUE_DESERIALIZATION`: Value deserialization error.
+ValueDeserialization = -159;
+/// `_PARTIAL`: Partial response.
+Partial = -158;
+/// `_READ_ONLY`: Modification attempted on read-only object.
+ReadOnly = -157;
+/// `_NOENT`: No such entry or item not found.
+NoEnt = -156;
+/// `_UNDERFLOW`: Read underflow.
+Underflow = -155;
+/// `_INVALID_TYPE`: Invalid type.
+InvalidType = -154;
+/// `_RETRY`: Retry operation.
+Retry = -153;
+/// `_PURGE_QUEUE`: Purged in queue.
+PurgeQueue = -152;
+/// `_PURGE_INFLIGHT`: Purged in flight.
+PurgeInflight = -151;
+/// `_FATAL`: Fatal error: see rd_kafka_fatal_error().
+Fatal = -150;
+/// `_INCONSISTENT`: Inconsistent state.
+Inconsistent = -149;
+/// `_GAPLESS_GUARANTEE`: Gap-less ordering would not be guaranteed if proceeding.
+GaplessGuarantee = -148;
+/// `_MAX_POLL_EXCEEDED`: Maximum poll interval exceeded.
+PollExceeded = -147;
+/// `_UNKNOWN_BROKER`: Unknown broker.
+UnknownBroker = -146;
+/// `_NOT_CONFIGURED`: Functionality not configured.
+NotConfigured = -145;
+/// `_FENCED`: Instance has been fenced.
+Fenced = -144;
+/// `_APPLICATION`: Application generated error.
+Application = -143;
+/// `_ASSIGNMENT_LOST`: Assignment lost.
+AssignmentLost = -142;
+/// `_NOOP`: No operation performed.
+Noop = -141;
+/// `_AUTO_OFFSET_RESET`: No offset to automatically reset to.
+AutoOffsetReset = -140;
+/// `_LOG_TRUNCATION`: Partition log truncation detected.
+LogTruncation = -139;
+/// `_INVALID_DIFFERENT_RECORD`: A different record in the batch was invalid and this message failed persisting.
+InvalidDifferentRecord = -138;
+/// `_DESTROY_BROKER`: Broker is going away but client isn't terminating */.
+DestroyBroker = -137;
+/// `UNKNOWN`: Unknown broker error.
+Unknown = -1;
+/// `NO_ERROR`: Success.
+NoError = 0;
+/// `OFFSET_OUT_OF_RANGE`: Offset out of range.
+OffsetOutOfRange = 1;
+/// `INVALID_MSG`: Invalid message.
+InvalidMessage = 2;
+/// `UNKNOWN_TOPIC_OR_PART`: Unknown topic or partition.
+UnknownTopicOrPartition = 3;
+/// `INVALID_MSG_SIZE`: Invalid message size.
+InvalidMessageSize = 4;
+/// `LEADER_NOT_AVAILABLE`: Leader not available.
+LeaderNotAvailable = 5;
+/// `NOT_LEADER_FOR_PARTITION`: Not leader for partition.
+NotLeaderForPartition = 6;
+/// `REQUEST_TIMED_OUT`: Request timed out.
+RequestTimedOut = 7;
+/// `BROKER_NOT_AVAILABLE`: Broker not available.
+BrokerNotAvailable = 8;
+/// `REPLICA_NOT_AVAILABLE`: Replica not available.
+ReplicaNotAvailable = 9;
+/// `MSG_SIZE_TOO_LARGE`: Message size too large.
+MessageSizeTooLarge = 10;
+/// `STALE_CTRL_EPOCH`: Stale controller epoch code.
+StaleControllerEpoch = 11;
+/// `OFFSET_METADATA_TOO_LARGE`: Offset metadata string too large.
+OffsetMetadataTooLarge = 12;
+/// `NETWORK_EXCEPTION`: Broker disconnected before response received.
+NetworkException = 13;
+/// `COORDINATOR_LOAD_IN_PROGRESS`: Coordinator load in progress.
+CoordinatorLoadInProgress = 14;
+/// `COORDINATOR_NOT_AVAILABLE`: Coordinator not available.
+CoordinatorNotAvailable = 15;
+/// `NOT_COORDINATOR`: Not coordinator.
+NotCoordinator = 16;
+/// `TOPIC_EXCEPTION`: Invalid topic.
+InvalidTopic = 17;
+/// `RECORD_LIST_TOO_LARGE`: Message batch larger than configured server segment size.
+MessageBatchTooLarge = 18;
+/// `NOT_ENOUGH_REPLICAS`: Not enough in-sync replicas.
+NotEnoughReplicas = 19;
+/// `NOT_ENOUGH_REPLICAS_AFTER_APPEND`: Message(s) written to insufficient number of in-sync replicas.
+NotEnoughReplicasAfterAppend = 20;
+/// `INVALID_REQUIRED_ACKS`: Invalid required acks value.
+InvalidRequiredAcks = 21;
+/// `ILLEGAL_GENERATION`: Specified group generation id is not valid.
+IllegalGeneration = 22;
+/// `INCONSISTENT_GROUP_PROTOCOL`: Inconsistent group protocol.
+InconsistentGroupProtocol = 23;
+/// `INVALID_GROUP_ID`: Invalid group.id.
+InvalidGroupId = 24;
+/// `UNKNOWN_MEMBER_ID`: Unknown member.
+UnknownMemberId = 25;
+/// `INVALID_SESSION_TIMEOUT`: Invalid session timeout.
+InvalidSessionTimeout = 26;
+/// `REBALANCE_IN_PROGRESS`: Group rebalance in progress.
+RebalanceInProgress = 27;
+/// `INVALID_COMMIT_OFFSET_SIZE`: Commit offset data size is not valid.
+InvalidCommitOffsetSize = 28;
+/// `TOPIC_AUTHORIZATION_FAILED`: Topic authorization failed.
+TopicAuthorizationFailed = 29;
+/// `GROUP_AUTHORIZATION_FAILED`: Group authorization failed.
+GroupAuthorizationFailed = 30;
+/// `CLUSTER_AUTHORIZATION_FAILED`: Cluster authorization failed.
+ClusterAuthorizationFailed = 31;
+/// `INVALID_TIMESTAMP`: Invalid timestamp.
+InvalidTimestamp = 32;
+/// `UNSUPPORTED_SASL_MECHANISM`: Unsupported SASL mechanism.
+UnsupportedSASLMechanism = 33;
+/// `ILLEGAL_SASL_STATE`: Illegal SASL state.
+IllegalSASLState = 34;
+/// `UNSUPPORTED_VERSION`: Unsupported version.
+UnsupportedVersion = 35;
+/// `TOPIC_ALREADY_EXISTS`: Topic already exists.
+TopicAlreadyExists = 36;
+/// `INVALID_PARTITIONS`: Invalid number of partitions.
+InvalidPartitions = 37;
+/// `INVALID_REPLICATION_FACTOR`: Invalid replication factor.
+InvalidReplicationFactor = 38;
+/// `INVALID_REPLICA_ASSIGNMENT`: Invalid replica assignment.
+InvalidReplicaAssignment = 39;
+/// `INVALID_CONFIG`: Invalid config.
+InvalidConfig = 40;
+/// `NOT_CONTROLLER`: Not controller for cluster.
+NotController = 41;
+/// `INVALID_REQUEST`: Invalid request.
+InvalidRequest = 42;
+/// `UNSUPPORTED_FOR_MESSAGE_FORMAT`: Message format on broker does not support request.
+UnsupportedForMessageFormat = 43;
+/// `POLICY_VIOLATION`: Policy violation.
+PolicyViolation = 44;
+/// `OUT_OF_ORDER_SEQUENCE_NUMBER`: Broker received an out of order sequence number.
+OutOfOrderSequenceNumber = 45;
+/// `DUPLICATE_SEQUENCE_NUMBER`: Broker received a duplicate sequence number.
+DuplicateSequenceNumber = 46;
+/// `INVALID_PRODUCER_EPOCH`: Producer attempted an operation with an old epoch.
+InvalidProducerEpoch = 47;
+/// `INVALID_TXN_STATE`: Producer attempted a transactional operation in an invalid state.
+InvalidTransactionalState = 48;
+/// `INVALID_PRODUCER_ID_MAPPING`: its transactional id.
+InvalidProducerIdMapping = 49;
+/// `INVALID_TRANSACTION_TIMEOUT`: broker's max.transaction.timeout.ms.
+InvalidTransactionTimeout = 50;
+/// `CONCURRENT_TRANSACTIONS`: operation on the same transaction was ongoing.
+ConcurrentTransactions = 51;
+/// `TRANSACTION_COORDINATOR_FENCED`: no longer the current coordinator for a given producer.
+TransactionCoordinatorFenced = 52;
+/// `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`: Transactional Id authorization failed.
+TransactionalIdAuthorizationFailed = 53;
+/// `SECURITY_DISABLED`: Security features are disabled.
+SecurityDisabled = 54;
+/// `OPERATION_NOT_ATTEMPTED`: Operation not attempted.
+OperationNotAttempted = 55;
+/// `KAFKA_STORAGE_ERROR`: Disk error when trying to access log file on the disk.
+KafkaStorageError = 56;
+/// `LOG_DIR_NOT_FOUND`: The user-specified log directory is not found in the broker config.
+LogDirNotFound = 57;
+/// `SASL_AUTHENTICATION_FAILED`: SASL Authentication failed.
+SaslAuthenticationFailed = 58;
+/// `UNKNOWN_PRODUCER_ID`: Unknown Producer Id.
+UnknownProducerId = 59;
+/// `REASSIGNMENT_IN_PROGRESS`: Partition reassignment is in progress.
+ReassignmentInProgress = 60;
+/// `DELEGATION_TOKEN_AUTH_DISABLED`: Delegation Token feature is not enabled.
+DelegationTokenAuthDisabled = 61;
+/// `DELEGATION_TOKEN_NOT_FOUND`: Delegation Token is not found on server.
+DelegationTokenNotFound = 62;
+/// `DELEGATION_TOKEN_OWNER_MISMATCH`: Specified Principal is not valid Owner/Renewer.
+DelegationTokenOwnerMismatch = 63;
+/// `DELEGATION_TOKEN_REQUEST_NOT_ALLOWED`: Delegation Token requests are not allowed on this connection.
+DelegationTokenRequestNotAllowed = 64;
+/// `DELEGATION_TOKEN_AUTHORIZATION_FAILED`: Delegation Token authorization failed.
+DelegationTokenAuthorizationFailed = 65;
+/// `DELEGATION_TOKEN_EXPIRED`: Delegation Token is expired.
+DelegationTokenExpired = 66;
+/// `INVALID_PRINCIPAL_TYPE`: Supplied principalType is not supported.
+InvalidPrincipalType = 67;
+/// `NON_EMPTY_GROUP`: The group is not empty.
+NonEmptyGroup = 68;
+/// `GROUP_ID_NOT_FOUND`: The group id does not exist.
+GroupIdNotFound = 69;
+/// `FETCH_SESSION_ID_NOT_FOUND`: The fetch session ID was not found.
+FetchSessionIdNotFound = 70;
+/// `INVALID_FETCH_SESSION_EPOCH`: The fetch session epoch is invalid.
+InvalidFetchSessionEpoch = 71;
+/// `LISTENER_NOT_FOUND`: No matching listener.
+ListenerNotFound = 72;
+/// `TOPIC_DELETION_DISABLED`: Topic deletion is disabled.
+TopicDeletionDisabled = 73;
+/// `FENCED_LEADER_EPOCH`: Leader epoch is older than broker epoch.
+FencedLeaderEpoch = 74;
+/// `UNKNOWN_LEADER_EPOCH`: Leader epoch is newer than broker epoch.
+UnknownLeaderEpoch = 75;
+/// `UNSUPPORTED_COMPRESSION_TYPE`: Unsupported compression type.
+UnsupportedCompressionType = 76;
+/// `STALE_BROKER_EPOCH`: Broker epoch has changed.
+StaleBrokerEpoch = 77;
+/// `OFFSET_NOT_AVAILABLE`: Leader high watermark is not caught up.
+OffsetNotAvailable = 78;
+/// `MEMBER_ID_REQUIRED`: Group member needs a valid member ID.
+MemberIdRequired = 79;
+/// `PREFERRED_LEADER_NOT_AVAILABLE`: Preferred leader was not available.
+PreferredLeaderNotAvailable = 80;
+/// `GROUP_MAX_SIZE_REACHED`: Consumer group has reached maximum size.
+GroupMaxSizeReached = 81;
+/// `FENCED_INSTANCE_ID`: Static consumer fenced by other consumer with same group.instance.id.
+FencedInstanceId = 82;
+/// `ELIGIBLE_LEADERS_NOT_AVAILABLE`: Eligible partition leaders are not available.
+EligibleLeadersNotAvailable = 83;
+/// `ELECTION_NOT_NEEDED`: Leader election not needed for topic partition.
+ElectionNotNeeded = 84;
+/// `NO_REASSIGNMENT_IN_PROGRESS`: No partition reassignment is in progress.
+NoReassignmentInProgress = 85;
+/// `GROUP_SUBSCRIBED_TO_TOPIC`: it.
+GroupSubscribedToTopic = 86;
+/// `INVALID_RECORD`: Broker failed to validate record.
+InvalidRecord = 87;
+/// `UNSTABLE_OFFSET_COMMIT`: There are unstable offsets that need to be cleared.
+UnstableOffsetCommit = 88;
+/// `THROTTLING_QUOTA_EXCEEDED`: Throttling quota has been exceeded.
+ThrottlingQuotaExceeded = 89;
+/// `PRODUCER_FENCED`: the current one.
+ProducerFenced = 90;
+/// `RESOURCE_NOT_FOUND`: Request illegally referred to resource that does not exist.
+ResourceNotFound = 91;
+/// `DUPLICATE_RESOURCE`: Request illegally referred to the same resource twice.
+DuplicateResource = 92;
+/// `UNACCEPTABLE_CREDENTIAL`: Requested credential would not meet criteria for acceptability.
+UnacceptableCredential = 93;
+/// `INCONSISTENT_VOTER_SET`: expected voters.
+InconsistentVoterSet = 94;
+/// `INVALID_UPDATE_VERSION`: Invalid update version.
+InvalidUpdateVersion = 95;
+/// `FEATURE_UPDATE_FAILED`: Unable to update finalized features due to server error.
+FeatureUpdateFailed = 96;
+/// `PRINCIPAL_DESERIALIZATION_FAILURE`: Request principal deserialization failed during forwarding.
+PrincipalDeserializationFailure = 97;
+/// `UNKNOWN_TOPIC_ID`: Unknown Topic Id.
+UnknownTopicId = 100;
+/// `FENCED_MEMBER_EPOCH`: The member epoch is fenced by the group coordinator.
+FencedMemberEpoch = 110;
+/// `UNRELEASED_INSTANCE_ID`: The instance ID is still used by another member in the consumer group.
+UnreleasedInstanceId = 111;
+/// `UNSUPPORTED_ASSIGNOR`: The assignor or its version range is not supported by the consumer group.
+UnsupportedAssignor = 112;
+/// `STALE_MEMBER_EPOCH`: The member epoch is stale.
+StaleMemberEpoch = 113;
+/// `UNKNOWN_SUBSCRIPTION_ID`: subscription ID.
+UnknownSubscriptionId = 117;
+/// `TELEMETRY_TOO_LARGE`: the broker will accept.
+TelemetryTooLarge = 118;
+/// `REBOOTSTRAP_REQUIRED`: client should rebootstrap to obtain new metadata.
+RebootstrapRequired = 129;}
 
 #[cfg(test)]
 mod tests {

@@ -73,12 +73,18 @@ impl Headers {
     /// The value of the *last* header of that name, as Kafka's Java client's `lastHeader` has it;
     /// `Some(None)` where it is null.
     pub fn get(&self, name: &str) -> Option<Option<&[u8]>> {
-        self.iter().filter(|header| header.name == name).last().map(|header| header.value)
+        self.iter()
+            .filter(|header| header.name == name)
+            .last()
+            .map(|header| header.value)
     }
 
     /// The headers in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Header<'_>> + Clone {
-        self.0.iter().map(|(name, value)| Header { name, value: value.as_deref() })
+        self.0.iter().map(|(name, value)| Header {
+            name,
+            value: value.as_deref(),
+        })
     }
 }
 

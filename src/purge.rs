@@ -24,13 +24,19 @@ impl PurgeConfig {
     /// Purges messages that wait to be sent.
     #[must_use]
     pub fn queue(self) -> Self {
-        Self { queue: true, ..self }
+        Self {
+            queue: true,
+            ..self
+        }
     }
 
     /// Purges messages that are on the wire, whose acknowledgement is then lost.
     #[must_use]
     pub fn inflight(self) -> Self {
-        Self { inflight: true, ..self }
+        Self {
+            inflight: true,
+            ..self
+        }
     }
 
     /// Does not wait for librdkafka's broker threads to take part.
@@ -38,7 +44,10 @@ impl PurgeConfig {
     /// [`Producer::purge`](crate::Producer::purge) never blocks a worker, whatever is set here.
     #[must_use]
     pub fn non_blocking(self) -> Self {
-        Self { non_blocking: true, ..self }
+        Self {
+            non_blocking: true,
+            ..self
+        }
     }
 
     pub(crate) fn covers_queue(self) -> bool {

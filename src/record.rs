@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::KafkaError;
 use crate::headers::Headers;
 use crate::payload::{IntoPayload, Payload};
-use crate::topic::Topic;
+use crate::topic::{self, Topic};
 
 /// The partition of a record that names none: the partitioner chooses.
 pub(crate) const PARTITION_UNASSIGNED: i32 = -1;
@@ -76,13 +76,19 @@ impl<'a, D> ProducerRecord<'a, D> {
     /// Sets the key: it decides the partition where none is set, and what compaction keeps.
     #[must_use]
     pub fn key(self, key: impl IntoPayload<'a>) -> Self {
-        Self { key: key.into_payload(), ..self }
+        Self {
+            key: key.into_payload(),
+            ..self
+        }
     }
 
     /// Sets the payload (the value).
     #[must_use]
     pub fn payload(self, payload: impl IntoPayload<'a>) -> Self {
-        Self { payload: payload.into_payload(), ..self }
+        Self {
+            payload: payload.into_payload(),
+            ..self
+        }
     }
 
     /// Sets the partition; −1 leaves it to the partitioner.
@@ -95,7 +101,10 @@ impl<'a, D> ProducerRecord<'a, D> {
     /// time of the enqueue.
     #[must_use]
     pub fn timestamp(self, millis: i64) -> Self {
-        Self { timestamp: Some(millis), ..self }
+        Self {
+            timestamp: Some(millis),
+            ..self
+        }
     }
 
     /// Sets the headers.
@@ -160,9 +169,25 @@ impl<'a, D> ProducerRecord<'a, D> {
 
     /// The record without its opaque, and the opaque.
     pub(crate) fn split(self) -> (ProducerRecord<'a>, D) {
-        let Self { topic, partition, key, payload, timestamp, headers, opaque } = self;
+        let Self {
+            topic,
+            partition,
+            key,
+            payload,
+            timestamp,
+            headers,
+            opaque,
+        } = self;
         (
-            ProducerRecord { topic, partition, key, payload, timestamp, headers, opaque: () },
+            ProducerRecord {
+                topic,
+                partition,
+                key,
+                payload,
+                timestamp,
+                headers,
+                opaque: (),
+            },
             opaque,
         )
     }
@@ -176,12 +201,15 @@ impl<'a, D> ProducerRecord<'a, D> {
         self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 
-    /// Checks all fields but the topic, which the look-up of its handle checks.
+    /// Checks all fields for what would not even reach a broker.
     ///
     /// # Errors
     ///
     /// Names the field that is wrong.
     pub(crate) fn check(&self) -> Result<(), KafkaError> {
+        if self.topic.handle().is_none() {
+            topic::check_name(self.get_topic())?;
+        }
         if self.partition < PARTITION_UNASSIGNED {
             return Err(KafkaError::record("partition", "is below -1"));
         }
@@ -197,8 +225,24 @@ impl<'a, D> ProducerRecord<'a, D> {
 
 impl<'a> ProducerRecord<'a> {
     pub(crate) fn with_opaque<D>(self, opaque: D) -> ProducerRecord<'a, D> {
-        let Self { topic, partition, key, payload, timestamp, headers, opaque: () } = self;
-        ProducerRecord { topic, partition, key, payload, timestamp, headers, opaque }
+        let Self {
+            topic,
+            partition,
+            key,
+            payload,
+            timestamp,
+            headers,
+            opaque: (),
+        } = self;
+        ProducerRecord {
+            topic,
+            partition,
+            key,
+            payload,
+            timestamp,
+            headers,
+            opaque,
+        }
     }
 }
 

@@ -22,7 +22,10 @@ pub struct Topic {
 
 impl Topic {
     pub(crate) fn new(name: Arc<str>, handle: &Arc<TopicHandle>) -> Self {
-        Self { name, handle: Arc::downgrade(handle) }
+        Self {
+            name,
+            handle: Arc::downgrade(handle),
+        }
     }
 
     /// The topic's name.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::mem;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rdkafka_sys::bindings as sys;
 
@@ -24,6 +25,7 @@ use crate::purge::PurgeConfig;
 pub(crate) struct Client {
     ptr: NonNull<sys::rd_kafka_t>,
     opaque: TypeId,
+    id: u64,
 }
 
 // SAFETY: an rd_kafka_t may be used by any number of threads at once (rdkafka.h, "thread-safe").
@@ -61,12 +63,23 @@ impl Client {
         mem::forget(conf);
         // SAFETY: the client is valid; NULL forwards its logs to its main queue.
         unsafe { rd_kafka_set_log_queue(ptr.as_ptr(), ptr::null_mut()) };
-        Ok(Arc::new(Self { ptr, opaque: TypeId::of::<O>() }))
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Self {
+            ptr,
+            opaque: TypeId::of::<O>(),
+            id,
+        }))
     }
 
     /// Whether the messages of this client carry values of type `O`.
     pub(super) fn carries<O: Opaque>(&self) -> bool {
         self.opaque == TypeId::of::<O>()
+    }
+
+    /// A number that no other client of this process has or had.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_t {

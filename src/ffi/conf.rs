@@ -37,9 +37,7 @@ impl Conf {
         let (result, text) = with_errstr(|errstr, size| {
             // SAFETY: the configuration is ours alone, both strings are C strings that live
             // during the call, and the buffer has the size that is given.
-            unsafe {
-                rd_kafka_conf_set(self.as_ptr(), name.as_ptr(), value.as_ptr(), errstr, size)
-            }
+            unsafe { rd_kafka_conf_set(self.as_ptr(), name.as_ptr(), value.as_ptr(), errstr, size) }
         });
         const OK: c_int = sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int;
         const UNKNOWN: c_int = sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN as c_int;
@@ -56,9 +54,8 @@ impl Conf {
         let name = CString::new(name).ok()?;
         let mut size = 0;
         // SAFETY: with NULL for the buffer librdkafka only tells the size that it needs.
-        let result = unsafe {
-            rd_kafka_conf_get(self.as_ptr(), name.as_ptr(), ptr::null_mut(), &mut size)
-        };
+        let result =
+            unsafe { rd_kafka_conf_get(self.as_ptr(), name.as_ptr(), ptr::null_mut(), &mut size) };
         if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int {
             return None;
         }
@@ -71,9 +68,28 @@ impl Conf {
         if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int {
             return None;
         }
-        let end = buffer.iter().position(|&byte| byte == 0).unwrap_or(buffer.len());
+        let end = buffer
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(buffer.len());
         buffer.truncate(end);
         String::from_utf8(buffer).ok()
+    }
+
+    /// Whether there is a property of that name.
+    pub(crate) fn knows(name: &str) -> bool {
+        const UNKNOWN: c_int = sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN as c_int;
+        let Ok(name) = CString::new(name) else {
+            return false;
+        };
+        // A configuration of its own, because asking sets the property back to its default.
+        let scratch = Self::new();
+        let (result, _) = with_errstr(|errstr, size| {
+            // SAFETY: configuration and name are valid, NULL is the default value, and the buffer
+            // has the size that is given.
+            unsafe { rd_kafka_conf_set(scratch.as_ptr(), name.as_ptr(), ptr::null(), errstr, size) }
+        });
+        result != UNKNOWN
     }
 
     /// Has these kinds of events (`RD_KAFKA_EVENT_*`) come through the queue.

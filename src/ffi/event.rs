@@ -17,10 +17,18 @@ pub(crate) enum Event<O: Opaque> {
     /// Delivery reports.
     Delivery(DeliveryEvent<O>),
     /// A log line, with a syslog level.
-    Log { level: i32, facility: String, text: String },
+    Log {
+        level: i32,
+        facility: String,
+        text: String,
+    },
     /// An error of the client, not of one message; a fatal one has the code that lies behind
     /// `_FATAL`.
-    Error { code: i32, text: String, is_fatal: bool },
+    Error {
+        code: i32,
+        text: String,
+        is_fatal: bool,
+    },
     /// Statistics, as JSON.
     Stats(String),
     /// Of a kind that was not asked for.
@@ -44,7 +52,11 @@ impl<O: Opaque> Event<O> {
                 // live as long as it does.
                 unsafe {
                     sys::rd_kafka_event_log(ptr.as_ptr(), &mut facility, &mut text, &mut level);
-                    Event::Log { level, facility: to_string(facility), text: to_string(text) }
+                    Event::Log {
+                        level,
+                        facility: to_string(facility),
+                        text: to_string(text),
+                    }
                 }
             }
             sys::RD_KAFKA_EVENT_ERROR => event.into_error(),
@@ -73,13 +85,22 @@ impl RawEvent {
         // SAFETY: the event is valid; the string lives as long as it does.
         let (code, text) = unsafe {
             let event = self.ptr.as_ptr();
-            (rd_kafka_event_error(event.cast()), to_string(sys::rd_kafka_event_error_string(event)))
+            (
+                rd_kafka_event_error(event.cast()),
+                to_string(sys::rd_kafka_event_error_string(event)),
+            )
         };
         match self.client.fatal_error() {
-            Some((code_behind, text)) if code == FATAL => {
-                Event::Error { code: code_behind, text, is_fatal: true }
-            }
-            _ => Event::Error { code, text, is_fatal: false },
+            Some((code_behind, text)) if code == FATAL => Event::Error {
+                code: code_behind,
+                text,
+                is_fatal: true,
+            },
+            _ => Event::Error {
+                code,
+                text,
+                is_fatal: false,
+            },
         }
     }
 }

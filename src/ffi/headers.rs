@@ -65,7 +65,10 @@ impl<'a> BorrowedHeaders<'a> {
     ///
     /// `ptr` is NULL, or the headers of a message that lives and does not change for `'a`.
     pub(super) unsafe fn new(ptr: *const sys::rd_kafka_headers_t) -> Self {
-        Self { ptr, message: PhantomData }
+        Self {
+            ptr,
+            message: PhantomData,
+        }
     }
 
     pub(super) fn get(self, index: usize) -> Option<Header<'a>> {
@@ -76,9 +79,8 @@ impl<'a> BorrowedHeaders<'a> {
         let mut value: *const c_void = ptr::null();
         let mut size = 0;
         // SAFETY: the headers are valid by `new`'s contract; the out-parameters are ours.
-        let code = unsafe {
-            rd_kafka_header_get_all(self.ptr, index, &mut name, &mut value, &mut size)
-        };
+        let code =
+            unsafe { rd_kafka_header_get_all(self.ptr, index, &mut name, &mut value, &mut size) };
         if code != 0 {
             return None;
         }
@@ -89,6 +91,9 @@ impl<'a> BorrowedHeaders<'a> {
             unsafe { std::slice::from_raw_parts(value.cast(), size) }
         });
         // Kafka wants UTF-8, and whatever we send is; a foreign name that is not has no text.
-        Some(Header { name: name.to_str().unwrap_or_default(), value })
+        Some(Header {
+            name: name.to_str().unwrap_or_default(),
+            value,
+        })
     }
 }

@@ -30,7 +30,11 @@ impl<'a> BorrowedMessage<'a> {
     ///
     /// `ptr` is a message that lives and does not change for `'a`.
     pub(super) unsafe fn new(ptr: NonNull<sys::rd_kafka_message_t>, has_offset: bool) -> Self {
-        Self { ptr, has_offset, event: PhantomData }
+        Self {
+            ptr,
+            has_offset,
+            event: PhantomData,
+        }
     }
 
     /// The raw offset, which librdkafka may have invented.
@@ -43,7 +47,11 @@ impl<'a> BorrowedMessage<'a> {
     pub(crate) fn code(&self) -> i32 {
         // SAFETY: the message is valid by `new`'s contract. The field is read as the C int that
         // it is, because the bindings' type does not have every value; no reference is made.
-        unsafe { ptr::addr_of!((*self.ptr.as_ptr()).err).cast::<c_int>().read() }
+        unsafe {
+            ptr::addr_of!((*self.ptr.as_ptr()).err)
+                .cast::<c_int>()
+                .read()
+        }
     }
 
     pub(crate) fn topic(&self) -> &'a str {
@@ -66,8 +74,7 @@ impl<'a> BorrowedMessage<'a> {
 
     /// The offset, where a broker told one.
     pub(crate) fn offset(&self) -> Option<i64> {
-        (self.has_offset && self.persistence() == Persistence::Persisted)
-            .then(|| self.raw_offset())
+        (self.has_offset && self.persistence() == Persistence::Persisted).then(|| self.raw_offset())
     }
 
     pub(crate) fn key(&self) -> Option<&'a [u8]> {
@@ -103,7 +110,8 @@ impl<'a> BorrowedMessage<'a> {
     }
 
     pub(crate) fn timestamp(&self) -> Timestamp {
-        const CREATE: c_int = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME as c_int;
+        const CREATE: c_int =
+            sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME as c_int;
         const APPEND: c_int =
             sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME as c_int;
         let mut kind = 0;

@@ -12,8 +12,6 @@ mod conf;
 mod event;
 mod headers;
 mod message;
-#[cfg(feature = "mock")]
-pub(crate) mod mock;
 mod names;
 mod opaque;
 mod queue;
@@ -53,5 +51,7 @@ unsafe fn to_string(text: *const c_char) -> String {
         return String::new();
     }
     // SAFETY: it is not NULL, so by this function's contract it is a C string.
-    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned()
 }

@@ -30,7 +30,11 @@ impl Queue {
     /// Takes the reference over.
     pub(super) fn new(queue: *mut sys::rd_kafka_queue_t, client: Arc<Client>) -> Self {
         let ptr = NonNull::new(queue).expect("a client has a main queue");
-        Self { ptr, waker: None, client }
+        Self {
+            ptr,
+            waker: None,
+            client,
+        }
     }
 
     /// Has `waker` called each time the queue gets its first event after having been empty.
@@ -70,7 +74,10 @@ impl Queue {
     ///
     /// Where `O` is not the type that the client was made for.
     pub(crate) fn poll<O: Opaque>(&self, timeout: Duration) -> Option<Event<O>> {
-        assert!(self.client.carries::<O>(), "the client's opaques are of another type");
+        assert!(
+            self.client.carries::<O>(),
+            "the client's opaques are of another type"
+        );
         let millis = if timeout == Duration::MAX {
             -1
         } else {

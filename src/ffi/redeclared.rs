@@ -75,8 +75,10 @@ unsafe extern "C" {
 
     pub(super) fn rd_kafka_purge(rk: *mut rd_kafka_t, flags: c_int) -> c_int;
 
-    pub(super) fn rd_kafka_set_log_queue(rk: *mut rd_kafka_t, queue: *mut rd_kafka_queue_t)
-    -> c_int;
+    pub(super) fn rd_kafka_set_log_queue(
+        rk: *mut rd_kafka_t,
+        queue: *mut rd_kafka_queue_t,
+    ) -> c_int;
 
     pub(super) fn rd_kafka_test_fatal_error(
         rk: *mut rd_kafka_t,

@@ -41,9 +41,9 @@ impl TopicHandle {
         Self { ptr, client }
     }
 
-    /// Whether it is a handle at that client.
-    pub(crate) fn belongs_to(&self, client: &Arc<Client>) -> bool {
-        Arc::ptr_eq(&self.client, client)
+    /// The [`id`](Client::id) of its client.
+    pub(crate) fn client_id(&self) -> u64 {
+        self.client.id()
     }
 
     /// Puts a message into librdkafka's queue; never blocks. Its delivery event may be served
@@ -61,7 +61,10 @@ impl TopicHandle {
         message: Message<'_>,
         opaque: O,
     ) -> Result<(), (i32, O)> {
-        assert!(self.client.carries::<O>(), "the client's opaques are of another type");
+        assert!(
+            self.client.carries::<O>(),
+            "the client's opaques are of another type"
+        );
         let opaque = opaque.into_raw();
         let code = if message.timestamp.is_none() && message.headers.is_empty() {
             self.produce_plain(message, opaque)
@@ -107,7 +110,9 @@ impl TopicHandle {
         let (key, key_len) = parts(message.key);
         let (payload, payload_len) = parts(message.payload);
         let headers = (!message.headers.is_empty()).then(|| NativeHeaders::new(message.headers));
-        let headers_ptr = headers.as_ref().map_or(ptr::null_mut(), NativeHeaders::as_ptr);
+        let headers_ptr = headers
+            .as_ref()
+            .map_or(ptr::null_mut(), NativeHeaders::as_ptr);
         // 0 is librdkafka's "now".
         let timestamp = message.timestamp.unwrap_or(0);
         // SAFETY: the list is of tags, each followed by arguments of the types that rdkafka.h

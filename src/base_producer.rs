@@ -1,0 +1,223 @@
+//! The synchronous producer: no task, no runtime; whoever uses it polls.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::{ClientConfig, FromClientConfigAndContext};
+use crate::context::{DefaultProducerContext, ProducerContext};
+use crate::core::Core;
+use crate::error::{EnqueueError, KafkaError};
+use crate::error_code::RDKafkaErrorCode;
+use crate::ffi::{Event, Queue};
+use crate::purge::PurgeConfig;
+use crate::record::ProducerRecord;
+use crate::topic::Topic;
+
+/// How many events one `poll` serves at the most, so that it returns even while deliveries keep
+/// coming in.
+const EVENTS_PER_POLL: usize = 128;
+
+/// One slice of a flush: short, because librdkafka's count falls only when the queue is served
+/// between two slices.
+const FLUSH_SLICE: Duration = Duration::from_millis(5);
+
+/// How long the drain at the drop waits for an event before it purges again.
+const PURGE_AGAIN: Duration = Duration::from_millis(100);
+
+/// A producer that needs no runtime: [`send`](Self::send) puts records into librdkafka's queue, and
+/// callbacks run in [`poll`](Self::poll), which must be called regularly.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tokio_rdkafka::{BaseProducer, ClientConfig, EnqueueError, ProducerRecord};
+///
+/// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer: BaseProducer =
+///     ClientConfig::new().set("bootstrap.servers", "localhost:9092").create()?;
+/// let mut record = ProducerRecord::to("events").payload("hello");
+/// while let Err(error) = producer.send(record) {
+///     if !error.is_queue_full() {
+///         return Err(error.into_owned().into());
+///     }
+///     producer.poll(Duration::from_millis(100));
+///     record = error.into_record();
+/// }
+/// producer.flush(Duration::from_secs(10))?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Drop
+///
+/// Dropping it purges what has not been delivered, runs the callbacks of that, and waits for
+/// librdkafka's threads to end: it blocks. Call [`flush`](Self::flush) before, to have everything
+/// delivered, and do not drop it on a thread that must not block.
+pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
+    // Declared, and so dropped, before the core, whose client it refers to.
+    queue: Queue,
+    core: Core<Box<C::DeliveryOpaque>>,
+    context: Arc<C>,
+}
+
+impl<C: ProducerContext> BaseProducer<C> {
+    /// Puts a record into librdkafka's queue; never blocks. The delivery callback runs in a later
+    /// [`poll`](Self::poll).
+    ///
+    /// # Errors
+    ///
+    /// The record comes back, with its opaque, where librdkafka's queue is full
+    /// (`queue.buffering.max.messages`, `queue.buffering.max.kbytes`;
+    /// [`is_queue_full`](EnqueueError::is_queue_full)), where it is too large
+    /// (`message.max.bytes`), its partition or topic is known not to exist, a field of it is wrong,
+    /// or after a fatal error. No callback runs then.
+    pub fn send<'a>(
+        &self,
+        record: ProducerRecord<'a, C::DeliveryOpaque>,
+    ) -> Result<(), EnqueueError<'a, C::DeliveryOpaque>> {
+        if let Err(error) = record.check() {
+            return Err(EnqueueError::new(error, record));
+        }
+        let (record, opaque) = record.split();
+        self.core.issue();
+        self.core
+            .produce(&record, Box::new(opaque))
+            .map_err(|(error, opaque)| {
+                self.core.settle(1);
+                EnqueueError::new(error, record.with_opaque(*opaque))
+            })
+    }
+
+    /// Waits up to `timeout` for deliveries, errors or statistics, runs their callbacks and those
+    /// of whatever else is there by then, and returns their number: as soon as it has served
+    /// something. Log lines are served too, but neither counted nor waited for.
+    ///
+    /// [`Duration::ZERO`] serves what is there, [`Duration::MAX`] waits without an end.
+    pub fn poll(&self, timeout: Duration) -> usize {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut served = 0;
+        for _ in 0..EVENTS_PER_POLL {
+            let wait = match deadline {
+                _ if served > 0 => Duration::ZERO,
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None => Duration::MAX,
+            };
+            match self.queue.poll(wait) {
+                Some(event) => served += self.serve(event),
+                None if served > 0 || wait.is_zero() => break,
+                None => {}
+            }
+        }
+        served
+    }
+
+    fn serve(&self, event: Event<Box<C::DeliveryOpaque>>) -> usize {
+        let Event::Delivery(mut event) = event else {
+            return self.core.serve_client_event(&*self.context, event);
+        };
+        let mut served = 0;
+        while let Some((message, opaque)) = event.next() {
+            self.core
+                .report(&*self.context, &message.into_result(), *opaque);
+            self.core.settle(1);
+            served += 1;
+        }
+        served
+    }
+
+    /// Sends what is queued without waiting for `linger.ms`, and polls until nothing is in flight.
+    ///
+    /// # Errors
+    ///
+    /// [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut) where messages are still in
+    /// flight after `timeout`; they go on being delivered as long as somebody polls.
+    pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            while self.poll(Duration::ZERO) > 0 {}
+            let in_flight = self.core.in_flight();
+            if in_flight == 0 {
+                return Ok(());
+            }
+            let left = deadline.map_or(FLUSH_SLICE, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                let text = format!("{in_flight} messages are still in flight");
+                return Err(KafkaError::with_text(
+                    RDKafkaErrorCode::OperationTimedOut,
+                    text,
+                ));
+            }
+            if let Some(client) = self.core.client() {
+                client.flush(left.min(FLUSH_SLICE).as_millis().max(1) as i32);
+            }
+        }
+    }
+
+    /// Gives up what `config` covers; the callbacks of it run in a later [`poll`](Self::poll).
+    pub fn purge(&self, config: PurgeConfig) {
+        self.core.purge(config);
+    }
+
+    /// A handle of a topic, which saves the look-up by name.
+    ///
+    /// # Errors
+    ///
+    /// Names what is wrong with the topic's name.
+    pub fn topic(&self, name: &str) -> Result<Topic, KafkaError> {
+        self.core.topic(name)
+    }
+
+    /// The number of messages whose delivery callback has not run yet.
+    pub fn in_flight_count(&self) -> usize {
+        self.core.in_flight()
+    }
+
+    /// The context that the producer was made with.
+    pub fn context(&self) -> &Arc<C> {
+        &self.context
+    }
+
+    /// The error after which nothing can be sent any more, if there was one: the code and reason
+    /// that lie behind librdkafka's `_FATAL`.
+    pub fn fatal_error(&self) -> Option<KafkaError> {
+        self.core.fatal_error()
+    }
+
+    /// How many callbacks of the context have panicked.
+    pub fn callback_panics(&self) -> u64 {
+        self.core.callback_panics()
+    }
+}
+
+impl<C: ProducerContext> FromClientConfigAndContext<C> for BaseProducer<C> {
+    fn from_config_and_context(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
+        let (core, queue) = Core::new(config, config.to_conf()?)?;
+        Ok(Self {
+            queue,
+            core,
+            context: Arc::new(context),
+        })
+    }
+}
+
+impl<C: ProducerContext> Drop for BaseProducer<C> {
+    fn drop(&mut self) {
+        self.core.close();
+        let everything = PurgeConfig::default().queue().inflight().non_blocking();
+        while self.core.in_flight() > 0 {
+            // Again and again: one purge may miss messages on their way between two queues.
+            self.core.purge(everything);
+            self.poll(PURGE_AGAIN);
+        }
+    }
+}
+
+impl<C: ProducerContext> fmt::Debug for BaseProducer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BaseProducer")
+            .field("in_flight", &self.in_flight_count())
+            .finish_non_exhaustive()
+    }
+}

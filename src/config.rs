@@ -1,0 +1,309 @@
+//! The configuration of a producer.
+
+use std::fmt;
+
+use crate::context::{DefaultProducerContext, ProducerContext};
+use crate::error::KafkaError;
+use crate::ffi::{Conf, ConfError};
+use crate::log_level::RDKafkaLogLevel;
+use crate::secrets::{REDACTED, Secrets, is_sensitive};
+
+/// The configuration of a producer: librdkafka's properties, with librdkafka's defaults.
+///
+/// The properties are in librdkafka's CONFIGURATION.md; `bootstrap.servers` is the one that every
+/// producer needs. They are applied in the order in which they were set.
+///
+/// ```no_run
+/// use tokio_rdkafka::{ClientConfig, Producer};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer: Producer = ClientConfig::new()
+///     .set("bootstrap.servers", "localhost:9092")
+///     .set("linger.ms", "5")
+///     .set("enable.idempotence", "true")
+///     .create()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # What is refused
+///
+/// Properties that cannot work with this crate are an error with the reason when a producer is
+/// made: `delivery.report.only.error` (futures of delivered messages would never resolve),
+/// `enabled_events` and `log.queue=false` (events and logs come through one queue),
+/// `sasl.mechanisms=OAUTHBEARER` without `enable.sasl.oauthbearer.unsecure.jwt` (there is no token
+/// refresh yet).
+///
+/// `Debug` strikes out values that may be secret: what librdkafka calls sensitive, and properties
+/// that it does not know.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ClientConfig {
+    properties: Vec<(String, String)>,
+}
+
+impl ClientConfig {
+    /// librdkafka's defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a property. One that was set before is replaced, and takes its place at the end.
+    pub fn set(&mut self, property: impl Into<String>, value: impl Into<String>) -> &mut Self {
+        let property = property.into();
+        self.remove(&property);
+        self.properties.push((property, value.into()));
+        self
+    }
+
+    /// The value that was set for a property.
+    pub fn get(&self, property: &str) -> Option<&str> {
+        let found = self.properties.iter().find(|(name, _)| name == property);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Goes back to librdkafka's default for a property.
+    pub fn remove(&mut self, property: &str) -> &mut Self {
+        self.properties.retain(|(name, _)| name != property);
+        self
+    }
+
+    /// Sets the level of librdkafka's logs (the property `log_level`; its default is
+    /// [`Info`](RDKafkaLogLevel::Info)). Which parts log at `Debug` the property `debug` says.
+    pub fn set_log_level(&mut self, level: RDKafkaLogLevel) -> &mut Self {
+        self.set("log_level", level.to_syslog().to_string())
+    }
+
+    /// The properties in the order in which they are applied.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.properties
+            .iter()
+            .map(|(property, value)| (property.as_str(), value.as_str()))
+    }
+
+    /// Makes a producer with the default context: a [`Producer`](crate::Producer) or a
+    /// [`BaseProducer`](crate::BaseProducer).
+    ///
+    /// # Errors
+    ///
+    /// Names the property that is unknown, missing, in conflict, refused or has a bad value; for a
+    /// [`Producer`](crate::Producer), also where there is no runtime.
+    pub fn create<T: FromClientConfig>(&self) -> Result<T, KafkaError> {
+        T::from_config(self)
+    }
+
+    /// Makes a producer with that context.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn create_with_context<C, T>(&self, context: C) -> Result<T, KafkaError>
+    where
+        C: ProducerContext,
+        T: FromClientConfigAndContext<C>,
+    {
+        T::from_config_and_context(self, context)
+    }
+
+    /// The configuration as librdkafka wants it.
+    pub(crate) fn to_conf(&self) -> Result<Conf, KafkaError> {
+        let mut conf = Conf::new();
+        let ours = [
+            ("client.software.name", env!("CARGO_PKG_NAME")),
+            ("client.software.version", env!("CARGO_PKG_VERSION")),
+            ("log.queue", "true"),
+        ];
+        for (property, value) in ours.into_iter().chain(self.iter()) {
+            conf.set(property, value)
+                .map_err(|error| config_error(property, &error))?;
+        }
+        self.check(&conf)?;
+        Ok(conf)
+    }
+
+    /// What librdkafka would take, but cannot work here.
+    fn check(&self, conf: &Conf) -> Result<(), KafkaError> {
+        let refuse = |property: &str, reason: &str| {
+            let text = format!("configuration property {property} is refused: {reason}");
+            Err(KafkaError::config(Some(property), text))
+        };
+        let is = |property: &str, value: &str| conf.get(property).as_deref() == Some(value);
+        let is_set = |property: &str| conf.get(property).is_some_and(|value| !value.is_empty());
+
+        if !is_set("bootstrap.servers") && is("test.mock.num.brokers", "0") {
+            return Err(KafkaError::config(
+                Some("bootstrap.servers"),
+                "configuration property bootstrap.servers is missing",
+            ));
+        }
+        if is("delivery.report.only.error", "true") {
+            return refuse(
+                "delivery.report.only.error",
+                "librdkafka would drop the reports of delivered messages, and their futures \
+                 would never resolve",
+            );
+        }
+        if self.get("enabled_events").is_some() {
+            return refuse(
+                "enabled_events",
+                "which events are enabled is up to this crate",
+            );
+        }
+        if !is("log.queue", "true") {
+            return refuse(
+                "log.queue",
+                "logs come through the queue that the driver serves",
+            );
+        }
+        if is("sasl.mechanisms", "OAUTHBEARER")
+            && !is("enable.sasl.oauthbearer.unsecure.jwt", "true")
+        {
+            return refuse(
+                "sasl.mechanisms",
+                "there is no token refresh for OAUTHBEARER yet",
+            );
+        }
+        Ok(())
+    }
+
+    /// The values that must not show.
+    pub(crate) fn secrets(&self) -> Secrets {
+        let secret = self.iter().filter(|(property, _)| is_sensitive(property));
+        Secrets::new(secret.map(|(_, value)| value.to_owned()))
+    }
+}
+
+/// The error for a property that librdkafka does not take. Its own text may contain the value, so
+/// only what is sure not to is taken from it.
+fn config_error(property: &str, error: &ConfError) -> KafkaError {
+    let reason = match error {
+        ConfError::Unknown => {
+            let text = format!("unknown configuration property {property:?}");
+            return KafkaError::config(Some(property), text);
+        }
+        ConfError::Invalid(text) => text,
+    };
+    let safe = [
+        "outside allowed range",
+        "not supported in this build",
+        "NUL byte",
+        "empty value",
+    ];
+    let detail = safe.iter().find_map(|known| {
+        let start = reason.find(known)?;
+        Some(format!(": {}", &reason[start..]))
+    });
+    KafkaError::config(
+        Some(property),
+        format!(
+            "bad value for configuration property {property}{}",
+            detail.unwrap_or_default()
+        ),
+    )
+}
+
+/// The error for a configuration that librdkafka refuses as a whole; its texts name the property.
+pub(crate) fn creation_error(text: &str, secrets: &Secrets) -> KafkaError {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+    let mut words = text
+        .split(|c| !is_name(c))
+        .map(|word| word.trim_end_matches('.'));
+    let property = words.find(|word| {
+        (word.contains('.') || text.contains(&format!("`{word}`"))) && Conf::knows(word)
+    });
+    KafkaError::config(
+        property,
+        format!("the client cannot be made: {}", secrets.redact(text)),
+    )
+}
+
+/// The limits of a producer's queue, as configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueLimits {
+    /// `queue.buffering.max.messages`, which 0 switches off.
+    pub(crate) messages: usize,
+    /// `queue.buffering.max.kbytes`, in bytes.
+    pub(crate) bytes: usize,
+}
+
+impl QueueLimits {
+    /// Takes the limits out of the configuration: what librdkafka is left with never stops a
+    /// message, because whoever takes them keeps its own count.
+    pub(crate) fn take_from(conf: &mut Conf) -> Self {
+        let number = |property| {
+            let value = conf.get(property).and_then(|value| value.parse().ok());
+            value.expect("librdkafka has an integer for its own property")
+        };
+        let messages: usize = number("queue.buffering.max.messages");
+        let kbytes: usize = number("queue.buffering.max.kbytes");
+        for (property, value) in [
+            ("queue.buffering.max.messages", "0"),
+            ("queue.buffering.max.kbytes", "2147483647"),
+        ] {
+            conf.set(property, value)
+                .expect("the value is in librdkafka's range");
+        }
+        Self {
+            messages: if messages == 0 { usize::MAX } else { messages },
+            bytes: kbytes.saturating_mul(1024),
+        }
+    }
+}
+
+/// A producer that a configuration alone makes.
+pub trait FromClientConfig: Sized {
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientConfig::create`].
+    fn from_config(config: &ClientConfig) -> Result<Self, KafkaError>;
+}
+
+/// A producer that a configuration and a context make.
+pub trait FromClientConfigAndContext<C: ProducerContext>: Sized {
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientConfig::create`].
+    fn from_config_and_context(config: &ClientConfig, context: C) -> Result<Self, KafkaError>;
+}
+
+impl<T: FromClientConfigAndContext<DefaultProducerContext>> FromClientConfig for T {
+    fn from_config(config: &ClientConfig) -> Result<Self, KafkaError> {
+        T::from_config_and_context(config, DefaultProducerContext)
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for ClientConfig {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(properties: I) -> Self {
+        let mut config = Self::new();
+        config.extend(properties);
+        config
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> Extend<(K, V)> for ClientConfig {
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, properties: I) {
+        for (property, value) in properties {
+            self.set(property, value);
+        }
+    }
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secrets = self.secrets();
+        f.debug_map()
+            .entries(self.iter().map(|(property, value)| {
+                let shown = !is_sensitive(property) && Conf::knows(property);
+                let value = if shown {
+                    secrets.redact(value)
+                } else {
+                    REDACTED.into()
+                };
+                (property, value)
+            }))
+            .finish()
+    }
+}

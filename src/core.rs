@@ -1,0 +1,304 @@
+//! What both producers are built on: one client, its topic handles, the produce call, and the count
+//! of what is in flight.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, RwLock};
+
+use crate::config::{ClientConfig, creation_error};
+use crate::context::{ClientContext, ProducerContext};
+use crate::delivery::DeliveryResult;
+use crate::error::KafkaError;
+use crate::error_code::RDKafkaErrorCode;
+use crate::ffi::{Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic};
+use crate::log_level::RDKafkaLogLevel;
+use crate::purge::PurgeConfig;
+use crate::record::{PARTITION_UNASSIGNED, ProducerRecord, TopicName};
+use crate::secrets::Secrets;
+use crate::sync::{read, write};
+use crate::topic::{self, Topic};
+
+/// One client whose messages carry an `O`.
+///
+/// # When the client is destroyed
+///
+/// A message counts as in flight from before its produce call until its report has been served and
+/// [`settle`](Self::settle)d, or its refusal has. So once [`close`](Self::close) has stopped
+/// admission and [`in_flight`](Self::in_flight) is zero, no produce call is in progress that could
+/// still be let in, and [`destroy`](Self::destroy) may take the client.
+#[derive(Debug)]
+pub(crate) struct Core<O> {
+    /// `None` once the client has been destroyed.
+    live: RwLock<Option<Live>>,
+    client_id: u64,
+    /// Messages that were given a number, and those whose end has been accounted for.
+    issued: AtomicU64,
+    settled: AtomicU64,
+    closed: AtomicBool,
+    fatal: OnceLock<KafkaError>,
+    callback_panics: AtomicU64,
+    secrets: Secrets,
+    opaque: PhantomData<fn(O) -> O>,
+}
+
+#[derive(Debug)]
+struct Live {
+    client: Arc<Client>,
+    topics: HashMap<Arc<str>, Arc<TopicHandle>>,
+}
+
+impl<O: Opaque> Core<O> {
+    /// Makes the client; the queue is where its events come in.
+    pub(crate) fn new(config: &ClientConfig, conf: Conf) -> Result<(Self, Queue), KafkaError> {
+        let secrets = config.secrets();
+        let client =
+            Client::new_producer::<O>(conf).map_err(|text| creation_error(&text, &secrets))?;
+        let queue = client.main_queue();
+        let core = Self {
+            client_id: client.id(),
+            live: RwLock::new(Some(Live {
+                client,
+                topics: HashMap::new(),
+            })),
+            issued: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            fatal: OnceLock::new(),
+            callback_panics: AtomicU64::new(0),
+            secrets,
+            opaque: PhantomData,
+        };
+        Ok((core, queue))
+    }
+
+    /// The number of the next message; it is in flight from now on, until it is settled.
+    pub(crate) fn issue(&self) -> u64 {
+        self.issued.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// How many numbers have been given.
+    pub(crate) fn issued(&self) -> u64 {
+        self.issued.load(Ordering::SeqCst)
+    }
+
+    /// Accounts for the end of `count` messages: reports served, or produce calls refused.
+    pub(crate) fn settle(&self, count: u64) {
+        self.settled.fetch_add(count, Ordering::SeqCst);
+    }
+
+    /// How many messages have ended.
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        // In this order the difference cannot be negative.
+        let settled = self.settled();
+        usize::try_from(self.issued() - settled).unwrap_or(usize::MAX)
+    }
+
+    /// Puts an [issued](Self::issue) message of a [checked](ProducerRecord::check) record into
+    /// librdkafka's queue; never blocks.
+    ///
+    /// # Errors
+    ///
+    /// Why it was refused, and the opaque back; the caller settles it.
+    pub(crate) fn produce(
+        &self,
+        record: &ProducerRecord<'_>,
+        opaque: O,
+    ) -> Result<(), (KafkaError, O)> {
+        let topic = match self.handle(record.topic_name()) {
+            Ok(topic) => topic,
+            Err(error) => return Err((error, opaque)),
+        };
+        let message = Message {
+            partition: record.get_partition().unwrap_or(PARTITION_UNASSIGNED),
+            key: record.get_key(),
+            payload: record.get_payload(),
+            timestamp: record.get_timestamp(),
+            headers: record.get_headers(),
+        };
+        topic
+            .produce(message, opaque)
+            .map_err(|(code, opaque)| (self.error(code), opaque))
+    }
+
+    /// A handle for users.
+    pub(crate) fn topic(&self, name: &str) -> Result<Topic, KafkaError> {
+        topic::check_name(name)?;
+        let (name, handle) = self.handle_by_name(name)?;
+        Ok(Topic::new(name, &handle))
+    }
+
+    fn handle(&self, topic: &TopicName<'_>) -> Result<Arc<TopicHandle>, KafkaError> {
+        if self.is_closed() {
+            return Err(KafkaError::closed());
+        }
+        match topic.handle().and_then(Topic::upgrade) {
+            Some(handle) if handle.client_id() == self.client_id => Ok(handle),
+            _ => self
+                .handle_by_name(topic.as_str())
+                .map(|(_, handle)| handle),
+        }
+    }
+
+    fn handle_by_name(&self, name: &str) -> Result<(Arc<str>, Arc<TopicHandle>), KafkaError> {
+        let find = |live: &Live| {
+            let (name, handle) = live.topics.get_key_value(name)?;
+            Some((Arc::clone(name), Arc::clone(handle)))
+        };
+        if let Some(found) = read(&self.live).as_ref().and_then(find) {
+            return Ok(found);
+        }
+        let mut live = write(&self.live);
+        // Looked at under the lock: `destroy` takes the handles out under it.
+        let live = live
+            .as_mut()
+            .filter(|_| !self.is_closed())
+            .ok_or_else(KafkaError::closed)?;
+        if let Some(found) = find(live) {
+            return Ok(found);
+        }
+        let handle = live
+            .client
+            .topic(name)
+            .map_err(|code| self.error_of(&live.client, code))?;
+        let name: Arc<str> = name.into();
+        live.topics.insert(Arc::clone(&name), Arc::clone(&handle));
+        Ok((name, handle))
+    }
+
+    /// The error for a code; where that is `_FATAL`, what lies behind it.
+    fn error(&self, code: i32) -> KafkaError {
+        match self.client() {
+            Some(client) => self.error_of(&client, code),
+            None => KafkaError::from_code(code),
+        }
+    }
+
+    fn error_of(&self, client: &Client, code: i32) -> KafkaError {
+        match client.fatal_error() {
+            Some(fatal) if RDKafkaErrorCode::from(code) == RDKafkaErrorCode::Fatal => {
+                self.set_fatal(fatal)
+            }
+            _ => KafkaError::from_code(code),
+        }
+    }
+
+    fn set_fatal(&self, (code, text): (i32, String)) -> KafkaError {
+        self.fatal
+            .get_or_init(|| KafkaError::fatal(code, self.secrets.redact(&text)))
+            .clone()
+    }
+
+    /// The error after which nothing can be sent, if there was one.
+    pub(crate) fn fatal_error(&self) -> Option<KafkaError> {
+        let known = self.fatal.get().cloned();
+        known.or_else(|| Some(self.set_fatal(self.client()?.fatal_error()?)))
+    }
+
+    pub(crate) fn purge(&self, config: PurgeConfig) {
+        if let Some(client) = self.client() {
+            client.purge(config);
+        }
+    }
+
+    /// The client, until it is destroyed. Whoever holds it delays its end: not for long.
+    pub(crate) fn client(&self) -> Option<Arc<Client>> {
+        read(&self.live)
+            .as_ref()
+            .map(|live| Arc::clone(&live.client))
+    }
+
+    /// Refuses what is produced from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Destroys the client; blocks, while librdkafka's threads end. The queue must be gone, and
+    /// nothing be in flight.
+    pub(crate) fn destroy(&self) {
+        let Some(Live { client, topics }) = write(&self.live).take() else {
+            return;
+        };
+        drop(topics);
+        // A produce call whose message has already been served may be on its way out, with its
+        // reference: it must not be the last, or a user's thread would do the blocking.
+        while Arc::strong_count(&client) > 1 {
+            std::thread::yield_now();
+        }
+        drop(client);
+    }
+
+    /// Serves an event that is not of delivery reports; returns the number of callbacks run, in
+    /// which log lines do not count.
+    pub(crate) fn serve_client_event(
+        &self,
+        context: &impl ClientContext,
+        event: Event<O>,
+    ) -> usize {
+        match event {
+            Event::Log {
+                level,
+                facility,
+                text,
+            } => {
+                let level = RDKafkaLogLevel::from_syslog(level);
+                let text = self.secrets.redact(&text);
+                self.guard("log", || context.log(level, &facility, &text));
+                0
+            }
+            Event::Error {
+                code,
+                text,
+                is_fatal,
+            } => {
+                let error = if is_fatal {
+                    self.set_fatal((code, text))
+                } else {
+                    KafkaError::with_text(code, self.secrets.redact(&text))
+                };
+                self.guard("error", || context.error(&error));
+                1
+            }
+            Event::Stats(json) => {
+                self.guard("stats", || context.stats(&json));
+                1
+            }
+            Event::Delivery(_) | Event::Other => 0,
+        }
+    }
+
+    /// Calls the context's delivery callback.
+    pub(crate) fn report<C: ProducerContext>(
+        &self,
+        context: &C,
+        result: &DeliveryResult<'_>,
+        opaque: C::DeliveryOpaque,
+    ) {
+        self.guard("delivery", || context.delivery(result, opaque));
+    }
+
+    /// Calls a user's callback; its panic is logged and counted.
+    fn guard(&self, callback: &str, body: impl FnOnce()) {
+        if let Err(panic) = catch_panic(body) {
+            self.callback_panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                callback,
+                panic,
+                "a callback of the producer's context panicked"
+            );
+        }
+    }
+
+    /// How many callbacks of the context have panicked.
+    pub(crate) fn callback_panics(&self) -> u64 {
+        self.callback_panics.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,497 @@
+//! The driver: one tokio task that serves the queue, and what it shares with the producer's handles.
+
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::completion::{Cell, DeliveryFuture};
+use crate::config::QueueLimits;
+use crate::context::ProducerContext;
+use crate::core::Core;
+use crate::delivery::Delivery;
+use crate::error::{KafkaError, SendError};
+use crate::ffi::{BorrowedMessage, DeliveryEvent, Event, Queue};
+use crate::flush::{Closing, Ending, Finished, Tally, Watches};
+use crate::lane;
+use crate::purge::PurgeConfig;
+use crate::record::{PARTITION_UNASSIGNED, ProducerRecord};
+use crate::report::{CloseReport, FlushError};
+use crate::room::Room;
+use crate::sync::{lock, wake};
+
+/// How many messages are taken from an event before their futures resolve: one event can have
+/// hundreds of thousands (a purge, a time-out), which must neither delay the first nor hold copies
+/// of them all.
+const CHUNK: usize = 512;
+
+/// How many messages or other events the driver serves before it leaves the worker to others.
+const MESSAGES_PER_POLL: usize = 1024;
+
+/// One slice of a blocking flush: how late the thread notices that nobody waits any more.
+const FLUSH_SLICE: Duration = Duration::from_millis(200);
+
+/// How long the teardown waits for reports before it purges again: one purge may miss messages on
+/// their way between two queues.
+const PURGE_AGAIN: Duration = Duration::from_millis(100);
+
+type MessageCell<C> = Arc<Cell<<C as ProducerContext>::DeliveryOpaque>>;
+
+/// What the handles of one producer and its driver share.
+pub(crate) struct Shared<C: ProducerContext> {
+    pub(crate) core: Core<MessageCell<C>>,
+    pub(crate) context: Arc<C>,
+    pub(crate) room: Room,
+    watches: Mutex<Watches>,
+    serving: Mutex<Serving<C::DeliveryOpaque>>,
+    /// Wakes the driver: something is in the queue, or there may be an end.
+    wake: Arc<Notify>,
+    /// The report of the end, once the client has been destroyed.
+    end: watch::Sender<Option<CloseReport>>,
+}
+
+/// What is being served. It is shared, not the driver's own, so that an event that an aborted
+/// driver leaves behind is finished by the teardown.
+struct Serving<D: Send + Sync + 'static> {
+    // Declared, and so dropped, before the queue.
+    event: Option<DeliveryEvent<Arc<Cell<D>>>>,
+    queue: Option<Queue>,
+    batch: Vec<Ended<D>>,
+    /// Payload bytes of the batch.
+    bytes: usize,
+    wakers: Vec<Waker>,
+    finished: Vec<Finished>,
+}
+
+/// A message taken from an event, whose callback has run.
+struct Ended<D> {
+    cell: Arc<Cell<D>>,
+    ending: Ending,
+    /// `None` where nobody waits for it.
+    result: Option<Result<Delivery, SendError<D>>>,
+}
+
+/// What one step of serving found.
+#[derive(Debug, PartialEq, Eq)]
+enum Served {
+    /// So many messages, or something else.
+    Some(usize),
+    /// The queue was empty.
+    Nothing,
+}
+
+impl<C: ProducerContext> Shared<C> {
+    pub(crate) fn new(
+        core: Core<MessageCell<C>>,
+        mut queue: Queue,
+        context: Arc<C>,
+        limits: QueueLimits,
+    ) -> Arc<Self> {
+        let wake = Arc::new(Notify::new());
+        let waker = Arc::clone(&wake);
+        // `Notify` keeps a permit where nobody waits yet, so no wake-up is lost; its lock is not
+        // held across any call of ours.
+        queue.wake_with(move || waker.notify_one());
+        Arc::new(Self {
+            core,
+            context,
+            room: Room::new(limits),
+            watches: Mutex::default(),
+            serving: Mutex::new(Serving {
+                event: None,
+                queue: Some(queue),
+                batch: Vec::with_capacity(CHUNK),
+                bytes: 0,
+                wakers: Vec::new(),
+                finished: Vec::new(),
+            }),
+            wake,
+            end: watch::Sender::new(None),
+        })
+    }
+
+    /// Produces a record whose room has been taken.
+    ///
+    /// # Errors
+    ///
+    /// Why it was refused, and the record; the room has been given back.
+    pub(crate) fn produce<'a>(
+        &self,
+        record: ProducerRecord<'a, C::DeliveryOpaque>,
+        is_detached: bool,
+    ) -> Result<
+        Option<DeliveryFuture<C::DeliveryOpaque>>,
+        (KafkaError, ProducerRecord<'a, C::DeliveryOpaque>),
+    > {
+        let sequence = self.core.issue();
+        let partition = record.get_partition().unwrap_or(PARTITION_UNASSIGNED);
+        let timestamp = record.get_timestamp();
+        let (record, opaque) = record.split();
+        let cell = Cell::new(sequence, partition, timestamp, opaque);
+        // Made before the call: the report may be served before it returns.
+        let future = (!is_detached).then(|| DeliveryFuture::new(Arc::clone(&cell)));
+        match self.core.produce(&record, cell) {
+            Ok(()) => Ok(future),
+            Err((error, cell)) => {
+                self.refused(sequence, record.payload_len());
+                Err((error, record.with_opaque(cell.take_opaque())))
+            }
+        }
+    }
+
+    /// Accounts for a message that librdkafka did not take.
+    fn refused(&self, sequence: u64, bytes: usize) {
+        let (mut wakers, mut finished) = (Vec::new(), Vec::new());
+        {
+            let mut watches = lock(&self.watches);
+            watches.account(std::iter::once((sequence, Ending::Refused)), &mut finished);
+            self.core.settle(1);
+        }
+        self.room.release(1, bytes, &mut wakers);
+        wakers.into_iter().for_each(wake);
+        tell(&mut finished);
+        if self.core.is_closed() {
+            // It may have been the last one that the end waits for.
+            self.wake.notify_one();
+        }
+    }
+
+    /// Serves one event, or a chunk of a large one, waiting up to `timeout` for it.
+    fn serve(&self, timeout: Duration) -> Served {
+        let mut serving = lock(&self.serving);
+        let serving = &mut *serving;
+        if serving.event.is_none() {
+            let Some(queue) = &serving.queue else {
+                return Served::Nothing;
+            };
+            match queue.poll(timeout) {
+                None => {
+                    lock(&self.watches).queue_is_empty(&mut serving.finished);
+                    tell(&mut serving.finished);
+                    return Served::Nothing;
+                }
+                Some(Event::Delivery(event)) => serving.event = Some(event),
+                Some(event) => {
+                    self.core.serve_client_event(&*self.context, event);
+                    return Served::Some(1);
+                }
+            }
+        }
+        while serving.batch.len() < CHUNK {
+            let Some((message, cell)) = serving.event.as_mut().and_then(DeliveryEvent::next) else {
+                break;
+            };
+            serving.bytes += message.payload_len();
+            serving.batch.push(self.end_message(message, cell));
+        }
+        let is_last_chunk = serving.batch.len() < CHUNK;
+        let served = self.finish_batch(serving);
+        if is_last_chunk {
+            serving.event = None;
+        }
+        Served::Some(served)
+    }
+
+    /// Runs the callback of a message, and keeps of it what its future needs.
+    fn end_message(
+        &self,
+        message: BorrowedMessage<'_>,
+        cell: MessageCell<C>,
+    ) -> Ended<C::DeliveryOpaque> {
+        let result = message.into_result();
+        self.core
+            .report(&*self.context, &result, cell.take_opaque());
+        let (ending, result) = match result {
+            Ok(message) => (
+                Ending::Delivered,
+                cell.is_awaited().then(|| Ok(message.to_delivery())),
+            ),
+            Err(failure) => {
+                let parts = || {
+                    let record = failure.to_record(cell.partition, cell.timestamp);
+                    (failure.error(), failure.persistence(), record)
+                };
+                let result = if cell.is_awaited() {
+                    let (error, persistence, record) = parts();
+                    Some(Err(SendError::undelivered(error, persistence, record)))
+                } else {
+                    if let Some(closing) = &mut lock(&self.watches).closing {
+                        let (error, persistence, record) = parts();
+                        closing
+                            .records
+                            .push(SendError::undelivered(error, persistence, record));
+                    }
+                    None
+                };
+                (Ending::of_failure(failure.code()), result)
+            }
+        };
+        Ended {
+            cell,
+            ending,
+            result,
+        }
+    }
+
+    /// Accounts for the batch, gives its room back, then resolves its futures, then wakes those
+    /// who were let in.
+    fn finish_batch(&self, serving: &mut Serving<C::DeliveryOpaque>) -> usize {
+        let count = serving.batch.len();
+        {
+            let mut watches = lock(&self.watches);
+            let endings = serving
+                .batch
+                .iter()
+                .map(|ended| (ended.cell.sequence, ended.ending));
+            watches.account(endings, &mut serving.finished);
+            self.core.settle(count as u64);
+        }
+        self.room.release(
+            count,
+            std::mem::take(&mut serving.bytes),
+            &mut serving.wakers,
+        );
+        for Ended { cell, result, .. } in serving.batch.drain(..) {
+            if let Some(result) = result {
+                cell.complete(result);
+            }
+        }
+        serving.wakers.drain(..).for_each(wake);
+        tell(&mut serving.finished);
+        count
+    }
+
+    /// Whether nothing can come any more. To be asked when the queue has been found empty.
+    fn is_over(&self) -> bool {
+        self.core.is_closed() && self.core.in_flight() == 0
+    }
+
+    /// Stops admission, here and for those who wait for room; what is in flight goes on.
+    pub(crate) fn stop_admission(&self) {
+        lock(&self.watches)
+            .closing
+            .get_or_insert_with(Closing::default);
+        self.core.close();
+        self.room.close();
+        self.wake.notify_one();
+    }
+
+    /// Begins to close, or joins a close that has begun: flushes, and purges what is left at the
+    /// earliest deadline that any caller has set.
+    pub(crate) fn begin_close(self: &Arc<Self>, deadline: Option<Instant>) {
+        self.stop_admission();
+        if let Some(closing) = &mut lock(&self.watches).closing {
+            closing.deadline = [closing.deadline, deadline].into_iter().flatten().min();
+        }
+        if let Err(error) = self.ensure_flusher() {
+            // Without a thread there is no flush and no deadline, but the driver goes on.
+            tracing::error!(%error, "no thread to flush with at the close");
+        }
+    }
+
+    /// Resolves when the client has been destroyed.
+    pub(crate) async fn ended(&self) -> CloseReport {
+        let mut end = self.end.subscribe();
+        let report = end
+            .wait_for(Option::is_some)
+            .await
+            .map(|report| report.clone());
+        // The sender is in `self`, and the condition says that there is a report.
+        report.ok().flatten().unwrap_or_default()
+    }
+
+    /// Has a thread in librdkafka's flush for as long as somebody waits for one.
+    fn ensure_flusher(self: &Arc<Self>) -> std::io::Result<()> {
+        {
+            let mut watches = lock(&self.watches);
+            if watches.flusher_runs || !self.wants_flush(&watches) {
+                return Ok(());
+            }
+            watches.flusher_runs = true;
+        }
+        let shared = Arc::clone(self);
+        lane::spawn(move || shared.flush_slices())
+            .inspect_err(|_| lock(&self.watches).flusher_runs = false)
+    }
+
+    fn wants_flush(&self, watches: &Watches) -> bool {
+        let is_closing = watches.closing.is_some() && self.core.in_flight() > 0;
+        watches.any_flush() || is_closing
+    }
+
+    fn flush_slices(&self) {
+        loop {
+            let deadline = {
+                let mut watches = lock(&self.watches);
+                if !self.wants_flush(&watches) {
+                    watches.flusher_runs = false;
+                    return;
+                }
+                watches
+                    .closing
+                    .as_ref()
+                    .and_then(|closing| closing.deadline)
+            };
+            let Some(client) = self.core.client() else {
+                continue;
+            };
+            let slice = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => {
+                    client.purge(PurgeConfig::default().queue().inflight());
+                    PURGE_AGAIN
+                }
+                Some(left) => left.min(FLUSH_SLICE),
+                None => FLUSH_SLICE,
+            };
+            client.flush(slice.as_millis().max(1) as i32);
+            drop(client);
+            // It returns at once where librdkafka has nothing left while our own accounting, on
+            // another thread, is not done yet.
+            std::thread::yield_now();
+        }
+    }
+
+    /// Makes the purge on a thread of its own, because it waits for librdkafka's threads; the watch
+    /// is told once its reports have been served.
+    fn purge(self: &Arc<Self>, config: PurgeConfig, watch: u64) {
+        let shared = Arc::clone(self);
+        lane::run(move || {
+            shared.core.purge(config);
+            lock(&shared.watches).purge_made(watch);
+            shared.wake.notify_one();
+        });
+    }
+
+    /// The end: destroys the client and tells the report. Blocks.
+    fn destroy(&self) {
+        let queue = lock(&self.serving).queue.take();
+        drop(queue);
+        self.core.destroy();
+        let report = lock(&self.watches).close_report();
+        self.end.send_replace(Some(report));
+    }
+
+    /// Without a runtime: gives up what is in flight, resolves everything, and destroys. Blocks.
+    fn tear_down(&self) {
+        self.stop_admission();
+        let everything = PurgeConfig::default().queue().inflight().non_blocking();
+        while !self.is_over() {
+            self.core.purge(everything);
+            while self.serve(PURGE_AGAIN) != Served::Nothing {}
+        }
+        // An event may be left whose messages have all been served.
+        while self.serve(Duration::ZERO) != Served::Nothing {}
+        self.destroy();
+    }
+}
+
+/// A flush or purge that somebody waits for; dropping it stops the watching alone.
+pub(crate) struct Watching<'s, C: ProducerContext> {
+    shared: &'s Arc<Shared<C>>,
+    id: u64,
+    done: oneshot::Receiver<Tally>,
+}
+
+impl<'s, C: ProducerContext> Watching<'s, C> {
+    /// Begins to flush what is in flight now.
+    ///
+    /// # Errors
+    ///
+    /// Where the system has no thread for it.
+    pub(crate) fn flush(shared: &'s Arc<Shared<C>>) -> Result<Self, FlushError> {
+        let (id, done) = {
+            let mut watches = lock(&shared.watches);
+            let settled = shared.core.settled();
+            watches.watch_flush(shared.core.issued(), settled)
+        };
+        let watching = Self { shared, id, done };
+        match shared.ensure_flusher() {
+            Ok(()) => Ok(watching),
+            Err(error) => Err(watching.give_up(KafkaError::no_thread(error))),
+        }
+    }
+
+    /// Begins to purge.
+    pub(crate) fn purge(shared: &'s Arc<Shared<C>>, config: PurgeConfig) -> Self {
+        let (id, done) = lock(&shared.watches).watch_purge(shared.core.issued());
+        shared.purge(config, id);
+        Self { shared, id, done }
+    }
+
+    /// What became of the messages, when it is over.
+    pub(crate) async fn ended(&mut self) -> Tally {
+        // The sender is kept until it has sent: nothing but `self` cancels the watch.
+        (&mut self.done).await.unwrap_or_default()
+    }
+
+    /// Stops waiting.
+    pub(crate) fn give_up(self, why: KafkaError) -> FlushError {
+        let remaining = lock(&self.shared.watches).cancel(self.id).unwrap_or(0);
+        FlushError::new(why, usize::try_from(remaining).unwrap_or(usize::MAX))
+    }
+}
+
+impl<C: ProducerContext> Drop for Watching<'_, C> {
+    fn drop(&mut self) {
+        lock(&self.shared.watches).cancel(self.id);
+    }
+}
+
+/// Tells watches that have come to their end; one that nobody waits for any more is no error.
+fn tell(finished: &mut Vec<Finished>) {
+    for (done, tally) in finished.drain(..) {
+        let _ = done.send(tally);
+    }
+}
+
+/// The driver's task.
+pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
+    let shared = &driver.shared;
+    loop {
+        let mut served = 0;
+        while let Served::Some(count) = shared.serve(Duration::ZERO) {
+            served += count;
+            if served >= MESSAGES_PER_POLL {
+                served = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        if shared.is_over() {
+            break;
+        }
+        shared.wake.notified().await;
+    }
+    driver.finish();
+}
+
+/// Sees to it that a producer comes to its end, also where the task is dropped before.
+pub(crate) struct Driver<C: ProducerContext> {
+    shared: Arc<Shared<C>>,
+    is_over: bool,
+}
+
+impl<C: ProducerContext> Driver<C> {
+    pub(crate) fn new(shared: Arc<Shared<C>>) -> Self {
+        Self {
+            shared,
+            is_over: false,
+        }
+    }
+
+    fn finish(mut self) {
+        self.is_over = true;
+    }
+}
+
+impl<C: ProducerContext> Drop for Driver<C> {
+    fn drop(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        if self.is_over {
+            lane::run(move || shared.destroy());
+        } else {
+            // The runtime has gone, or somebody aborted the task.
+            lane::run(move || shared.tear_down());
+        }
+    }
+}

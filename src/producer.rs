@@ -1,0 +1,541 @@
+//! The asynchronous producer.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::time;
+
+use crate::builder::ProducerBuilder;
+use crate::completion::DeliveryFuture;
+use crate::config::{ClientConfig, FromClientConfigAndContext};
+use crate::context::{DefaultProducerContext, ProducerContext};
+use crate::delivery::Delivery;
+use crate::driver::{Shared, Watching};
+use crate::error::{EnqueueError, KafkaError, SendError};
+use crate::error_code::RDKafkaErrorCode;
+use crate::purge::PurgeConfig;
+use crate::record::ProducerRecord;
+use crate::report::{CloseReport, FlushError, FlushReport};
+use crate::room::NoRoom;
+use crate::topic::Topic;
+
+/// A producer for async services: every record's delivery is a future.
+///
+/// Cheap to clone; all clones are one producer, with one queue and one driver, a tokio task that
+/// librdkafka wakes when deliveries have come in.
+///
+/// ```no_run
+/// use tokio_rdkafka::{ClientConfig, Producer, ProducerRecord};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer: Producer =
+///     ClientConfig::new().set("bootstrap.servers", "localhost:9092").create()?;
+/// let delivery = producer.send(ProducerRecord::to("events").key("k").payload("v")).await?;
+/// println!("partition {}, offset {:?}", delivery.partition(), delivery.offset());
+/// producer.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Which method
+///
+/// | | waits for room | waits for the delivery |
+/// |---|---|---|
+/// | [`send`](Self::send) | yes | yes |
+/// | [`enqueue`](Self::enqueue) | yes | returns its future |
+/// | [`try_enqueue`](Self::try_enqueue) | no: refuses | returns its future |
+/// | [`enqueue_detached`](Self::enqueue_detached), [`try_enqueue_detached`](Self::try_enqueue_detached) | yes / no | no: the context's callback alone |
+/// | [`blocking_enqueue`](Self::blocking_enqueue) | blocks the thread | returns its future |
+///
+/// # Room
+///
+/// The queue takes as many messages as `queue.buffering.max.messages` says (0 is no limit), with as
+/// many payload bytes as `queue.buffering.max.kbytes` says. Room is granted first come, first
+/// served, and is back before the future of a message resolves. When a purge or a time-out fails
+/// the whole queue at once, new messages come in while the failed ones are still being reported:
+/// until the last one has been, memory may reach twice the limit.
+///
+/// # Order
+///
+/// If one enqueue has returned before the next is called, their records are in that order. Calls
+/// that run at the same time have no order between them.
+///
+/// # The end
+///
+/// Only [`close`](Self::close) promises delivery. Dropping the last handle never blocks: as long as
+/// the runtime lives the driver goes on and delivers what was enqueued, for up to
+/// `message.timeout.ms`. When the runtime goes first, what is in flight is purged on a thread of its
+/// own; its futures resolve with errors.
+pub struct Producer<C: ProducerContext = DefaultProducerContext> {
+    handle: Arc<ProducerHandle<C>>,
+}
+
+/// What all clones share, and the driver does not: its drop is that of the last handle.
+struct ProducerHandle<C: ProducerContext> {
+    shared: Arc<Shared<C>>,
+    runtime: Handle,
+    max_block: Option<Duration>,
+}
+
+impl<C: ProducerContext> Drop for ProducerHandle<C> {
+    fn drop(&mut self) {
+        let in_flight = self.shared.core.in_flight();
+        if in_flight > 0 && !self.shared.core.is_closed() {
+            tracing::warn!(
+                in_flight,
+                "the last handle of a producer was dropped with messages in flight: they are \
+                 delivered as long as the runtime lives; close() waits for them"
+            );
+        }
+        self.shared.stop_admission();
+    }
+}
+
+impl Producer {
+    /// Builds a producer step by step.
+    pub fn builder(config: &ClientConfig) -> ProducerBuilder<'_> {
+        ProducerBuilder::new(config)
+    }
+}
+
+impl<C: ProducerContext> Producer<C> {
+    pub(crate) fn new(
+        shared: Arc<Shared<C>>,
+        runtime: Handle,
+        max_block: Option<Duration>,
+    ) -> Self {
+        Self {
+            handle: Arc::new(ProducerHandle {
+                shared,
+                runtime,
+                max_block,
+            }),
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared<C>> {
+        &self.handle.shared
+    }
+
+    /// Sends a record and waits until it has been delivered: first for room in the queue, for up to
+    /// `max_block` of the [builder](Self::builder) (no limit by default), then for the delivery,
+    /// for up to `message.timeout.ms`.
+    ///
+    /// To have several in flight, [`enqueue`](Self::enqueue) them and await the futures, or send
+    /// from several tasks: one `send` after the other waits out a round trip each.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] with the record and what is known of its persistence. Before the enqueue: a
+    /// field of the record is wrong, the payload can never fit into the queue, it is larger than
+    /// `message.max.bytes`, `max_block` is over, the topic or partition is known not to exist, the
+    /// producer is closed or has had a fatal error. After it: see [`DeliveryFuture`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room, nothing is sent, and its place and room pass on. Dropped
+    /// after that, the record is delivered all the same.
+    ///
+    /// # Panics
+    ///
+    /// With `max_block` set, on a runtime without its time driver, where it has to wait.
+    pub async fn send(
+        &self,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+    ) -> Result<Delivery, SendError<C::DeliveryOpaque>> {
+        self.enqueue(record).await?.await
+    }
+
+    /// As [`send`](Self::send), with another limit for the wait for room. The time until the
+    /// delivery is up to `message.timeout.ms`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Panics
+    ///
+    /// On a runtime without its time driver, where it has to wait.
+    pub async fn send_timeout(
+        &self,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+        timeout: Duration,
+    ) -> Result<Delivery, SendError<C::DeliveryOpaque>> {
+        self.enqueue_timeout(record, timeout).await?.await
+    }
+
+    /// Waits for room and enqueues a record: its place in the order is fixed when this returns. The
+    /// future that it returns resolves with the delivery.
+    ///
+    /// ```no_run
+    /// # use tokio_rdkafka::{Producer, ProducerRecord};
+    /// # async fn run(producer: Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let first = producer.enqueue(ProducerRecord::to("t").payload("1")).await?;
+    /// let second = producer.enqueue(ProducerRecord::to("t").payload("2")).await?;
+    /// first.await?;
+    /// second.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send) before the enqueue.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send).
+    pub async fn enqueue(
+        &self,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, SendError<C::DeliveryOpaque>> {
+        self.wait_and_produce(record, self.handle.max_block, false)
+            .await
+            .map(expect_future)
+    }
+
+    /// As [`enqueue`](Self::enqueue), with another limit for the wait for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`enqueue`](Self::enqueue).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Panics
+    ///
+    /// On a runtime without its time driver, where it has to wait.
+    pub async fn enqueue_timeout(
+        &self,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+        timeout: Duration,
+    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, SendError<C::DeliveryOpaque>> {
+        self.wait_and_produce(record, Some(timeout), false)
+            .await
+            .map(expect_future)
+    }
+
+    /// Enqueues a record without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The record as it came, where there is no room
+    /// ([`is_queue_full`](EnqueueError::is_queue_full); also while others wait for some, lest it
+    /// overtake them), or as [`send`](Self::send) before the enqueue.
+    pub fn try_enqueue<'a>(
+        &self,
+        record: ProducerRecord<'a, C::DeliveryOpaque>,
+    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, EnqueueError<'a, C::DeliveryOpaque>> {
+        self.try_produce(record, false).map(expect_future)
+    }
+
+    /// As [`enqueue`](Self::enqueue), without a future of the delivery: the context's callback
+    /// alone hears of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`enqueue`](Self::enqueue).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send).
+    pub async fn enqueue_detached(
+        &self,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+    ) -> Result<(), SendError<C::DeliveryOpaque>> {
+        self.wait_and_produce(record, self.handle.max_block, true)
+            .await
+            .map(drop)
+    }
+
+    /// As [`try_enqueue`](Self::try_enqueue), without a future of the delivery.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_enqueue`](Self::try_enqueue).
+    pub fn try_enqueue_detached<'a>(
+        &self,
+        record: ProducerRecord<'a, C::DeliveryOpaque>,
+    ) -> Result<(), EnqueueError<'a, C::DeliveryOpaque>> {
+        self.try_produce(record, true).map(drop)
+    }
+
+    /// As [`enqueue`](Self::enqueue), for a thread that is not the runtime's: blocks it while there
+    /// is no room.
+    ///
+    /// # Errors
+    ///
+    /// As [`enqueue`](Self::enqueue).
+    ///
+    /// # Panics
+    ///
+    /// In an async context, as [`Handle::block_on`] does; and as [`enqueue`](Self::enqueue).
+    pub fn blocking_enqueue(
+        &self,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, SendError<C::DeliveryOpaque>> {
+        self.handle.runtime.block_on(self.enqueue(record))
+    }
+
+    async fn wait_and_produce(
+        &self,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+        timeout: Option<Duration>,
+        is_detached: bool,
+    ) -> Result<Option<DeliveryFuture<C::DeliveryOpaque>>, SendError<C::DeliveryOpaque>> {
+        let waited = match self.check(&record) {
+            Ok(()) => self.wait_for_room(record.payload_len(), timeout).await,
+            Err(error) => Err(error),
+        };
+        let produced = match waited {
+            Ok(()) => self.shared().produce(record, is_detached),
+            Err(error) => Err((error, record)),
+        };
+        produced.map_err(|(error, record)| SendError::refused(error, record))
+    }
+
+    async fn wait_for_room(
+        &self,
+        bytes: usize,
+        timeout: Option<Duration>,
+    ) -> Result<(), KafkaError> {
+        let room = &self.shared().room;
+        let acquired = match timeout {
+            None => room.acquire(bytes).await,
+            // First without a timer: only a wait needs one.
+            Some(timeout) => match room.try_acquire(bytes) {
+                Err(NoRoom::Full) => time::timeout(timeout, room.acquire(bytes))
+                    .await
+                    .map_err(|_| KafkaError::no_room(timeout))?,
+                acquired => acquired,
+            },
+        };
+        acquired.map_err(|_| KafkaError::closed())
+    }
+
+    fn try_produce<'a>(
+        &self,
+        record: ProducerRecord<'a, C::DeliveryOpaque>,
+        is_detached: bool,
+    ) -> Result<Option<DeliveryFuture<C::DeliveryOpaque>>, EnqueueError<'a, C::DeliveryOpaque>>
+    {
+        let acquired = self.check(&record).and_then(|()| {
+            self.shared()
+                .room
+                .try_acquire(record.payload_len())
+                .map_err(|none| match none {
+                    NoRoom::Full => KafkaError::from_code(RDKafkaErrorCode::QueueFull),
+                    NoRoom::Closed => KafkaError::closed(),
+                })
+        });
+        let produced = match acquired {
+            Ok(()) => self.shared().produce(record, is_detached),
+            Err(error) => Err((error, record)),
+        };
+        produced.map_err(|(error, record)| EnqueueError::new(error, record))
+    }
+
+    /// What need not wait for room to fail.
+    fn check(&self, record: &ProducerRecord<'_, C::DeliveryOpaque>) -> Result<(), KafkaError> {
+        record.check()?;
+        let (payload, limit) = (record.payload_len(), self.shared().room.max_bytes());
+        if payload > limit {
+            Err(KafkaError::never_fits(payload, limit))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends what is queued without waiting for `linger.ms`, and waits until all messages that are
+    /// in flight now have been delivered or have failed; later ones are not waited for.
+    ///
+    /// Flushes that run at the same time share one blocking call of librdkafka, on a thread of its
+    /// own.
+    ///
+    /// # Errors
+    ///
+    /// [`FlushError`] where the system has no thread for it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it stops the waiting; the messages are delivered all the same.
+    pub async fn flush(&self) -> Result<FlushReport, FlushError> {
+        Ok(Watching::flush(self.shared())?.ended().await.flush_report())
+    }
+
+    /// As [`flush`](Self::flush), with a limit of time.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush); after `timeout`, with the number of messages left.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`flush`](Self::flush).
+    ///
+    /// # Panics
+    ///
+    /// On a runtime without its time driver.
+    pub async fn flush_timeout(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
+        let mut watching = Watching::flush(self.shared())?;
+        match time::timeout(timeout, watching.ended()).await {
+            Ok(tally) => Ok(tally.flush_report()),
+            Err(_) => Err(watching.give_up(KafkaError::timed_out(timeout))),
+        }
+    }
+
+    /// Stops admission, flushes, waits until everything in flight has been delivered or has failed,
+    /// and destroys the client, on a thread of its own.
+    ///
+    /// From the call on, other calls fail with an error that
+    /// [`is_closed`](KafkaError::is_closed), and so do those that wait for room, with their
+    /// records. Can be called any number of times, on any clone: all callers await the same end.
+    ///
+    /// A message that cannot be delivered fails after `message.timeout.ms`, five minutes by
+    /// default; [`close_timeout`](Self::close_timeout) does not wait so long.
+    ///
+    /// # Cancel safety
+    ///
+    /// The close begins when the future is first polled; dropping it does not stop it.
+    pub async fn close(&self) -> CloseReport {
+        self.shared().begin_close(None);
+        self.shared().ended().await
+    }
+
+    /// As [`close`](Self::close); what has not been delivered after `timeout` is purged: its
+    /// futures resolve with errors, and records without a future are in the report. Where several
+    /// set a deadline, the earliest counts.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`close`](Self::close); the deadline stays too.
+    pub async fn close_timeout(&self, timeout: Duration) -> CloseReport {
+        self.shared()
+            .begin_close(Instant::now().checked_add(timeout));
+        self.shared().ended().await
+    }
+
+    /// Gives up what `config` covers; resolves when the futures of it have been resolved, with the
+    /// number of messages that were purged meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it has been polled the purge is made, also when the future is dropped.
+    pub async fn purge(&self, config: PurgeConfig) -> usize {
+        let tally = Watching::purge(self.shared(), config).ended().await;
+        usize::try_from(tally.purged).unwrap_or(usize::MAX)
+    }
+
+    /// A handle of a topic, which saves the look-up by name.
+    ///
+    /// # Errors
+    ///
+    /// Names what is wrong with the topic's name; or the producer is closed.
+    pub fn topic(&self, name: &str) -> Result<Topic, KafkaError> {
+        self.shared().core.topic(name)
+    }
+
+    /// The number of messages that were enqueued and whose future has not resolved yet.
+    pub fn in_flight_count(&self) -> usize {
+        self.shared().core.in_flight()
+    }
+
+    /// The context that the producer was made with.
+    pub fn context(&self) -> &Arc<C> {
+        &self.shared().context
+    }
+
+    /// A handle that does not keep the producer open; for instance for its own context, to send
+    /// from a delivery callback.
+    pub fn downgrade(&self) -> WeakProducer<C> {
+        WeakProducer {
+            handle: Arc::downgrade(&self.handle),
+        }
+    }
+
+    /// Whether the producer is closed or is being closed.
+    pub fn is_closed(&self) -> bool {
+        self.shared().core.is_closed()
+    }
+
+    /// The error after which nothing can be sent any more, if there was one: the code and reason
+    /// that lie behind librdkafka's `_FATAL`.
+    pub fn fatal_error(&self) -> Option<KafkaError> {
+        self.shared().core.fatal_error()
+    }
+
+    /// How many callbacks of the context have panicked.
+    pub fn callback_panics(&self) -> u64 {
+        self.shared().core.callback_panics()
+    }
+}
+
+/// The future of a message that is not detached.
+fn expect_future<D>(future: Option<DeliveryFuture<D>>) -> DeliveryFuture<D> {
+    future.expect("only a detached message has no future")
+}
+
+impl<C: ProducerContext> FromClientConfigAndContext<C> for Producer<C> {
+    fn from_config_and_context(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
+        Producer::builder(config).context(context).create()
+    }
+}
+
+impl<C: ProducerContext> Clone for Producer<C> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: Arc::clone(&self.handle),
+        }
+    }
+}
+
+/// A handle of a [`Producer`] that does not keep it open.
+pub struct WeakProducer<C: ProducerContext = DefaultProducerContext> {
+    handle: Weak<ProducerHandle<C>>,
+}
+
+impl<C: ProducerContext> WeakProducer<C> {
+    /// The producer, as long as another handle of it is there.
+    pub fn upgrade(&self) -> Option<Producer<C>> {
+        self.handle.upgrade().map(|handle| Producer { handle })
+    }
+}
+
+impl<C: ProducerContext> Clone for WeakProducer<C> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: Weak::clone(&self.handle),
+        }
+    }
+}
+
+impl<C: ProducerContext> fmt::Debug for WeakProducer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakProducer").finish_non_exhaustive()
+    }
+}
+
+impl<C: ProducerContext> fmt::Debug for Producer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("in_flight", &self.in_flight_count())
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,310 @@
+//! The ledger of room in the queue: messages and payload bytes, first come, first served.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker, ready};
+
+use slab::Slab;
+
+use crate::config::QueueLimits;
+use crate::coop;
+use crate::sync::{lock, wake};
+
+/// How much room is taken and who waits for some.
+///
+/// A waiter is let in ("granted") under the lock by whoever gives room back, in order, for as long
+/// as the first one fits; it is woken once, after that. Nobody overtakes: while anybody waits, room
+/// is granted to the first waiter or to nobody.
+pub(crate) struct Room {
+    limits: QueueLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    messages: usize,
+    bytes: usize,
+    closed: bool,
+    waiters: Waiters,
+}
+
+/// Why there is no room now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// None is left, or others wait.
+    Full,
+    /// There will be none.
+    Closed,
+}
+
+impl Room {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
+        Self {
+            limits,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The limit of bytes, for what can never fit.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.limits.bytes
+    }
+
+    /// Takes room for one message with so many payload bytes, if there is some and nobody waits.
+    pub(crate) fn try_acquire(&self, bytes: usize) -> Result<(), NoRoom> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            Err(NoRoom::Closed)
+        } else if state.waiters.is_empty() && state.fits(self.limits, bytes) {
+            state.take(bytes);
+            Ok(())
+        } else {
+            Err(NoRoom::Full)
+        }
+    }
+
+    /// Takes room for one message with so many payload bytes, waiting for it.
+    ///
+    /// Cancel safety: the place in the line is lost, what was granted is passed on.
+    pub(crate) fn acquire(&self, bytes: usize) -> Acquire<'_> {
+        Acquire {
+            room: self,
+            bytes,
+            place: None,
+        }
+    }
+
+    /// Gives room back and lets in those who fit now; their wakers are added to `wakers`, to be
+    /// woken after the lock is free.
+    pub(crate) fn release(&self, messages: usize, bytes: usize, wakers: &mut Vec<Waker>) {
+        let mut state = lock(&self.state);
+        state.messages -= messages;
+        state.bytes -= bytes;
+        state.grant(self.limits, wakers);
+    }
+
+    /// Refuses everybody from now on, and those who wait.
+    pub(crate) fn close(&self) {
+        let mut wakers = Vec::new();
+        {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            while let Some(waker) = state.waiters.pop(Standing::Closed) {
+                wakers.extend(waker);
+            }
+        }
+        wakers.into_iter().for_each(wake);
+    }
+
+    fn poll_acquire(
+        &self,
+        bytes: usize,
+        place: &mut Option<usize>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), NoRoom>> {
+        let mut state = lock(&self.state);
+        let Some(key) = *place else {
+            if state.closed {
+                return Poll::Ready(Err(NoRoom::Closed));
+            }
+            if state.waiters.is_empty() && state.fits(self.limits, bytes) {
+                ready!(coop::poll_proceed(cx));
+                state.take(bytes);
+                return Poll::Ready(Ok(()));
+            }
+            *place = Some(state.waiters.push(bytes, cx.waker().clone()));
+            return Poll::Pending;
+        };
+        match state.waiters.standing(key) {
+            Standing::Waiting => {
+                let before = state.waiters.set_waker(key, cx.waker());
+                // Dropping a waker may run foreign code: not under the lock.
+                drop(state);
+                drop(before);
+                Poll::Pending
+            }
+            standing => {
+                state.waiters.leave(key);
+                *place = None;
+                let granted = standing == Standing::Granted;
+                Poll::Ready(if granted { Ok(()) } else { Err(NoRoom::Closed) })
+            }
+        }
+    }
+
+    /// Gives up a place in the line.
+    fn cancel(&self, bytes: usize, key: usize) {
+        let mut wakers = Vec::new();
+        {
+            let mut state = lock(&self.state);
+            if state.waiters.leave(key) == Standing::Granted {
+                state.messages -= 1;
+                state.bytes -= bytes;
+            }
+            // The next may fit: into what was given back, or where this one was too large.
+            state.grant(self.limits, &mut wakers);
+        }
+        wakers.into_iter().for_each(wake);
+    }
+}
+
+impl State {
+    fn fits(&self, limits: QueueLimits, bytes: usize) -> bool {
+        self.messages < limits.messages
+            && self
+                .bytes
+                .checked_add(bytes)
+                .is_some_and(|bytes| bytes <= limits.bytes)
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+
+    fn grant(&mut self, limits: QueueLimits, wakers: &mut Vec<Waker>) {
+        while let Some(bytes) = self.waiters.first_bytes() {
+            if !self.fits(limits, bytes) {
+                break;
+            }
+            self.take(bytes);
+            wakers.extend(self.waiters.pop(Standing::Granted).flatten());
+        }
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.state);
+        f.debug_struct("Room")
+            .field("limits", &self.limits)
+            .field("messages", &state.messages)
+            .field("bytes", &state.bytes)
+            .field("waiting", &state.waiters.waiting)
+            .field("closed", &state.closed)
+            .finish()
+    }
+}
+
+/// The future of room.
+pub(crate) struct Acquire<'a> {
+    room: &'a Room,
+    bytes: usize,
+    place: Option<usize>,
+}
+
+impl Future for Acquire<'_> {
+    type Output = Result<(), NoRoom>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { room, bytes, place } = &mut *self;
+        room.poll_acquire(*bytes, place, cx)
+    }
+}
+
+impl Drop for Acquire<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.place {
+            self.room.cancel(self.bytes, key);
+        }
+    }
+}
+
+/// The line: a doubly linked list over a slab, so that leaving it in the middle costs nothing.
+#[derive(Default)]
+struct Waiters {
+    slots: Slab<Waiter>,
+    first: Option<usize>,
+    last: Option<usize>,
+    /// Those in the line; the slab also has those who were let in but have not looked yet.
+    waiting: usize,
+}
+
+struct Waiter {
+    bytes: usize,
+    waker: Option<Waker>,
+    standing: Standing,
+    before: Option<usize>,
+    behind: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// In the line.
+    Waiting,
+    /// Out of it, with room.
+    Granted,
+    /// Out of it, without.
+    Closed,
+}
+
+impl Waiters {
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn push(&mut self, bytes: usize, waker: Waker) -> usize {
+        let key = self.slots.insert(Waiter {
+            bytes,
+            waker: Some(waker),
+            standing: Standing::Waiting,
+            before: self.last,
+            behind: None,
+        });
+        match self.last {
+            Some(last) => self.slots[last].behind = Some(key),
+            None => self.first = Some(key),
+        }
+        self.last = Some(key);
+        self.waiting += 1;
+        key
+    }
+
+    fn first_bytes(&self) -> Option<usize> {
+        self.first.map(|key| self.slots[key].bytes)
+    }
+
+    fn standing(&self, key: usize) -> Standing {
+        self.slots[key].standing
+    }
+
+    fn set_waker(&mut self, key: usize, waker: &Waker) -> Option<Waker> {
+        let slot = &mut self.slots[key].waker;
+        match slot {
+            Some(current) if current.will_wake(waker) => None,
+            _ => slot.replace(waker.clone()),
+        }
+    }
+
+    /// Takes the first out of the line; its waker, for the caller to wake. `None` is an empty line.
+    fn pop(&mut self, standing: Standing) -> Option<Option<Waker>> {
+        let key = self.first?;
+        self.unlink(key);
+        let waiter = &mut self.slots[key];
+        waiter.standing = standing;
+        Some(waiter.waker.take())
+    }
+
+    /// Frees the slot; says how the waiter stood.
+    fn leave(&mut self, key: usize) -> Standing {
+        if self.slots[key].standing == Standing::Waiting {
+            self.unlink(key);
+        }
+        self.slots.remove(key).standing
+    }
+
+    fn unlink(&mut self, key: usize) {
+        let Waiter { before, behind, .. } = self.slots[key];
+        match before {
+            Some(before) => self.slots[before].behind = behind,
+            None => self.first = behind,
+        }
+        match behind {
+            Some(behind) => self.slots[behind].before = before,
+            None => self.last = before,
+        }
+        self.waiting -= 1;
+    }
+}

@@ -1,0 +1,24 @@
+//! Locks and wake-ups that a panic elsewhere does not spoil: the data behind the locks is changed
+//! in single steps, and a user's panic must not take the producer down.
+
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::task::Waker;
+
+use crate::ffi::catch_panic;
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Wakes a task; a waker that panics (not tokio's) is its own executor's trouble, not ours.
+pub(crate) fn wake(waker: Waker) {
+    let _ = catch_panic(|| waker.wake());
+}
