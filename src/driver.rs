@@ -11,7 +11,7 @@ use crate::config::QueueLimits;
 use crate::context::ProducerContext;
 use crate::core::Core;
 use crate::delivery::Delivery;
-use crate::error::{KafkaError, SendError};
+use crate::error::{EnqueueError, KafkaError, SendError};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event, Queue};
 use crate::flush::{Closing, Ending, Finished, Tally, Watches};
 use crate::lane;
@@ -120,10 +120,8 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
         is_detached: bool,
-    ) -> Result<
-        Option<DeliveryFuture<C::DeliveryOpaque>>,
-        (KafkaError, ProducerRecord<'a, C::DeliveryOpaque>),
-    > {
+    ) -> Result<Option<DeliveryFuture<C::DeliveryOpaque>>, EnqueueError<'a, C::DeliveryOpaque>>
+    {
         let sequence = self.core.issue();
         let partition = record.get_partition().unwrap_or(PARTITION_UNASSIGNED);
         let timestamp = record.get_timestamp();
@@ -135,7 +133,10 @@ impl<C: ProducerContext> Shared<C> {
             Ok(()) => Ok(future),
             Err((error, cell)) => {
                 self.refused(sequence, record.payload_len());
-                Err((error, record.with_opaque(cell.take_opaque())))
+                Err(EnqueueError::new(
+                    error,
+                    record.with_opaque(cell.take_opaque()),
+                ))
             }
         }
     }

@@ -325,6 +325,14 @@ impl<D> SendError<D> {
     }
 }
 
+/// A record that was refused at once did not persist.
+impl<D> From<EnqueueError<'_, D>> for SendError<D> {
+    fn from(refused: EnqueueError<'_, D>) -> Self {
+        let (record, error) = refused.into_parts();
+        Self::refused(error, record)
+    }
+}
+
 impl<D> fmt::Debug for SendError<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendError")

@@ -15,6 +15,8 @@ mod flush;
 mod headers;
 mod lane;
 mod log_level;
+#[cfg(feature = "mock")]
+mod mock;
 mod payload;
 mod producer;
 mod purge;
@@ -38,6 +40,8 @@ pub use error::{BoxError, EnqueueError, KafkaError, SendError};
 pub use error_code::RDKafkaErrorCode;
 pub use headers::{Header, Headers};
 pub use log_level::RDKafkaLogLevel;
+#[cfg(feature = "mock")]
+pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};
 pub use payload::{IntoPayload, Payload};
 pub use producer::{Producer, WeakProducer};
 pub use purge::PurgeConfig;

@@ -303,11 +303,13 @@ impl<C: ProducerContext> Producer<C> {
             Ok(()) => self.wait_for_room(record.payload_len(), timeout).await,
             Err(error) => Err(error),
         };
-        let produced = match waited {
-            Ok(()) => self.shared().produce(record, is_detached),
-            Err(error) => Err((error, record)),
-        };
-        produced.map_err(|(error, record)| SendError::refused(error, record))
+        match waited {
+            Ok(()) => self
+                .shared()
+                .produce(record, is_detached)
+                .map_err(SendError::from),
+            Err(error) => Err(SendError::refused(error, record)),
+        }
     }
 
     async fn wait_for_room(
@@ -344,11 +346,10 @@ impl<C: ProducerContext> Producer<C> {
                     NoRoom::Closed => KafkaError::closed(),
                 })
         });
-        let produced = match acquired {
+        match acquired {
             Ok(()) => self.shared().produce(record, is_detached),
-            Err(error) => Err((error, record)),
-        };
-        produced.map_err(|(error, record)| EnqueueError::new(error, record))
+            Err(error) => Err(EnqueueError::new(error, record)),
+        }
     }
 
     /// What need not wait for room to fail.

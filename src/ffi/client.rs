@@ -12,7 +12,7 @@ use rdkafka_sys::bindings as sys;
 
 use super::redeclared::{
     rd_kafka_fatal_error, rd_kafka_flush, rd_kafka_last_error, rd_kafka_purge,
-    rd_kafka_set_log_queue, rd_kafka_test_fatal_error,
+    rd_kafka_set_log_queue,
 };
 use super::topic::TopicHandle;
 use super::{Conf, Opaque, Queue, with_errstr};
@@ -143,14 +143,6 @@ impl Client {
             unsafe { rd_kafka_fatal_error(self.as_ptr(), errstr, size) }
         });
         (code != 0).then_some((code, text))
-    }
-
-    /// Raises a fatal error, as a broker's answer might (librdkafka's own means for tests).
-    #[cfg_attr(not(any(test, feature = "mock")), allow(dead_code))]
-    pub(crate) fn trigger_fatal_error(&self, code: i32, reason: &str) {
-        let reason = CString::new(reason.replace('\0', "")).unwrap_or_default();
-        // SAFETY: client and reason are valid.
-        unsafe { rd_kafka_test_fatal_error(self.as_ptr(), code, reason.as_ptr()) };
     }
 }
 

@@ -12,6 +12,8 @@ mod conf;
 mod event;
 mod headers;
 mod message;
+#[cfg(feature = "mock")]
+pub(crate) mod mock;
 mod names;
 mod opaque;
 mod queue;

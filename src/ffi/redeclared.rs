@@ -79,10 +79,4 @@ unsafe extern "C" {
         rk: *mut rd_kafka_t,
         queue: *mut rd_kafka_queue_t,
     ) -> c_int;
-
-    pub(super) fn rd_kafka_test_fatal_error(
-        rk: *mut rd_kafka_t,
-        err: c_int,
-        reason: *const c_char,
-    ) -> c_int;
 }
