@@ -1,4 +1,6 @@
 //! x
+#![deny(unreachable_pub)]
+
 mod base_producer;
 mod builder;
 mod completion;

@@ -245,8 +245,8 @@ impl MockCluster {
     /// Has the leader of a partition send consumers to that broker; −1 ends that. A topic that does
     /// not exist is created with partitions up to this one.
     ///
-    /// The broker need not exist, but then consumers, [`records`](Self::records) among them, do not
-    /// get anything for a while.
+    /// The broker need not exist, but then consumers are sent nowhere, and
+    /// [`records`](Self::records) times out.
     ///
     /// # Errors
     ///

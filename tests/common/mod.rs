@@ -1,0 +1,83 @@
+//! What several test binaries need.
+#![allow(dead_code)] // Each uses a part.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tokio_rdkafka::{ClientConfig, ClientContext, DeliveryResult, MockCluster, ProducerContext};
+
+/// How long anything may take before a test gives up.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A cluster of one broker with a topic.
+pub fn cluster(topic: &str, partitions: i32) -> MockCluster {
+    let cluster = MockCluster::new(1).expect("a mock cluster");
+    cluster.create_topic(topic, partitions, 1).expect("a topic");
+    cluster
+}
+
+/// The configuration of a producer at that cluster.
+pub fn config(cluster: &MockCluster) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("linger.ms", "0");
+    config
+}
+
+/// The payloads that have arrived, as text.
+pub async fn payloads(cluster: &MockCluster, topic: &str) -> Vec<String> {
+    let records = cluster.records(topic).await.expect("the records");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("a text");
+    records
+        .iter()
+        .map(|record| text(record.payload().expect("a payload")))
+        .collect()
+}
+
+/// Waits for a condition.
+pub async fn until(condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < DEADLINE, "the condition never came");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Waits until so many records have arrived.
+pub async fn until_records(cluster: &MockCluster, topic: &str, count: usize) {
+    let started = Instant::now();
+    while cluster.records(topic).await.expect("the records").len() != count {
+        assert!(started.elapsed() < DEADLINE, "the records never came");
+    }
+}
+
+/// A context that keeps the opaques it has seen, and counts failures.
+#[derive(Debug, Default)]
+pub struct Counting {
+    seen: Mutex<Vec<usize>>,
+    failed: Mutex<usize>,
+}
+
+impl Counting {
+    pub fn seen(&self) -> Vec<usize> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub fn failed(&self) -> usize {
+        *self.failed.lock().unwrap()
+    }
+}
+
+impl ClientContext for Counting {}
+
+impl ProducerContext for Counting {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        self.seen.lock().unwrap().push(opaque);
+        if result.is_err() {
+            *self.failed.lock().unwrap() += 1;
+        }
+    }
+}
