@@ -491,7 +491,8 @@ impl<C: ProducerContext> Drop for Driver<C> {
         if self.is_over {
             lane::run(move || shared.destroy());
         } else {
-            // The runtime has gone, or somebody aborted the task.
+            // The runtime has gone, or somebody aborted the task. Nobody gets in from here on.
+            shared.stop_admission();
             lane::run(move || shared.tear_down());
         }
     }

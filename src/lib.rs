@@ -1,4 +1,68 @@
-//! x
+//! An async-first Kafka producer for tokio services, on librdkafka.
+//!
+//! ```no_run
+//! use tokio_rdkafka::{ClientConfig, Producer, ProducerRecord};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let producer: Producer = ClientConfig::new()
+//!         .set("bootstrap.servers", "localhost:9092")
+//!         .set("enable.idempotence", "true")
+//!         .create()?;
+//!
+//!     let record = ProducerRecord::to("orders").key("customer-7").payload("three apples");
+//!     let delivery = producer.send(record).await?;
+//!     println!("in partition {} at {:?}", delivery.partition(), delivery.offset());
+//!
+//!     producer.close().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # The way of a record
+//!
+//! ```text
+//! ProducerRecord
+//!   → Producer::send      waits, first come, first served, for room (messages and bytes)
+//!   → librdkafka          one produce call; batches, sends, retries
+//!   → delivery reports    come in on the client's queue and wake the driver; nothing polls
+//!   → driver              one tokio task: callbacks, room given back, futures resolved
+//!   → DeliveryFuture      the caller's .await resolves with a Delivery
+//! ```
+//!
+//! # What it promises
+//!
+//! - The future of every enqueued message resolves exactly once, and its delivery callback runs
+//!   exactly once: also on time-outs, purges, a panicking callback, the drop of the last handle and
+//!   the end of the runtime.
+//! - A record that fails comes back as it was given, with what is known of its
+//!   [`Persistence`]. Offsets are those that a broker told, or `None`.
+//! - Dropping a future before its record was enqueued sends nothing; after that, it never cancels
+//!   the message.
+//! - A full queue lets senders in first come, first served, and wakes as many as there is room.
+//! - No call of the async API blocks a worker, an idle producer causes no wake-up, and dropping a
+//!   [`Producer`] never blocks. Only [`close`](Producer::close) promises delivery.
+//! - No panic of a callback stops anything, and no secret of the configuration shows in an error, a
+//!   log line or a `Debug`.
+//!
+//! # Which producer
+//!
+//! [`Producer`] is for async code. [`BaseProducer`] is its counterpart without tokio: it never
+//! waits, and whoever uses it polls. Both take the same [`ProducerRecord`], [`ClientConfig`] and
+//! [`ProducerContext`].
+//!
+//! # Features
+//!
+//! | feature | what it brings |
+//! |---|---|
+//! | `libz` (default) | gzip |
+//! | `ssl`, `gssapi`, `zstd`, `curl` | TLS, SCRAM; Kerberos; zstd; OIDC. They need the system's libraries (OpenSSL, Cyrus SASL, zstd is bundled, libcurl) |
+//! | `ssl-vendored`, `gssapi-vendored`, `libz-static`, `curl-static`, `zstd-pkg-config`, `external-lz4` | other sources of these |
+//! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
+//! | `mock` | [`MockCluster`], a Kafka cluster inside the process for tests |
+//! | `full` | `curl`, `gssapi`, `libz`, `mock`, `ssl`, `zstd` |
+#![cfg_attr(not(feature = "mock"), doc = "")]
+#![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
 #![deny(unreachable_pub)]
 
 mod base_producer;

@@ -1,0 +1,70 @@
+//! An idle producer costs nothing of ours: no thread, no wake-up.
+#![cfg(all(feature = "mock", target_os = "linux"))]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use common::{cluster, config};
+use tokio_rdkafka::{Producer, ProducerRecord};
+
+/// Context switches, voluntary and not, of the threads of this process by id, without librdkafka's
+/// own and the harness's.
+fn switches(of: &str) -> BTreeMap<String, u64> {
+    let mut threads = BTreeMap::new();
+    for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let read = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        if read("comm").trim() != of {
+            continue;
+        }
+        let status = read("status");
+        let count = status
+            .lines()
+            .filter(|line| line.contains("ctxt_switches"))
+            .filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok())
+            .sum();
+        threads.insert(task.file_name().to_string_lossy().into_owned(), count);
+    }
+    threads
+}
+
+fn threads_of_ours() -> usize {
+    switches("rdkafka-lane").len()
+}
+
+#[test]
+fn an_idle_producer_makes_no_wake_up() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("idle-worker")
+        .build()
+        .unwrap();
+    let cluster = cluster("t", 1);
+    let producer = Producer::builder(&config(&cluster))
+        .runtime(runtime.handle().clone())
+        .create()
+        .unwrap();
+    // Connected, with everything done that a first message brings.
+    runtime
+        .block_on(producer.send(ProducerRecord::to("t").payload("v")))
+        .unwrap();
+    runtime.block_on(producer.flush()).unwrap();
+
+    // The worker goes to sleep, once.
+    let settled = || {
+        let before = switches("idle-worker");
+        std::thread::sleep(Duration::from_millis(200));
+        (switches("idle-worker") == before).then_some(before)
+    };
+    let before = std::iter::repeat_with(settled).take(100).flatten().next();
+    let before = before.expect("the worker never goes to sleep");
+    assert_eq!(before.len(), 1, "{before:?}");
+
+    // The one test that is about a time: nothing happens in it.
+    std::thread::sleep(Duration::from_secs(20));
+    assert_eq!(switches("idle-worker"), before);
+    assert_eq!(threads_of_ours(), 0);
+    assert_eq!(producer.in_flight_count(), 0);
+}
