@@ -115,3 +115,7 @@ pub use record::{ProducerRecord, TopicName};
 pub use report::{CloseReport, FlushError, FlushReport};
 pub use timestamp::Timestamp;
 pub use topic::Topic;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -119,7 +119,6 @@ into_payload! {
     () &'a str => |text| Repr::Borrowed(text.as_bytes());
     () &'a String => |text| Repr::Borrowed(text.as_bytes());
     () Vec<u8> => |bytes| Repr::Vec(bytes);
-    (const N: usize) [u8; N] => |bytes| Repr::Vec(bytes.to_vec());
     () String => |text| Repr::Vec(text.into_bytes());
     () Box<[u8]> => |bytes| Repr::Vec(bytes.into_vec());
     () Box<str> => |text| Repr::Vec(text.into_string().into_bytes());

@@ -308,3 +308,137 @@ impl Waiters {
         self.waiting -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A waiting future, and how often it was woken.
+    struct Waiting<'r> {
+        future: Pin<Box<Acquire<'r>>>,
+        wakes: Arc<Wakes>,
+    }
+
+    impl<'r> Waiting<'r> {
+        fn begin(room: &'r Room, bytes: usize) -> Self {
+            let mut waiting = Self {
+                future: Box::pin(room.acquire(bytes)),
+                wakes: Arc::default(),
+            };
+            assert_eq!(waiting.poll(), Poll::Pending);
+            waiting
+        }
+
+        fn poll(&mut self) -> Poll<Result<(), NoRoom>> {
+            let waker = Waker::from(Arc::clone(&self.wakes));
+            self.future.as_mut().poll(&mut Context::from_waker(&waker))
+        }
+
+        fn wakes(&self) -> usize {
+            self.wakes.0.load(Ordering::SeqCst)
+        }
+    }
+
+    fn release(room: &Room, messages: usize, bytes: usize) {
+        let mut wakers = Vec::new();
+        room.release(messages, bytes, &mut wakers);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn room(messages: usize, bytes: usize) -> Room {
+        Room::new(QueueLimits { messages, bytes })
+    }
+
+    fn taken(room: &Room) -> (usize, usize) {
+        let state = lock(&room.state);
+        (state.messages, state.bytes)
+    }
+
+    #[test]
+    fn as_many_are_let_in_as_there_is_room_and_each_is_woken_once() {
+        let room = room(100, usize::MAX);
+        for _ in 0..100 {
+            room.try_acquire(1).unwrap();
+        }
+        let mut waiting: Vec<_> = (0..20_000).map(|_| Waiting::begin(&room, 1)).collect();
+        for round in 0..200 {
+            release(&room, 100, 100);
+            let (let_in, others) = waiting.split_at_mut((round + 1) * 100);
+            assert!(let_in.iter().all(|waiting| waiting.wakes() == 1));
+            assert!(others.iter().all(|waiting| waiting.wakes() == 0));
+            for waiting in &mut let_in[round * 100..] {
+                assert_eq!(waiting.poll(), Poll::Ready(Ok(())));
+            }
+        }
+        assert_eq!(taken(&room), (100, 100));
+        assert!(lock(&room.state).waiters.slots.is_empty());
+    }
+
+    #[test]
+    fn bytes_count_too_and_a_small_one_does_not_overtake() {
+        let room = room(10, 100);
+        room.try_acquire(60).unwrap();
+        let mut large = Waiting::begin(&room, 50);
+        let mut small = Waiting::begin(&room, 1);
+        assert_eq!(room.try_acquire(1), Err(NoRoom::Full));
+        release(&room, 1, 60);
+        assert_eq!(
+            (large.poll(), small.poll()),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(())))
+        );
+        assert_eq!(taken(&room), (2, 51));
+    }
+
+    #[test]
+    fn one_who_leaves_passes_place_and_room_on() {
+        let room = room(1, 100);
+        room.try_acquire(1).unwrap();
+        let granted = Waiting::begin(&room, 1);
+        let leaves = Waiting::begin(&room, 1);
+        let mut last = Waiting::begin(&room, 1);
+        release(&room, 1, 1);
+        drop(leaves);
+        assert_eq!(last.wakes(), 0);
+        // It was let in and never looked.
+        drop(granted);
+        assert_eq!((last.wakes(), last.poll()), (1, Poll::Ready(Ok(()))));
+        assert_eq!(taken(&room), (1, 1));
+    }
+
+    #[test]
+    fn when_a_large_one_leaves_those_behind_it_fit() {
+        let room = room(10, 100);
+        room.try_acquire(60).unwrap();
+        let large = Waiting::begin(&room, 100);
+        let mut small = Waiting::begin(&room, 40);
+        drop(large);
+        assert_eq!((small.wakes(), small.poll()), (1, Poll::Ready(Ok(()))));
+    }
+
+    #[test]
+    fn a_close_refuses_those_who_wait_but_not_those_let_in() {
+        let room = room(1, 100);
+        room.try_acquire(0).unwrap();
+        let mut let_in = Waiting::begin(&room, 0);
+        let mut waits = Waiting::begin(&room, 0);
+        release(&room, 1, 0);
+        room.close();
+        assert_eq!(let_in.poll(), Poll::Ready(Ok(())));
+        assert_eq!(waits.poll(), Poll::Ready(Err(NoRoom::Closed)));
+        assert_eq!(room.try_acquire(0), Err(NoRoom::Closed));
+        assert_eq!(taken(&room), (1, 0));
+    }
+}
