@@ -17,11 +17,12 @@ fn all_kinds_of_payloads_are_taken() {
         assert_eq!(record.get_payload(), Some(&b"abc"[..]));
         assert_eq!(record.into_owned().get_payload(), Some(&b"abc"[..]));
     }
+    let (text, bytes) = (String::from("abc"), b"abc".to_vec());
     is_abc("abc");
-    is_abc(&String::from("abc"));
+    is_abc(&text);
     is_abc(&b"abc"[..]);
     is_abc(b"abc");
-    is_abc(&b"abc".to_vec());
+    is_abc(&bytes);
     is_abc(String::from("abc"));
     is_abc(b"abc".to_vec());
     is_abc(b"abc".to_vec().into_boxed_slice());
