@@ -11,7 +11,9 @@
 //! Each run of a contender is a fresh process, and contenders alternate, so that ratios compare neighbours in time.
 //! Started without `--bench`, as `cargo test` does, everything runs once with a handful of messages.
 //!
-//! All contenders pay for the counting allocator: a few nanoseconds per allocation, so those that allocate pay more.
+//! The counting allocator is there in all runs. It costs whoever allocates some forty instructions
+//! each time: it adds 2.7 % to the instructions of rdkafka's `FutureProducer`, 1 % to a contender
+//! with one allocation per message, nothing to the C loop. Rates do not show it.
 
 #[path = "common/mod.rs"]
 mod common;

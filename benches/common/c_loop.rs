@@ -165,7 +165,7 @@ impl Client {
     /// Waits for an event and counts its deliveries.
     fn drain(&self, deliveries: &Deliveries) {
         let (mut done, mut failed) = (0, 0);
-        // SAFETY: the queue is live. Only delivery reports are enabled; for any other event, and for NULL, `message_next` is NULL.
+        // SAFETY: the queue is live. `message_next` is NULL for events other than delivery reports.
         // A message lives until its event is destroyed, after the loop; its code is read as the integer that C keeps there.
         unsafe {
             let event = sys::rd_kafka_queue_poll(self.queue, POLL_MS);

@@ -3,9 +3,10 @@
 //! ```text
 //! runner ── starts ─→ broker            the same executable, as `broker`
 //!    │
-//!    └───── starts ─→ run CONTENDER     the same executable, as `run`: contender → producer → meter → one Sample on stdout
+//!    └───── starts ─→ run CONTENDER     the same executable, as `run`:
+//!                                       contender → producer → meter → one Sample on stdout
 //!
-//! samples of all rounds → goals, report → a table and target/bench-report.json
+//! samples of all rounds → results → goals, report → a table and target/bench-report.json
 //! ```
 
 mod awaited;
@@ -22,6 +23,7 @@ mod job;
 mod meter;
 mod ours;
 mod report;
+mod results;
 mod runner;
 mod sample;
 mod threaded;

@@ -8,7 +8,8 @@ use super::cli::Options;
 use super::contender::{Contender, Kind};
 use super::instructions;
 use super::job::{Job, Work};
-use super::report::{self, Results};
+use super::report;
+use super::results::Results;
 use super::sample::{Metric, Sample};
 
 /// A mock broker busier than this, in CPU seconds per second, may have been the limit.
@@ -25,9 +26,14 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         let compared = results.entries(options.size);
         println!("\n{}", results.table());
         report::print_goals(&compared);
-        failed |= results.any(Metric::Errors, |errors| errors != 0.0);
-        if results.any(Metric::BrokerLoad, |load| load > BUSY) {
-            println!("The broker used more than {BUSY} of a core: it may have been the limit.");
+        failed |= results
+            .highest(Metric::Errors)
+            .is_some_and(|errors| errors > 0.0);
+        if let Some(load) = results
+            .highest(Metric::BrokerLoad)
+            .filter(|&load| load > BUSY)
+        {
+            println!("The broker used up to {load:.2} of a core: it may have been the limit.");
         }
         entries.extend(compared);
     }
