@@ -1,5 +1,6 @@
 //! The driver: one tokio task that serves the queue, and what it shares with the producer's handles.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -44,6 +45,9 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) context: Arc<C>,
     pub(crate) room: Room,
     watches: Mutex<Watches>,
+    /// How many purges have been made: looked at before the queue is, so that one that comes
+    /// between the two is not taken for served.
+    purges_made: AtomicU64,
     serving: Mutex<Serving<C::DeliveryOpaque>>,
     /// Wakes the driver: something is in the queue, or there may be an end.
     wake: Arc<Notify>,
@@ -98,6 +102,7 @@ impl<C: ProducerContext> Shared<C> {
             context,
             room: Room::new(limits),
             watches: Mutex::default(),
+            purges_made: AtomicU64::new(0),
             serving: Mutex::new(Serving {
                 event: None,
                 queue: Some(queue),
@@ -166,9 +171,10 @@ impl<C: ProducerContext> Shared<C> {
             let Some(queue) = &serving.queue else {
                 return Served::Nothing;
             };
+            let purges_made = self.purges_made.load(Ordering::SeqCst);
             match queue.poll(timeout) {
                 None => {
-                    lock(&self.watches).queue_is_empty(&mut serving.finished);
+                    lock(&self.watches).queue_was_empty(purges_made, &mut serving.finished);
                     tell(&mut serving.finished);
                     return Served::Nothing;
                 }
@@ -359,7 +365,12 @@ impl<C: ProducerContext> Shared<C> {
         let shared = Arc::clone(self);
         lane::run(move || {
             shared.core.purge(config);
-            lock(&shared.watches).purge_made(watch);
+            // Known to the watch first: whoever sees the number must find it there.
+            let mut watches = lock(&shared.watches);
+            let number = shared.purges_made.load(Ordering::SeqCst) + 1;
+            watches.purge_made(watch, number);
+            shared.purges_made.store(number, Ordering::SeqCst);
+            drop(watches);
             shared.wake.notify_one();
         });
     }

@@ -82,8 +82,8 @@ struct Watch {
 enum Kind {
     /// Until so many more have ended.
     Flush { remaining: u64 },
-    /// Until the queue has been served after the purge was made.
-    Purge { made: bool },
+    /// Until the queue has been found empty after the purge was made: the so-maniest.
+    Purge { made: Option<u64> },
 }
 
 /// What is known of a close so far.
@@ -115,7 +115,7 @@ impl Watches {
 
     /// Watches all messages issued so far for those that a purge ends.
     pub(crate) fn watch_purge(&mut self, issued: u64) -> (u64, oneshot::Receiver<Tally>) {
-        self.watch(Kind::Purge { made: false }, issued)
+        self.watch(Kind::Purge { made: None }, issued)
     }
 
     fn watch(&mut self, kind: Kind, mark: u64) -> (u64, oneshot::Receiver<Tally>) {
@@ -132,10 +132,10 @@ impl Watches {
         (id, receiver)
     }
 
-    /// The purge has been made: its reports are in the queue.
-    pub(crate) fn purge_made(&mut self, watch: u64) {
+    /// The purge has been made, as the so-maniest: its reports are in the queue.
+    pub(crate) fn purge_made(&mut self, watch: u64, number: u64) {
         for watch in self.active.iter_mut().filter(|active| active.id == watch) {
-            watch.kind = Kind::Purge { made: true };
+            watch.kind = Kind::Purge { made: Some(number) };
         }
     }
 
@@ -181,9 +181,13 @@ impl Watches {
         );
     }
 
-    /// The queue has been served until it was empty.
-    pub(crate) fn queue_is_empty(&mut self, finished: &mut Vec<Finished>) {
-        self.finish(|kind| matches!(kind, Kind::Purge { made: true }), finished);
+    /// The queue was found empty when so many purges had been made.
+    pub(crate) fn queue_was_empty(&mut self, purges_made: u64, finished: &mut Vec<Finished>) {
+        let is_served = |number: u64| number <= purges_made;
+        self.finish(
+            |kind| matches!(kind, Kind::Purge { made: Some(number) } if is_served(*number)),
+            finished,
+        );
     }
 
     fn finish(&mut self, is_done: impl Fn(&Kind) -> bool, finished: &mut Vec<Finished>) {

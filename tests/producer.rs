@@ -463,10 +463,6 @@ async fn flush_at_its_time_says_how_many_are_left() {
 async fn purge_resolves_what_it_gives_up() {
     let cluster = cluster("t", 1);
     let producer: Producer = config(&cluster).set("linger.ms", "60000").create().unwrap();
-    producer
-        .send(ProducerRecord::to("t").payload("connected"))
-        .now_or_flush(&producer)
-        .await;
     let mut futures = Vec::new();
     for index in 0..20 {
         let record = ProducerRecord::to("t").payload(index.to_string());
@@ -488,22 +484,6 @@ async fn purge_resolves_what_it_gives_up() {
         );
     }
     assert_eq!(producer.in_flight_count(), 0);
-}
-
-/// Awaits a send whose linger only a flush ends.
-trait NowOrFlush {
-    async fn now_or_flush(self, producer: &Producer);
-}
-
-impl<F: Future<Output = Result<tokio_rdkafka::Delivery, tokio_rdkafka::SendError>>> NowOrFlush
-    for F
-{
-    async fn now_or_flush(self, producer: &Producer) {
-        let mut send = std::pin::pin!(self);
-        assert!(futures::poll!(&mut send).is_pending());
-        producer.flush().await.unwrap();
-        send.await.unwrap();
-    }
 }
 
 #[tokio::test]
