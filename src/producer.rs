@@ -367,7 +367,7 @@ impl<C: ProducerContext> Producer<C> {
     /// in flight now have been delivered or have failed; later ones are not waited for.
     ///
     /// Flushes that run at the same time share one blocking call of librdkafka, on a thread of its
-    /// own.
+    /// own. Where others go on producing, `linger.ms` stays off for up to 200 ms after the flush.
     ///
     /// # Errors
     ///
