@@ -113,6 +113,23 @@ impl<D> DeliveryFuture<D> {
     pub(crate) fn new(cell: Arc<Cell<D>>) -> Self {
         Self { cell }
     }
+
+    /// Of a record that never entered the queue.
+    pub(crate) fn failed(error: SendError<D>) -> Self {
+        let state = State {
+            opaque: None,
+            stage: Stage::Done(Err(error)),
+        };
+        let cell = Cell {
+            sequence: 0,
+            partition: 0,
+            timestamp: None,
+            state: Mutex::new(state),
+        };
+        Self {
+            cell: Arc::new(cell),
+        }
+    }
 }
 
 impl<D> Future for DeliveryFuture<D> {

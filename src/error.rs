@@ -63,6 +63,10 @@ impl KafkaError {
         Self::new(Kind::Closed, None, "the producer is closed")
     }
 
+    pub(crate) fn queue_full() -> Self {
+        Self::from_code(RDKafkaErrorCode::QueueFull)
+    }
+
     pub(crate) fn no_room(waited: Duration) -> Self {
         Self::new(
             Kind::NoRoom,

@@ -84,6 +84,7 @@ mod log_level;
 #[cfg(feature = "mock")]
 mod mock;
 mod payload;
+mod permit;
 mod producer;
 mod purge;
 mod record;
@@ -109,6 +110,7 @@ pub use log_level::RDKafkaLogLevel;
 #[cfg(feature = "mock")]
 pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};
 pub use payload::{IntoPayload, Payload};
+pub use permit::{OwnedPermit, Permit};
 pub use producer::{Producer, WeakProducer};
 pub use purge::PurgeConfig;
 pub use record::{ProducerRecord, TopicName};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -14,7 +15,7 @@ use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::delivery::Delivery;
 use crate::driver::{Shared, Watching};
 use crate::error::{EnqueueError, KafkaError, SendError};
-use crate::error_code::RDKafkaErrorCode;
+use crate::permit::{OwnedPermit, Permit, Place, Reservation};
 use crate::purge::PurgeConfig;
 use crate::record::ProducerRecord;
 use crate::report::{CloseReport, FlushError, FlushReport};
@@ -47,6 +48,7 @@ use crate::topic::Topic;
 /// | [`enqueue`](Self::enqueue) | yes | returns its future |
 /// | [`try_enqueue`](Self::try_enqueue) | no: refuses | returns its future |
 /// | [`enqueue_detached`](Self::enqueue_detached), [`try_enqueue_detached`](Self::try_enqueue_detached) | yes / no | no: the context's callback alone |
+/// | [`reserve`](Self::reserve), then [`Permit::send`] | yes, ahead of the record | returns its future |
 /// | [`blocking_enqueue`](Self::blocking_enqueue) | blocks the thread | returns its future |
 ///
 /// # Room
@@ -69,6 +71,8 @@ use crate::topic::Topic;
 /// `message.timeout.ms`. When the runtime goes first, what is in flight is purged on a thread of its
 /// own; its futures resolve with errors.
 pub struct Producer<C: ProducerContext = DefaultProducerContext> {
+    // Given up before the handle, which may be the last.
+    place: Option<Place<C>>,
     handle: Arc<ProducerHandle<C>>,
 }
 
@@ -107,6 +111,7 @@ impl<C: ProducerContext> Producer<C> {
         max_block: Option<Duration>,
     ) -> Self {
         Self {
+            place: None,
             handle: Arc::new(ProducerHandle {
                 shared,
                 runtime,
@@ -328,7 +333,7 @@ impl<C: ProducerContext> Producer<C> {
                 acquired => acquired,
             },
         };
-        acquired.map_err(|_| KafkaError::closed())
+        acquired.map_err(KafkaError::from)
     }
 
     fn try_produce<'a>(
@@ -341,10 +346,7 @@ impl<C: ProducerContext> Producer<C> {
             self.shared()
                 .room
                 .try_acquire(record.payload_len())
-                .map_err(|none| match none {
-                    NoRoom::Full => KafkaError::from_code(RDKafkaErrorCode::QueueFull),
-                    NoRoom::Closed => KafkaError::closed(),
-                })
+                .map_err(KafkaError::from)
         });
         match acquired {
             Ok(()) => self.shared().produce(record, is_detached),
@@ -355,12 +357,105 @@ impl<C: ProducerContext> Producer<C> {
     /// What need not wait for room to fail.
     fn check(&self, record: &ProducerRecord<'_, C::DeliveryOpaque>) -> Result<(), KafkaError> {
         record.check()?;
-        let (payload, limit) = (record.payload_len(), self.shared().room.max_bytes());
-        if payload > limit {
-            Err(KafkaError::never_fits(payload, limit))
-        } else {
-            Ok(())
-        }
+        self.shared().room.check_bytes(record.payload_len())
+    }
+
+    /// Waits for room for one record, to send it later without waiting: the two steps of
+    /// [`enqueue`](Self::enqueue) apart, for what must decide in between.
+    ///
+    /// The permit holds room for one message. Its payload is charged when it is used; see
+    /// [`reserve_bytes`](Self::reserve_bytes) for an exact reservation. A permit that is kept
+    /// unused keeps others out.
+    ///
+    /// In a `select!` in a loop the future must be pinned outside of the loop: made anew each time,
+    /// it would lose its place in the line each time.
+    ///
+    /// ```no_run
+    /// # use tokio_rdkafka::{Producer, ProducerRecord};
+    /// # async fn run(producer: Producer, mut ticks: tokio::time::Interval) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut reserve = std::pin::pin!(producer.reserve());
+    /// let permit = loop {
+    ///     tokio::select! {
+    ///         permit = &mut reserve => break permit?,
+    ///         _ = ticks.tick() => println!("still waiting"),
+    ///     }
+    /// };
+    /// let delivery = permit.send(ProducerRecord::to("t").payload("v"));
+    /// delivery.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Where the producer is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses the place in the line, which passes on.
+    pub async fn reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
+        Reservation::wait(self.shared(), None)
+            .await
+            .map(Permit::new)
+    }
+
+    /// As [`reserve`](Self::reserve), with room for `bytes` of payload. What a shorter payload
+    /// leaves goes back at the send; a longer one is refused through the future.
+    ///
+    /// # Errors
+    ///
+    /// Where the producer is closed, or `bytes` can never fit into `queue.buffering.max.kbytes`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub async fn reserve_bytes(&self, bytes: usize) -> Result<Permit<'_, C>, KafkaError> {
+        Reservation::wait(self.shared(), Some(bytes))
+            .await
+            .map(Permit::new)
+    }
+
+    /// As [`reserve`](Self::reserve), with a permit that can be moved anywhere, and keeps the
+    /// producer open.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub async fn reserve_owned(&self) -> Result<OwnedPermit<C>, KafkaError> {
+        let reservation = Reservation::wait(self.shared(), None).await?;
+        Ok(OwnedPermit::new(reservation, self.clone()))
+    }
+
+    /// As [`reserve`](Self::reserve), without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no room ([`is_queue_full`](KafkaError::is_queue_full); also while others wait
+    /// for some), or the producer is closed.
+    pub fn try_reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
+        Reservation::now(self.shared()).map(Permit::new)
+    }
+
+    /// As [`reserve_owned`](Self::reserve_owned), for hand-written futures. While it is pending the
+    /// place in the line is kept in this very handle, and given up with it; a clone starts without
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub fn poll_reserve(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<OwnedPermit<C>, KafkaError>> {
+        let handle = &self.handle;
+        let place = self.place.get_or_insert_with(|| Place::new(&handle.shared));
+        let reservation = ready!(place.poll(cx));
+        self.place = None;
+        Poll::Ready(reservation.map(|reservation| OwnedPermit::new(reservation, self.clone())))
     }
 
     /// Sends what is queued without waiting for `linger.ms`, and waits until all messages that are
@@ -501,6 +596,7 @@ impl<C: ProducerContext> FromClientConfigAndContext<C> for Producer<C> {
 impl<C: ProducerContext> Clone for Producer<C> {
     fn clone(&self) -> Self {
         Self {
+            place: None,
             handle: Arc::clone(&self.handle),
         }
     }
@@ -514,7 +610,10 @@ pub struct WeakProducer<C: ProducerContext = DefaultProducerContext> {
 impl<C: ProducerContext> WeakProducer<C> {
     /// The producer, as long as another handle of it is there.
     pub fn upgrade(&self) -> Option<Producer<C>> {
-        self.handle.upgrade().map(|handle| Producer { handle })
+        self.handle.upgrade().map(|handle| Producer {
+            place: None,
+            handle,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use slab::Slab;
 
 use crate::config::QueueLimits;
 use crate::coop;
+use crate::error::KafkaError;
 use crate::sync::{lock, wake};
 
 /// How much room is taken and who waits for some.
@@ -47,9 +48,14 @@ impl Room {
         }
     }
 
-    /// The limit of bytes, for what can never fit.
-    pub(crate) fn max_bytes(&self) -> usize {
-        self.limits.bytes
+    /// Refuses a payload that can never fit.
+    pub(crate) fn check_bytes(&self, payload: usize) -> Result<(), KafkaError> {
+        let limit = self.limits.bytes;
+        if payload > limit {
+            Err(KafkaError::never_fits(payload, limit))
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes room for one message with so many payload bytes, if there is some and nobody waits.
@@ -85,6 +91,27 @@ impl Room {
         state.grant(self.limits, wakers);
     }
 
+    /// Gives the room of one message back that was never produced.
+    pub(crate) fn give_back(&self, bytes: usize) {
+        let mut wakers = Vec::new();
+        self.release(1, bytes, &mut wakers);
+        wakers.into_iter().for_each(wake);
+    }
+
+    /// Corrects the bytes of one message, upwards without asking whether they fit.
+    pub(crate) fn recharge(&self, from: usize, to: usize) {
+        if from == to {
+            return;
+        }
+        let mut wakers = Vec::new();
+        {
+            let mut state = lock(&self.state);
+            state.bytes = state.bytes - from + to;
+            state.grant(self.limits, &mut wakers);
+        }
+        wakers.into_iter().for_each(wake);
+    }
+
     /// Refuses everybody from now on, and those who wait.
     pub(crate) fn close(&self) {
         let mut wakers = Vec::new();
@@ -98,7 +125,9 @@ impl Room {
         wakers.into_iter().for_each(wake);
     }
 
-    fn poll_acquire(
+    /// As [`acquire`](Self::acquire); the place is the caller's to keep, and to
+    /// [`cancel`](Self::cancel).
+    pub(crate) fn poll_acquire(
         &self,
         bytes: usize,
         place: &mut Option<usize>,
@@ -135,7 +164,7 @@ impl Room {
     }
 
     /// Gives up a place in the line.
-    fn cancel(&self, bytes: usize, key: usize) {
+    pub(crate) fn cancel(&self, bytes: usize, key: usize) {
         let mut wakers = Vec::new();
         {
             let mut state = lock(&self.state);
