@@ -47,7 +47,7 @@ const TASKS: usize = 4;
 const WINDOW: usize = 100;
 
 /// What must have been delivered between two kills: the load has come back.
-const RECOVERED: usize = 1_000;
+const RECOVERED: usize = 5_000;
 
 /// The trials kill the same nodes.
 static NODES_IN_USE: Mutex<()> = Mutex::new(());
@@ -125,7 +125,7 @@ fn patient(cluster: &Cluster, is_idempotent: bool) -> ClientConfig {
     let mut config = common(cluster, is_idempotent);
     config
         .set("linger.ms", "5")
-        .set("queue.buffering.max.messages", "100")
+        .set("queue.buffering.max.messages", "200")
         .set("message.timeout.ms", "60000");
     config
 }
