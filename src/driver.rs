@@ -388,7 +388,9 @@ impl<C: ProducerContext> Shared<C> {
         let queue = lock(&self.serving).queue.take();
         drop(queue);
         self.core.destroy();
-        let report = lock(&self.watches).close_report();
+        let mut finished = Vec::new();
+        let report = lock(&self.watches).end(&mut finished);
+        tell(&mut finished);
         self.end.send_replace(Some(report));
     }
 

@@ -69,6 +69,16 @@ async fn a_closed_producer_refuses_with_the_record() {
 }
 
 #[tokio::test]
+async fn a_purge_resolves_also_at_and_after_the_end() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).create().unwrap();
+    let everything = PurgeConfig::default().queue().inflight();
+    let (_, purged) = tokio::join!(producer.close(), producer.purge(everything));
+    assert_eq!(purged, 0);
+    assert_eq!(producer.purge(everything).await, 0);
+}
+
+#[tokio::test]
 async fn those_who_wait_for_room_fail_with_their_records_at_a_close() {
     let cluster = cluster("t", 1);
     let producer: Producer = config(&cluster)
