@@ -287,7 +287,7 @@ fuzz_target!(|input: Input| {
     // Outside of a runtime there is no client to be made, whatever else is right or wrong.
     check_error(&config.create::<Producer>().expect_err("no runtime"));
 
-    if input.create % 16 != 0 || !is_safe_to_create(&config) {
+    if !input.create.is_multiple_of(16) || !is_safe_to_create(&config) {
         return;
     }
     config

@@ -55,12 +55,12 @@ struct Record {
     topic: TopicText,
     topic_form: TopicForm,
     partition: Partition,
-    key: Option<(Vec<u8>, Form)>,
-    payload: Option<(Vec<u8>, Form)>,
+    key: Option<Part>,
+    payload: Option<Part>,
     /// Repeats the payload, for lengths that an input alone does not have.
     repeat: u8,
     timestamp: Option<i64>,
-    headers: Vec<(String, Option<(Vec<u8>, Form)>)>,
+    headers: Vec<(String, Option<Part>)>,
     is_owned: bool,
 }
 
@@ -84,6 +84,9 @@ enum TopicForm {
     /// Of another producer, where it counts as its name.
     ForeignHandle,
 }
+
+/// Bytes, and the form in which they are given.
+type Part = (Vec<u8>, Form);
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Partition {
@@ -181,8 +184,7 @@ impl Expected {
         } else {
             topic
         };
-        let bytes =
-            |value: &Option<(Vec<u8>, Form)>| value.as_ref().map(|(bytes, _)| bytes.clone());
+        let bytes = |value: &Option<Part>| value.as_ref().map(|(bytes, _)| bytes.clone());
         Self {
             topic,
             partition: match record.partition {
@@ -386,7 +388,7 @@ fn with_record<T>(
     handles: &Handles,
     send: impl FnOnce(ProducerRecord<'_, Arc<Expected>>, bool) -> T,
 ) -> T {
-    let source = |part: &Option<Vec<u8>>, form: &Option<(Vec<u8>, Form)>| {
+    let source = |part: &Option<Vec<u8>>, form: &Option<Part>| {
         let form = form.as_ref().map_or(Form::Slice, |(_, form)| *form);
         part.as_ref().map(|bytes| Source::new(bytes, form))
     };
