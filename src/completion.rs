@@ -3,13 +3,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
 use crate::coop;
 use crate::delivery::Delivery;
 use crate::error::SendError;
-use crate::sync::{lock, wake};
+use crate::sync::{Arc, Mutex, lock, wake};
 
 /// What a message carries through librdkafka: what its report does not have, and where its
 /// future waits. One allocation, shared by the two.
@@ -64,9 +63,9 @@ impl<D> Cell<D> {
     }
 
     /// Whether somebody still waits for the result. Once false it stays so.
-    pub(crate) fn is_awaited(self: &Arc<Self>) -> bool {
+    pub(crate) fn is_awaited(this: &Arc<Self>) -> bool {
         // The other references are the future's, which cannot be cloned, and this one.
-        Arc::strong_count(self) > 1
+        Arc::strong_count(this) > 1
     }
 
     /// Resolves the future.

@@ -167,8 +167,7 @@ impl ClientConfig {
 
     /// The values that must not show.
     pub(crate) fn secrets(&self) -> Secrets {
-        let secret = self.iter().filter(|(property, _)| is_sensitive(property));
-        Secrets::new(secret.map(|(_, value)| value.to_owned()))
+        Secrets::of(self.iter())
     }
 }
 

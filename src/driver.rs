@@ -215,7 +215,7 @@ impl<C: ProducerContext> Shared<C> {
         let (ending, result) = match result {
             Ok(message) => (
                 Ending::Delivered,
-                cell.is_awaited().then(|| Ok(message.to_delivery())),
+                Cell::is_awaited(&cell).then(|| Ok(message.to_delivery())),
             ),
             Err(failure) => {
                 let parts = || {
@@ -223,7 +223,7 @@ impl<C: ProducerContext> Shared<C> {
                     let record = failure.to_record(cell.partition, cell.timestamp);
                     (error, failure.persistence(), record)
                 };
-                let result = if cell.is_awaited() {
+                let result = if Cell::is_awaited(&cell) {
                     let (error, persistence, record) = parts();
                     Some(Err(SendError::undelivered(error, persistence, record)))
                 } else {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::task::{Context, Poll, Waker, ready};
 
 use slab::Slab;
@@ -11,7 +10,7 @@ use slab::Slab;
 use crate::config::QueueLimits;
 use crate::coop;
 use crate::error::KafkaError;
-use crate::sync::{lock, wake};
+use crate::sync::{Mutex, lock, wake};
 
 /// How much room is taken and who waits for some.
 ///

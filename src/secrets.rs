@@ -5,9 +5,11 @@ use std::borrow::Cow;
 /// What a secret is replaced by.
 pub(crate) const REDACTED: &str = "[redacted]";
 
-/// Properties that librdkafka marks as sensitive (`_RK_SENSITIVE` in rdkafka_conf.c), and the
-/// aliases of them, which it does not mark.
+/// Properties that librdkafka marks as sensitive (`_RK_SENSITIVE` in rdkafka_conf.c), the aliases
+/// of them, which it does not mark, and Java's `sasl.jaas.config`, which it knows only to refuse
+/// it, but which has a password in it where it was copied from a Java client.
 const SENSITIVE: &[&str] = &[
+    "sasl.jaas.config",
     "sasl.oauthbearer.assertion.private.key.file",
     "sasl.oauthbearer.assertion.private.key.passphrase",
     "sasl.oauthbearer.assertion.private.key.pem",
@@ -28,22 +30,52 @@ pub(crate) fn is_sensitive(property: &str) -> bool {
     SENSITIVE.contains(&property)
 }
 
+/// Has the claims of an unsecured token, which librdkafka takes apart.
+const TOKEN_CLAIMS: &str = "sasl.oauthbearer.config";
+
+/// What librdkafka's errors about a token have before a part of the claims
+/// (rdkafka_sasl_oauthbearer.c); nothing of use follows that part.
+const BEFORE_CLAIM: &[&str] = &[
+    "(principal=",
+    "beginning at: ",
+    "cannot appear in ",
+    "characters (%x21-7E): ",
+    "characters: ",
+    "'lifeSeconds=': ",
+];
+
 /// The secret values of one configuration.
 #[derive(Clone, Default)]
-pub(crate) struct Secrets(Vec<String>);
+pub(crate) struct Secrets {
+    values: Vec<String>,
+    has_token_claims: bool,
+}
 
 impl Secrets {
-    pub(crate) fn new(values: impl Iterator<Item = String>) -> Self {
-        let mut values: Vec<_> = values.filter(|value| !value.is_empty()).collect();
+    /// Of those of the properties that are sensitive.
+    pub(crate) fn of<'p>(properties: impl Iterator<Item = (&'p str, &'p str)>) -> Self {
+        let mut secrets = Self::default();
+        for (property, value) in properties.filter(|(property, _)| is_sensitive(property)) {
+            secrets.has_token_claims |= property == TOKEN_CLAIMS;
+            if !value.is_empty() {
+                secrets.values.push(value.to_owned());
+            }
+        }
         // The longest first: one secret may be part of another.
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        Self(values)
+        secrets
+            .values
+            .sort_by_key(|value| std::cmp::Reverse(value.len()));
+        secrets
     }
 
     /// The text without the secrets.
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut text = Cow::Borrowed(text);
-        for secret in &self.0 {
+        let mut text = if self.has_token_claims {
+            without_claims(text)
+        } else {
+            Cow::Borrowed(text)
+        };
+        for secret in &self.values {
             if text.contains(secret.as_str()) {
                 text = text.replace(secret.as_str(), REDACTED).into();
             }
@@ -52,9 +84,19 @@ impl Secrets {
     }
 }
 
+fn without_claims(text: &str) -> Cow<'_, str> {
+    let ends = BEFORE_CLAIM
+        .iter()
+        .filter_map(|before| Some(text.find(before)? + before.len()));
+    match ends.min() {
+        Some(end) => format!("{}{REDACTED}", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} secrets", self.0.len())
+        write!(f, "{} secrets", self.values.len())
     }
 }
 
@@ -64,12 +106,31 @@ mod tests {
 
     #[test]
     fn all_secrets_go_the_longest_first() {
-        let secrets = ["pass", "", "password"].map(str::to_owned);
-        let secrets = Secrets::new(secrets.into_iter());
+        let properties = [
+            ("sasl.username", "pass"),
+            ("ssl.key.password", ""),
+            ("client.id", "nothing"),
+            ("sasl.password", "password"),
+        ];
+        let secrets = Secrets::of(properties.into_iter());
         assert_eq!(
             secrets.redact("my password, my pass"),
             "my [redacted], my [redacted]"
         );
         assert_eq!(secrets.redact("nothing"), "nothing");
+    }
+
+    #[test]
+    fn parts_of_a_tokens_claims_go_too() {
+        let claims = ("sasl.oauthbearer.config", "principal=p lifeSeconds=s3cret");
+        let secrets = Secrets::of([claims].into_iter());
+        assert_eq!(
+            secrets.redact("Invalid sasl.oauthbearer.config: non-integral 'lifeSeconds=': s3cret"),
+            "Invalid sasl.oauthbearer.config: non-integral 'lifeSeconds=': [redacted]"
+        );
+        assert_eq!(
+            secrets.redact("Unrecognized sasl.oauthbearer.config beginning at: ret (after 1 ms)"),
+            "Unrecognized sasl.oauthbearer.config beginning at: [redacted]"
+        );
     }
 }

@@ -1,7 +1,10 @@
 //! Locks and wake-ups that a panic elsewhere does not spoil: the data behind the locks is changed
 //! in single steps, and a user's panic must not take the producer down.
+//!
+//! `tests/loom` puts loom's types in the place of these, for the modules that name them from here.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use std::sync::{Arc, Mutex};
+use std::sync::{MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Waker;
 
 use crate::ffi::catch_panic;

@@ -132,8 +132,10 @@ fn properties_keep_their_order() {
     assert_eq!(config.get("b"), None);
 }
 
-/// What librdkafka calls sensitive, an alias that it forgets, and what it does not know.
+/// What librdkafka calls sensitive, an alias that it forgets, what it refuses, and what it does not
+/// know.
 const SECRETS: &[&str] = &[
+    "sasl.jaas.config",
     "sasl.oauthbearer.assertion.private.key.file",
     "sasl.oauthbearer.assertion.private.key.passphrase",
     "sasl.oauthbearer.assertion.private.key.pem",

@@ -1,0 +1,31 @@
+//! Each model, as a test.
+
+use tokio_rdkafka_loom::{delivery_models, room_models};
+
+macro_rules! models {
+    ($($module:ident: $($model:ident)*;)*) => {
+        $($(
+            #[test]
+            fn $model() {
+                $module::$model();
+            }
+        )*)*
+    };
+}
+
+models! {
+    room_models:
+        two_wait_and_one_gives_back
+        the_first_leaves_while_room_comes
+        one_that_is_too_large_leaves_while_room_comes
+        a_place_moves_to_another_waker_while_room_comes
+        a_close_meets_one_who_comes
+        a_close_meets_room_that_comes;
+    delivery_models:
+        a_future_is_awaited_while_it_resolves
+        a_future_changes_its_waker_while_it_resolves
+        a_future_moves_to_another_thread_while_it_resolves
+        a_future_is_dropped_while_it_resolves
+        a_future_is_dropped_while_the_driver_asks
+        a_future_is_polled_while_the_driver_asks;
+}
