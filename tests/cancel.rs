@@ -95,7 +95,7 @@ async fn at_every_poll_point<T>(
 
 /// Runs `future` in an empty and a full queue, and checks how many records of it were sent: one for
 /// each poll but the first `unsent`, which are those before it was enqueued.
-async fn sends(future: impl AsyncFn(Producer<Counting>), unsent_if_full: usize) {
+async fn sends<T>(future: impl AsyncFn(Producer<Counting>) -> T, unsent_if_full: usize) {
     for (is_full, unsent) in [(false, 1), (true, unsent_if_full)] {
         let mut setting = Setting::new(is_full);
         let polls = at_every_poll_point(&mut setting, &future).await;
@@ -107,17 +107,13 @@ async fn sends(future: impl AsyncFn(Producer<Counting>), unsent_if_full: usize) 
 
 #[tokio::test]
 async fn a_send_dropped_at_any_point_is_sent_whole_or_not_at_all() {
-    sends(
-        async |producer| drop(producer.send(record(1)).await.unwrap()),
-        2,
-    )
-    .await;
+    sends(async |producer| producer.send(record(1)).await.unwrap(), 2).await;
 }
 
 #[tokio::test]
 async fn an_enqueue_dropped_at_any_point_is_sent_whole_or_not_at_all() {
     sends(
-        async |producer| drop(producer.enqueue(record(1)).await.unwrap()),
+        async |producer| producer.enqueue(record(1)).await.unwrap(),
         2,
     )
     .await;
@@ -136,12 +132,10 @@ async fn a_detached_enqueue_dropped_at_any_point_is_sent_whole_or_not_at_all() {
 async fn a_timed_send_dropped_at_any_point_is_sent_whole_or_not_at_all() {
     sends(
         async |producer| {
-            drop(
-                producer
-                    .send_timeout(record(1), common::DEADLINE)
-                    .await
-                    .unwrap(),
-            )
+            producer
+                .send_timeout(record(1), common::DEADLINE)
+                .await
+                .unwrap()
         },
         2,
     )
