@@ -59,6 +59,9 @@ use crate::topic::Topic;
 /// the whole queue at once, new messages come in while the failed ones are still being reported:
 /// until the last one has been, memory may reach twice the limit.
 ///
+/// Room that unused [`Permit`]s hold is theirs, but they do not stop others for ever: see
+/// [`reserve`](Self::reserve).
+///
 /// # Order
 ///
 /// If one enqueue has returned before the next is called, their records are in that order. Calls

@@ -99,9 +99,17 @@ pub fn assert_room_is_whole<C: ProducerContext>(producer: &Producer<C>, messages
     drop(permits);
 }
 
+/// When a future is dropped.
+#[derive(Clone, Copy, Debug)]
+pub enum Drop {
+    AtOnce,
+    /// When it has been woken again, and has not looked why.
+    WhenWoken,
+}
+
 /// Polls a future so many times, each time when it has been woken, and drops it if it is still not
 /// done.
-pub async fn poll_then_drop<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+pub async fn poll_then_drop<F: Future>(future: F, polls: usize, drop: Drop) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut left = polls;
     std::future::poll_fn(move |cx| {
@@ -109,10 +117,10 @@ pub async fn poll_then_drop<F: Future>(future: F, polls: usize) -> Option<F::Out
             return Poll::Ready(None);
         }
         left -= 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+        match (future.as_mut().poll(cx), drop) {
+            (Poll::Ready(output), _) => Poll::Ready(Some(output)),
+            (Poll::Pending, Drop::AtOnce) if left == 0 => Poll::Ready(None),
+            (Poll::Pending, _) => Poll::Pending,
         }
     })
     .await
