@@ -171,7 +171,7 @@ impl<O: Opaque> Core<O> {
     }
 
     /// The error for a code; where that is `_FATAL`, what lies behind it.
-    fn error(&self, code: i32) -> KafkaError {
+    pub(crate) fn error(&self, code: i32) -> KafkaError {
         match self.client() {
             Some(client) => self.error_of(&client, code),
             None => KafkaError::from_code(code),
@@ -191,6 +191,11 @@ impl<O: Opaque> Core<O> {
         self.fatal
             .get_or_init(|| KafkaError::fatal(code, self.secrets.redact(&text)))
             .clone()
+    }
+
+    /// Refuses what comes after a fatal error that is known of, as librdkafka would.
+    pub(crate) fn check_fatal(&self) -> Result<(), KafkaError> {
+        self.fatal.get().cloned().map_or(Ok(()), Err)
     }
 
     /// The error after which nothing can be sent, if there was one.

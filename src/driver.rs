@@ -37,6 +37,10 @@ const FLUSH_SLICE: Duration = Duration::from_millis(200);
 /// their way between two queues.
 const PURGE_AGAIN: Duration = Duration::from_millis(100);
 
+/// How many turns the driver gives everybody to move before it lends room; see [`Room::lend`]. A
+/// turn lets all tasks run that are ready on its worker.
+const TURNS_BEFORE_LENDING: u32 = 256;
+
 type MessageCell<C> = Arc<Cell<<C as ProducerContext>::DeliveryOpaque>>;
 
 /// What the handles of one producer and its driver share.
@@ -97,10 +101,11 @@ impl<C: ProducerContext> Shared<C> {
         // `Notify` keeps a permit where nobody waits yet, so no wake-up is lost; its lock is not
         // held across any call of ours.
         queue.wake_with(move || waker.notify_one());
+        let line_formed = Arc::clone(&wake);
         Arc::new(Self {
             core,
             context,
-            room: Room::new(limits),
+            room: Room::new(limits, move || line_formed.notify_one()),
             watches: Mutex::default(),
             purges_made: AtomicU64::new(0),
             serving: Mutex::new(Serving {
@@ -157,10 +162,8 @@ impl<C: ProducerContext> Shared<C> {
         self.room.release(1, bytes, &mut wakers);
         wakers.into_iter().for_each(wake);
         tell(&mut finished);
-        if self.core.is_closed() {
-            // It may have been the last one that the end waits for.
-            self.wake.notify_one();
-        }
+        // It may have been the last one in flight, which the end waits for, and lending.
+        self.wake.notify_one();
     }
 
     /// Serves one event, or a chunk of a large one, waiting up to `timeout` for it.
@@ -216,8 +219,9 @@ impl<C: ProducerContext> Shared<C> {
             ),
             Err(failure) => {
                 let parts = || {
+                    let error = self.core.error(failure.code().raw());
                     let record = failure.to_record(cell.partition, cell.timestamp);
-                    (failure.error(), failure.persistence(), record)
+                    (error, failure.persistence(), record)
                 };
                 let result = if Cell::is_awaited(&cell) {
                     let (error, persistence, record) = parts();
@@ -276,21 +280,25 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Stops admission, here and for those who wait for room; what is in flight goes on.
     pub(crate) fn stop_admission(&self) {
-        lock(&self.watches)
-            .closing
-            .get_or_insert_with(Closing::default);
         self.core.close();
         self.room.close();
         self.wake.notify_one();
     }
 
+    /// Begins to keep account for the report of the end, and stops admission.
+    fn begin_report(&self, deadline: Option<Instant>) {
+        {
+            let mut watches = lock(&self.watches);
+            let closing = watches.closing.get_or_insert_with(Closing::default);
+            closing.deadline = [closing.deadline, deadline].into_iter().flatten().min();
+        }
+        self.stop_admission();
+    }
+
     /// Begins to close, or joins a close that has begun: flushes, and purges what is left at the
     /// earliest deadline that any caller has set.
     pub(crate) fn begin_close(self: &Arc<Self>, deadline: Option<Instant>) {
-        self.stop_admission();
-        if let Some(closing) = &mut lock(&self.watches).closing {
-            closing.deadline = [closing.deadline, deadline].into_iter().flatten().min();
-        }
+        self.begin_report(deadline);
         if let Err(error) = self.ensure_flusher() {
             // Without a thread there is no flush and no deadline, but the driver goes on.
             tracing::error!(%error, "no thread to flush with at the close");
@@ -380,13 +388,14 @@ impl<C: ProducerContext> Shared<C> {
         let queue = lock(&self.serving).queue.take();
         drop(queue);
         self.core.destroy();
-        let report = lock(&self.watches).close_report();
+        let mut finished = Vec::new();
+        let report = lock(&self.watches).end(&mut finished);
+        tell(&mut finished);
         self.end.send_replace(Some(report));
     }
 
     /// Without a runtime: gives up what is in flight, resolves everything, and destroys. Blocks.
     fn tear_down(&self) {
-        self.stop_admission();
         let everything = PurgeConfig::default().queue().inflight().non_blocking();
         while !self.is_over() {
             self.core.purge(everything);
@@ -460,6 +469,7 @@ fn tell(finished: &mut Vec<Finished>) {
 /// The driver's task.
 pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     let shared = &driver.shared;
+    let mut stall = Stall::default();
     loop {
         let mut served = 0;
         while let Served::Some(count) = shared.serve(Duration::ZERO) {
@@ -472,9 +482,43 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
         if shared.is_over() {
             break;
         }
-        shared.wake.notified().await;
+        if stall.lends(shared) {
+            tokio::task::yield_now().await;
+        } else {
+            shared.wake.notified().await;
+        }
     }
     driver.finish();
+}
+
+/// Sees to it that permits which nobody uses do not stop others for ever.
+#[derive(Debug, Default)]
+struct Stall {
+    moves: u64,
+    /// How many turns there was no move.
+    turns: u32,
+}
+
+impl Stall {
+    /// Whether somebody waits for room that no delivery will give back; lends it once nobody else
+    /// has given some back for long enough.
+    fn lends<C: ProducerContext>(&mut self, shared: &Shared<C>) -> bool {
+        if shared.core.in_flight() > 0 {
+            return false;
+        }
+        let Some(moves) = shared.room.moves_of_line() else {
+            return false;
+        };
+        if moves != self.moves {
+            *self = Self { moves, turns: 0 };
+        }
+        self.turns += 1;
+        if self.turns > TURNS_BEFORE_LENDING {
+            self.turns = TURNS_BEFORE_LENDING;
+            shared.room.lend();
+        }
+        true
+    }
 }
 
 /// Sees to it that a producer comes to its end, also where the task is dropped before.
@@ -503,7 +547,7 @@ impl<C: ProducerContext> Drop for Driver<C> {
             lane::run(move || shared.destroy());
         } else {
             // The runtime has gone, or somebody aborted the task. Nobody gets in from here on.
-            shared.stop_admission();
+            shared.begin_report(None);
             lane::run(move || shared.tear_down());
         }
     }

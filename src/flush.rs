@@ -66,6 +66,8 @@ pub(crate) struct Watches {
     pub(crate) closing: Option<Closing>,
     /// Whether a thread is in librdkafka's flush.
     pub(crate) flusher_runs: bool,
+    /// Nothing is left that could be watched.
+    is_over: bool,
 }
 
 #[derive(Debug)]
@@ -104,18 +106,25 @@ impl Watches {
         settled: u64,
     ) -> (u64, oneshot::Receiver<Tally>) {
         let remaining = issued - settled;
-        if remaining > 0 {
-            return self.watch(Kind::Flush { remaining }, issued);
+        if remaining == 0 {
+            return self.nothing_to_watch();
         }
-        let (done, receiver) = oneshot::channel();
-        let _ = done.send(Tally::default());
-        self.next_id += 1;
-        (self.next_id - 1, receiver)
+        self.watch(Kind::Flush { remaining }, issued)
     }
 
     /// Watches all messages issued so far for those that a purge ends.
     pub(crate) fn watch_purge(&mut self, issued: u64) -> (u64, oneshot::Receiver<Tally>) {
+        if self.is_over {
+            return self.nothing_to_watch();
+        }
         self.watch(Kind::Purge { made: None }, issued)
+    }
+
+    fn nothing_to_watch(&mut self) -> (u64, oneshot::Receiver<Tally>) {
+        let (done, receiver) = oneshot::channel();
+        let _ = done.send(Tally::default());
+        self.next_id += 1;
+        (self.next_id - 1, receiver)
     }
 
     fn watch(&mut self, kind: Kind, mark: u64) -> (u64, oneshot::Receiver<Tally>) {
@@ -202,8 +211,10 @@ impl Watches {
         }
     }
 
-    /// The end of a close.
-    pub(crate) fn close_report(&mut self) -> CloseReport {
+    /// The end: nothing is in flight, and nobody looks at the queue any more.
+    pub(crate) fn end(&mut self, finished: &mut Vec<Finished>) -> CloseReport {
+        self.is_over = true;
+        self.finish(|_| true, finished);
         let Closing { tally, records, .. } = self.closing.take().unwrap_or_default();
         CloseReport::new(tally.delivered, tally.purged, tally.failed, records)
     }

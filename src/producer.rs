@@ -357,6 +357,7 @@ impl<C: ProducerContext> Producer<C> {
     /// What need not wait for room to fail.
     fn check(&self, record: &ProducerRecord<'_, C::DeliveryOpaque>) -> Result<(), KafkaError> {
         record.check()?;
+        self.shared().core.check_fatal()?;
         self.shared().room.check_bytes(record.payload_len())
     }
 
@@ -364,8 +365,12 @@ impl<C: ProducerContext> Producer<C> {
     /// [`enqueue`](Self::enqueue) apart, for what must decide in between.
     ///
     /// The permit holds room for one message. Its payload is charged when it is used; see
-    /// [`reserve_bytes`](Self::reserve_bytes) for an exact reservation. A permit that is kept
-    /// unused keeps others out.
+    /// [`reserve_bytes`](Self::reserve_bytes) for an exact reservation.
+    ///
+    /// A permit that is kept unused keeps others out, but not for ever: where unused permits hold
+    /// all the room, nothing is in flight and nobody moves, those who wait are let in beyond the
+    /// limit, one after the other. So memory may exceed the limit by what such permits are used for
+    /// later.
     ///
     /// In a `select!` in a loop the future must be pinned outside of the loop: made anew each time,
     /// it would lose its place in the line each time.

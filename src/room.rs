@@ -20,6 +20,8 @@ use crate::sync::{Mutex, lock, wake};
 pub(crate) struct Room {
     limits: QueueLimits,
     state: Mutex<State>,
+    /// Called when the first one begins to wait.
+    line_formed: Box<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -28,6 +30,8 @@ struct State {
     bytes: usize,
     closed: bool,
     waiters: Waiters,
+    /// Counts whatever those who take room, wait for it or give it back do.
+    moves: u64,
 }
 
 /// Why there is no room now.
@@ -40,10 +44,12 @@ pub(crate) enum NoRoom {
 }
 
 impl Room {
-    pub(crate) fn new(limits: QueueLimits) -> Self {
+    /// Calls `line_formed` each time somebody begins to wait where nobody did.
+    pub(crate) fn new(limits: QueueLimits, line_formed: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             limits,
             state: Mutex::default(),
+            line_formed: Box::new(line_formed),
         }
     }
 
@@ -85,8 +91,7 @@ impl Room {
     /// woken after the lock is free.
     pub(crate) fn release(&self, messages: usize, bytes: usize, wakers: &mut Vec<Waker>) {
         let mut state = lock(&self.state);
-        state.messages -= messages;
-        state.bytes -= bytes;
+        state.give_back(messages, bytes);
         state.grant(self.limits, wakers);
     }
 
@@ -106,6 +111,7 @@ impl Room {
         {
             let mut state = lock(&self.state);
             state.bytes = state.bytes - from + to;
+            state.moves += 1;
             state.grant(self.limits, &mut wakers);
         }
         wakers.into_iter().for_each(wake);
@@ -142,7 +148,12 @@ impl Room {
                 state.take(bytes);
                 return Poll::Ready(Ok(()));
             }
+            let forms_line = state.waiters.is_empty();
             *place = Some(state.waiters.push(bytes, cx.waker().clone()));
+            drop(state);
+            if forms_line {
+                (self.line_formed)();
+            }
             return Poll::Pending;
         };
         match state.waiters.standing(key) {
@@ -155,6 +166,7 @@ impl Room {
             }
             standing => {
                 state.waiters.leave(key);
+                state.moves += 1;
                 *place = None;
                 let granted = standing == Standing::Granted;
                 Poll::Ready(if granted { Ok(()) } else { Err(NoRoom::Closed) })
@@ -168,13 +180,35 @@ impl Room {
         {
             let mut state = lock(&self.state);
             if state.waiters.leave(key) == Standing::Granted {
-                state.messages -= 1;
-                state.bytes -= bytes;
+                state.give_back(1, bytes);
             }
             // The next may fit: into what was given back, or where this one was too large.
             state.grant(self.limits, &mut wakers);
         }
         wakers.into_iter().for_each(wake);
+    }
+
+    /// Where anybody waits: how many moves there have been so far.
+    pub(crate) fn moves_of_line(&self) -> Option<u64> {
+        let state = lock(&self.state);
+        (!state.waiters.is_empty()).then_some(state.moves)
+    }
+
+    /// Lets the first waiter in beyond the limits.
+    ///
+    /// For when nothing is in flight and nobody moves: then all room is held by permits that are
+    /// not used, or was granted to waiters that do not look, and no delivery will give any back.
+    pub(crate) fn lend(&self) {
+        let waker = {
+            let mut state = lock(&self.state);
+            let Some(bytes) = state.waiters.first_bytes() else {
+                return;
+            };
+            state.messages += 1;
+            state.bytes += bytes;
+            state.waiters.pop(Standing::Granted).flatten()
+        };
+        waker.into_iter().for_each(wake);
     }
 }
 
@@ -190,6 +224,13 @@ impl State {
     fn take(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes;
+        self.moves += 1;
+    }
+
+    fn give_back(&mut self, messages: usize, bytes: usize) {
+        self.messages -= messages;
+        self.bytes -= bytes;
+        self.moves += 1;
     }
 
     fn grant(&mut self, limits: QueueLimits, wakers: &mut Vec<Waker>) {
@@ -387,7 +428,7 @@ mod tests {
     }
 
     fn room(messages: usize, bytes: usize) -> Room {
-        Room::new(QueueLimits { messages, bytes })
+        Room::new(QueueLimits { messages, bytes }, || {})
     }
 
     fn taken(room: &Room) -> (usize, usize) {
@@ -413,6 +454,48 @@ mod tests {
         }
         assert_eq!(taken(&room), (100, 100));
         assert!(lock(&room.state).waiters.slots.is_empty());
+    }
+
+    #[test]
+    fn whoever_forms_a_line_says_so_once() {
+        let lines = Arc::new(Wakes::default());
+        let told = Arc::clone(&lines);
+        let limits = QueueLimits {
+            messages: 1,
+            bytes: 100,
+        };
+        let room = Room::new(limits, move || {
+            told.0.fetch_add(1, Ordering::SeqCst);
+        });
+        room.try_acquire(1).unwrap();
+        let first = Waiting::begin(&room, 1);
+        let second = Waiting::begin(&room, 1);
+        assert_eq!(lines.0.load(Ordering::SeqCst), 1);
+        drop((first, second));
+        drop(Waiting::begin(&room, 1));
+        assert_eq!(lines.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn room_is_lent_to_the_first_and_comes_back() {
+        let room = room(1, 100);
+        room.try_acquire(100).unwrap();
+        assert_eq!(room.moves_of_line(), None);
+        let mut first = Waiting::begin(&room, 100);
+        let second = Waiting::begin(&room, 1);
+        let moves = room.moves_of_line();
+        room.lend();
+        assert_eq!((first.wakes(), second.wakes()), (1, 0));
+        assert_eq!(room.moves_of_line(), moves);
+        assert_eq!(first.poll(), Poll::Ready(Ok(())));
+        assert_ne!(room.moves_of_line(), moves);
+        assert_eq!(taken(&room), (2, 200));
+        // What was lent stops the others until it is back.
+        release(&room, 1, 100);
+        assert_eq!(second.wakes(), 0);
+        release(&room, 1, 100);
+        assert_eq!(second.wakes(), 1);
+        assert_eq!(taken(&room), (1, 1));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use futures::executor::block_on;
 use futures::future::join_all;
 use tokio::runtime::Runtime;
 use tokio_rdkafka::{
-    DeliveryFuture, MockCluster, Persistence, Producer, ProducerRecord, RDKafkaErrorCode,
+    DeliveryFuture, MockCluster, Persistence, Producer, ProducerRecord, PurgeConfig,
+    RDKafkaErrorCode,
 };
 
 #[tokio::test]
@@ -65,6 +66,16 @@ async fn a_closed_producer_refuses_with_the_record() {
     assert!(producer.topic("other").unwrap_err().is_closed());
     assert_eq!(producer.flush().await.unwrap().delivered, 0);
     assert_eq!(producer.in_flight_count(), 0);
+}
+
+#[tokio::test]
+async fn a_purge_resolves_also_at_and_after_the_end() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).create().unwrap();
+    let everything = PurgeConfig::default().queue().inflight();
+    let (_, purged) = tokio::join!(producer.close(), producer.purge(everything));
+    assert_eq!(purged, 0);
+    assert_eq!(producer.purge(everything).await, 0);
 }
 
 #[tokio::test]
@@ -268,6 +279,55 @@ fn all_resolve_when_a_runtime_ends_that_never_ran() {
     let (producer, futures) = stuck(&runtime, &cluster);
     drop(runtime);
     all_resolve(&producer, futures);
+}
+
+#[test]
+fn all_resolve_when_the_driver_is_aborted_in_the_middle_of_an_event() {
+    const MESSAGES: usize = 10_000;
+    let cluster = cluster("t", 1);
+    cluster.broker_down(1).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let producer = Producer::builder(&config(&cluster))
+        .context(Arc::new(Counting::default()))
+        .runtime(runtime.handle().clone())
+        .create()
+        .unwrap();
+    let futures: InFlight = (0..MESSAGES)
+        .map(|index| {
+            let record = ProducerRecord::with_opaque_to("t", index).payload(index.to_string());
+            producer.try_enqueue(record).unwrap()
+        })
+        .collect();
+    // A purge has them all in one event, and the driver leaves the worker in the middle of it.
+    let everything = PurgeConfig::default().queue().inflight();
+    let context = Arc::clone(producer.context());
+    let served = runtime.block_on(async {
+        let mut purge = std::pin::pin!(producer.purge(everything));
+        loop {
+            assert!(futures::poll!(&mut purge).is_pending());
+            tokio::task::yield_now().await;
+            let served = context.seen().len();
+            if served > 0 {
+                break served;
+            }
+        }
+    });
+    assert!(served < MESSAGES, "{served}");
+    drop(runtime);
+    for (index, result) in block_on(join_all(futures)).into_iter().enumerate() {
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), Some(RDKafkaErrorCode::PurgeQueue));
+        assert_eq!(
+            error.record().get_payload(),
+            Some(index.to_string().as_bytes())
+        );
+    }
+    block_on(producer.close());
+    let mut seen = context.seen();
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..MESSAGES));
 }
 
 #[tokio::test]

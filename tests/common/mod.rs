@@ -1,10 +1,14 @@
 //! What several test binaries need.
 #![allow(dead_code)] // Each uses a part.
 
+use std::future::Future;
 use std::sync::Mutex;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio_rdkafka::{ClientConfig, ClientContext, DeliveryResult, MockCluster, ProducerContext};
+use tokio_rdkafka::{
+    ClientConfig, ClientContext, DeliveryResult, MockCluster, Producer, ProducerContext,
+};
 
 /// How long anything may take before a test gives up.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -80,4 +84,36 @@ impl ProducerContext for Counting {
             *self.failed.lock().unwrap() += 1;
         }
     }
+}
+
+/// All room is there again, neither less nor more.
+pub fn assert_room_is_whole<C: ProducerContext>(producer: &Producer<C>, messages: usize) {
+    let permits: Vec<_> = (0..messages)
+        .map(|index| {
+            let permit = producer.try_reserve();
+            permit.unwrap_or_else(|error| panic!("room for {index} of {messages}: {error}"))
+        })
+        .collect();
+    let error = producer.try_reserve().expect_err("more room than there is");
+    assert!(error.is_queue_full(), "{error:?}");
+    drop(permits);
+}
+
+/// Polls a future so many times, each time when it has been woken, and drops it if it is still not
+/// done.
+pub async fn poll_then_drop<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut left = polls;
+    std::future::poll_fn(move |cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }

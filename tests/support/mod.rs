@@ -1,7 +1,8 @@
 //! A real cluster: topics, and reading back by rdkafka's consumer.
+#![allow(dead_code)] // Each test binary uses a part.
 
 use std::env;
-use std::process::{self, Command};
+use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -41,15 +42,19 @@ impl Cluster {
 
     /// Stops, kills or starts a node; returns when that is done.
     pub fn node(action: &str, id: i32) {
+        Self::nodectl(action, id);
+    }
+
+    fn nodectl(action: &str, id: i32) -> String {
         let nodectl = env::var_os("KAFKA_NODECTL").expect("a cluster of our own");
-        let status = Command::new(nodectl)
+        let output = Command::new(nodectl)
             .arg(action)
             .arg(id.to_string())
-            .status();
-        assert!(
-            status.expect("nodectl runs").success(),
-            "nodectl {action} {id}"
-        );
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("nodectl runs");
+        assert!(output.status.success(), "nodectl {action} {id}");
+        String::from_utf8(output.stdout).expect("text")
     }
 
     /// The configuration of a producer.
@@ -104,6 +109,17 @@ impl Cluster {
         read
     }
 
+    /// Everything that is in a partition.
+    pub fn read_all(&self, topic: &str, partition: i32) -> Vec<Read> {
+        let end = self.end(topic, partition);
+        self.read(
+            topic,
+            partition,
+            0,
+            usize::try_from(end).expect("an offset"),
+        )
+    }
+
     /// The offset behind the last message.
     pub fn end(&self, topic: &str, partition: i32) -> i64 {
         let (_, end) = self
@@ -120,6 +136,27 @@ impl Cluster {
     /// How many replicas are in sync.
     pub fn in_sync(&self, topic: &str, partition: i32) -> usize {
         self.partition(topic, partition).1
+    }
+
+    /// Whether all replicas of every partition are in sync, as this node sees it: one that has just
+    /// been started knows that it was out, where others may not have heard yet.
+    pub fn is_whole_for(&self, node: i32, topic: &str) -> bool {
+        let port = Self::nodectl("port", node);
+        let consumer: BaseConsumer = self
+            .rdkafka()
+            .set("bootstrap.servers", format!("127.0.0.1:{}", port.trim()))
+            .create()
+            .expect("a consumer");
+        // An error is of the node, which may still be coming up: not whole yet.
+        consumer
+            .fetch_metadata(Some(topic), Duration::from_secs(5))
+            .is_ok_and(|metadata| {
+                let partitions = metadata.topics()[0].partitions();
+                let mut in_sync = partitions
+                    .iter()
+                    .map(|found| found.isr().len() == found.replicas().len());
+                !partitions.is_empty() && in_sync.all(|is_whole| is_whole)
+            })
     }
 
     fn partition(&self, topic: &str, partition: i32) -> (i32, usize) {
@@ -139,6 +176,8 @@ impl Cluster {
             .set("group.id", "tests")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
+            // Whatever is in the log, as no test wants less.
+            .set("isolation.level", "read_uncommitted")
             .create()
             .expect("a consumer")
     }

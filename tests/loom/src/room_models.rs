@@ -57,7 +57,7 @@ impl Drop for Acquire {
 
 /// A room that is full with one message.
 fn full(bytes: usize) -> Arc<Room> {
-    let room = Room::new(QueueLimits { messages: 1, bytes });
+    let room = Room::new(QueueLimits { messages: 1, bytes }, || {});
     room.try_acquire(bytes).expect("an empty room");
     Arc::new(room)
 }
@@ -118,10 +118,11 @@ pub fn the_first_leaves_while_room_comes() {
 /// As above, with a first one that does not fit into what comes: the second is let in by its leave.
 pub fn one_that_is_too_large_leaves_while_room_comes() {
     check(|| {
-        let room = Arc::new(Room::new(QueueLimits {
+        let limits = QueueLimits {
             messages: 3,
             bytes: 3,
-        }));
+        };
+        let room = Arc::new(Room::new(limits, || {}));
         room.try_acquire(2).expect("room");
         room.try_acquire(1).expect("room");
         let large = Acquire::queued(&room, 3);
@@ -151,6 +152,26 @@ pub fn a_place_moves_to_another_waker_while_room_comes() {
         };
         assert_eq!(block_on(waiting), Ok(()));
         releasing.join().expect("a release");
+        release(&room, 1);
+        is_empty(&room, 1);
+    });
+}
+
+/// The first in the line leaves while room is lent: to it, and then it is given back, or to the
+/// second.
+pub fn the_first_leaves_while_room_is_lent() {
+    check(|| {
+        let room = full(1);
+        let first = Acquire::queued(&room, 1);
+        let second = Acquire::queued(&room, 1);
+        let lending = {
+            let room = Arc::clone(&room);
+            thread::spawn(move || room.lend())
+        };
+        drop(first);
+        lending.join().expect("a loan");
+        release(&room, 1);
+        assert_eq!(block_on(second), Ok(()));
         release(&room, 1);
         is_empty(&room, 1);
     });

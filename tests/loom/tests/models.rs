@@ -18,6 +18,7 @@ models! {
         two_wait_and_one_gives_back
         the_first_leaves_while_room_comes
         one_that_is_too_large_leaves_while_room_comes
+        the_first_leaves_while_room_is_lent
         a_place_moves_to_another_waker_while_room_comes
         a_close_meets_one_who_comes
         a_close_meets_room_that_comes;
