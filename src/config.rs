@@ -31,6 +31,8 @@ use crate::secrets::{REDACTED, Secrets, is_sensitive};
 /// Properties that cannot work with this crate are an error with the reason when a producer is
 /// made: `delivery.report.only.error` (futures of delivered messages would never resolve),
 /// `enabled_events` and `log.queue=false` (events and logs come through one queue),
+/// `client.software.name` and `.version` without a letter or a digit and `ut_handle_ProduceResponse`
+/// (librdkafka would read, or call, what is not there),
 /// `sasl.mechanisms=OAUTHBEARER` without `enable.sasl.oauthbearer.unsecure.jwt` (there is no token
 /// refresh yet).
 ///
@@ -153,6 +155,21 @@ impl ClientConfig {
                 "log.queue",
                 "logs come through the queue that the driver serves",
             );
+        }
+        if self.get("ut_handle_ProduceResponse").is_some() {
+            return refuse(
+                "ut_handle_ProduceResponse",
+                "librdkafka would call the text as a function",
+            );
+        }
+        for property in ["client.software.name", "client.software.version"] {
+            let value = conf.get(property).unwrap_or_default();
+            if !value.contains(|c: char| c.is_ascii_alphanumeric()) {
+                return refuse(
+                    property,
+                    "without a letter or a digit librdkafka would read beyond its end",
+                );
+            }
         }
         if is("sasl.mechanisms", "OAUTHBEARER")
             && !is("enable.sasl.oauthbearer.unsecure.jwt", "true")

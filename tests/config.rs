@@ -77,6 +77,10 @@ fn what_cannot_work_is_refused_with_a_reason() {
         ("delivery.report.only.error", "true", "never resolve"),
         ("enabled_events", "1", "up to this crate"),
         ("log.queue", "false", "the driver serves"),
+        ("client.software.name", " ", "letter or a digit"),
+        ("client.software.name", " -\u{e9}.", "letter or a digit"),
+        ("client.software.version", "...", "letter or a digit"),
+        ("ut_handle_ProduceResponse", "f", "as a function"),
     ] {
         let error = create(&[(property, value)]).unwrap_err();
         assert_eq!(error.field(), Some(property));
