@@ -265,6 +265,42 @@ impl<D> fmt::Debug for EnqueueError<'_, D> {
 ///
 /// `D` is the producer's delivery opaque; it is here only where the record was refused before it
 /// entered the queue, because its delivery callback has not run then.
+///
+/// # Sending again
+///
+/// librdkafka tries again by itself, for up to `message.timeout.ms` and `retries` times: an error
+/// here comes after that. Whoever goes on trying decides by two things: whether it can help
+/// ([`is_retriable`](Self::is_retriable)), and whether the record may be there already
+/// ([`persistence`](Self::persistence)), so that it would be there twice.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tokio_rdkafka::{Delivery, Persistence, Producer, ProducerRecord, SendError};
+///
+/// async fn send_again(
+///     producer: &Producer,
+///     mut record: ProducerRecord<'static>,
+///     may_be_there_twice: bool,
+/// ) -> Result<Delivery, SendError> {
+///     let mut pause = Duration::from_millis(100);
+///     for _ in 0..5 {
+///         let error = match producer.send(record).await {
+///             Ok(delivery) => return Ok(delivery),
+///             Err(error) => error,
+///         };
+///         let is_safe = error.persistence() == Persistence::NotPersisted;
+///         if !error.is_retriable() || !(is_safe || may_be_there_twice) {
+///             return Err(error);
+///         }
+///         record = error.into_record();
+///         tokio::time::sleep(pause).await;
+///         pause *= 2;
+///     }
+///     producer.send(record).await
+/// }
+/// ```
+///
+/// It loses the place in the order: records that were enqueued meanwhile come first.
 pub struct SendError<D = ()>(Box<SendErrorParts<D>>);
 
 struct SendErrorParts<D> {
