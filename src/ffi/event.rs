@@ -1,6 +1,5 @@
 //! Owner of `rd_kafka_event_t`.
 
-use std::ffi::c_int;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -38,7 +37,10 @@ pub(crate) enum Event<O: Opaque> {
 impl<O: Opaque> Event<O> {
     /// Takes the event over; all but delivery reports are copied and destroyed at once.
     pub(super) fn new(ptr: NonNull<sys::rd_kafka_event_t>, client: Arc<Client>) -> Self {
-        let event = RawEvent { ptr, client };
+        let event = RawEvent {
+            ptr,
+            _client: client,
+        };
         // SAFETY: the event is valid.
         match unsafe { sys::rd_kafka_event_type(ptr.as_ptr()) } {
             sys::RD_KAFKA_EVENT_DR => Event::Delivery(DeliveryEvent {
@@ -73,34 +75,25 @@ impl<O: Opaque> Event<O> {
 #[derive(Debug)]
 struct RawEvent {
     ptr: NonNull<sys::rd_kafka_event_t>,
-    client: Arc<Client>,
+    /// Keeps the client alive for as long as the event.
+    _client: Arc<Client>,
 }
 
 // SAFETY: an event is not bound to the thread that polled it.
 unsafe impl Send for RawEvent {}
 
 impl RawEvent {
+    /// librdkafka has already put the code and the reason behind `_FATAL` into the event
+    /// (`rd_kafka_event_setup`): only the flag tells a fatal error.
     fn into_error<O: Opaque>(self) -> Event<O> {
-        const FATAL: c_int = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL as c_int;
-        // SAFETY: the event is valid; the string lives as long as it does.
-        let (code, text) = unsafe {
-            let event = self.ptr.as_ptr();
-            (
-                rd_kafka_event_error(event.cast()),
-                to_string(sys::rd_kafka_event_error_string(event)),
-            )
-        };
-        match self.client.fatal_error() {
-            Some((code_behind, text)) if code == FATAL => Event::Error {
-                code: code_behind,
-                text,
-                is_fatal: true,
-            },
-            _ => Event::Error {
-                code,
-                text,
-                is_fatal: false,
-            },
+        let event = self.ptr.as_ptr();
+        // SAFETY: the event is valid and an error event; the string lives as long as it does.
+        unsafe {
+            Event::Error {
+                code: rd_kafka_event_error(event.cast()),
+                text: to_string(sys::rd_kafka_event_error_string(event)),
+                is_fatal: sys::rd_kafka_event_error_is_fatal(event) != 0,
+            }
         }
     }
 }
