@@ -171,24 +171,33 @@ async fn in_a_select_loop_a_pinned_reserve_keeps_its_place() {
     permit.send(ProducerRecord::to("t")).await.unwrap();
 }
 
-/// Spawns a send of each number, and waits for all; how often each was polled.
+/// Spawns a send of each number, all of which wait in line before there is room, and waits for
+/// them; how often each was polled.
 async fn send_from_tasks(producer: &Producer, count: usize) -> Vec<usize> {
+    // A delivery that came before all are in line would let one of those to come go first: it finds
+    // room, while those who were let in by the delivery have not had their turn yet.
+    let permits: Vec<_> = std::iter::from_fn(|| producer.try_reserve().ok()).collect();
+    let in_line = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..count)
         .map(|index| {
-            let producer = producer.clone();
+            let (producer, in_line) = (producer.clone(), Arc::clone(&in_line));
             tokio::spawn(async move {
                 let mut polls = 0;
                 let record = ProducerRecord::to("t").payload(index.to_string());
                 let mut send = pin!(producer.send(record));
                 let sent = std::future::poll_fn(|cx| {
                     polls += 1;
-                    send.as_mut().poll(cx)
+                    let polled = send.as_mut().poll(cx);
+                    in_line.fetch_add(usize::from(polls == 1), Ordering::SeqCst);
+                    polled
                 });
                 sent.await.unwrap();
                 polls
             })
         })
         .collect();
+    common::until(|| in_line.load(Ordering::SeqCst) == count).await;
+    drop(permits);
     let polls = join_all(tasks).await;
     polls.into_iter().map(|task| task.unwrap()).collect()
 }
