@@ -265,6 +265,46 @@ impl<D> fmt::Debug for EnqueueError<'_, D> {
 ///
 /// `D` is the producer's delivery opaque; it is here only where the record was refused before it
 /// entered the queue, because its delivery callback has not run then.
+///
+/// # Sending again
+///
+/// librdkafka tries by itself for as long as `message.timeout.ms` and `retries` allow: raising
+/// those comes first, and with `enable.idempotence` those tries write nothing twice. A loop around
+/// [`send`](crate::Producer::send) is for what goes on longer than that:
+///
+/// ```
+/// use std::time::Duration;
+/// use tokio_rdkafka::{Delivery, Persistence, Producer, ProducerRecord, SendError};
+///
+/// /// Sends a record up to `tries` times.
+/// async fn send_again(
+///     producer: &Producer,
+///     mut record: ProducerRecord<'static>,
+///     tries: u32,
+/// ) -> Result<Delivery, SendError> {
+///     let mut pause = Duration::from_millis(100);
+///     for _ in 1..tries {
+///         match producer.send(record).await {
+///             Err(error) if may_be_sent_again(&error) => record = error.into_record(),
+///             result => return result,
+///         }
+///         tokio::time::sleep(pause).await;
+///         pause = (pause * 2).min(Duration::from_secs(10));
+///     }
+///     producer.send(record).await
+/// }
+///
+/// fn may_be_sent_again(error: &SendError) -> bool {
+///     // Neither a record that is wrong nor a producer that is closed or has had a fatal error.
+///     error.is_retriable() && error.persistence() == Persistence::NotPersisted
+/// }
+/// ```
+///
+/// Where it is [`PossiblyPersisted`](Persistence::PossiblyPersisted), the caller has to choose:
+/// giving up may lose the record, and sending it again may write it twice, also with
+/// `enable.idempotence`, because to librdkafka it is a new record. Send it again where its
+/// consumers know a duplicate, say by an id in the key or a header. A record that is sent again
+/// comes behind those that were enqueued meanwhile.
 pub struct SendError<D = ()>(Box<SendErrorParts<D>>);
 
 struct SendErrorParts<D> {
