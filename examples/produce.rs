@@ -6,6 +6,8 @@
 //! ls | cargo run --features mock --example produce -- --brokers localhost:9092 --topic files
 //! ```
 
+mod common;
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::io::IsTerminal;
@@ -14,8 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio_rdkafka::{ClientConfig, DeliveryFuture, MockCluster, Producer, ProducerRecord};
-use tracing_subscriber::EnvFilter;
+use tokio_rdkafka::{ClientConfig, DeliveryFuture, Producer, ProducerRecord};
 
 /// How many records are on their way at the same time.
 const WINDOW: usize = 1_000;
@@ -78,24 +79,11 @@ impl Summary {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
-    // Logs of librdkafka come as events of `tracing`.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    common::log_to_stderr();
     let arguments = Arguments::parse();
 
-    // Kept until the end of `main`: dropping it would take the brokers away.
-    let mut mock = None;
-    let brokers = match arguments.brokers {
-        Some(brokers) => brokers,
-        None => {
-            let cluster = MockCluster::new(3)?;
-            cluster.create_topic(&arguments.topic, 1, 3)?;
-            mock.insert(cluster).bootstrap_servers()
-        }
-    };
+    // The mock is kept until the end of `main`: dropping it would take the brokers away.
+    let (brokers, _mock) = common::brokers(arguments.brokers, &arguments.topic)?;
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers)

@@ -268,39 +268,43 @@ impl<D> fmt::Debug for EnqueueError<'_, D> {
 ///
 /// # Sending again
 ///
-/// librdkafka tries again by itself, for up to `message.timeout.ms` and `retries` times: an error
-/// here comes after that. Whoever goes on trying decides by two things: whether it can help
-/// ([`is_retriable`](Self::is_retriable)), and whether the record may be there already
-/// ([`persistence`](Self::persistence)), so that it would be there twice.
+/// librdkafka tries by itself for as long as `message.timeout.ms` and `retries` allow: raising
+/// those comes first, and with `enable.idempotence` those tries write nothing twice. A loop around
+/// [`send`](crate::Producer::send) is for what goes on longer than that:
 ///
-/// ```no_run
+/// ```
 /// use std::time::Duration;
 /// use tokio_rdkafka::{Delivery, Persistence, Producer, ProducerRecord, SendError};
 ///
+/// /// Sends a record up to `tries` times.
 /// async fn send_again(
 ///     producer: &Producer,
 ///     mut record: ProducerRecord<'static>,
-///     may_be_there_twice: bool,
+///     tries: u32,
 /// ) -> Result<Delivery, SendError> {
 ///     let mut pause = Duration::from_millis(100);
-///     for _ in 0..5 {
-///         let error = match producer.send(record).await {
-///             Ok(delivery) => return Ok(delivery),
-///             Err(error) => error,
-///         };
-///         let is_safe = error.persistence() == Persistence::NotPersisted;
-///         if !error.is_retriable() || !(is_safe || may_be_there_twice) {
-///             return Err(error);
+///     for _ in 1..tries {
+///         match producer.send(record).await {
+///             Err(error) if may_be_sent_again(&error) => record = error.into_record(),
+///             result => return result,
 ///         }
-///         record = error.into_record();
 ///         tokio::time::sleep(pause).await;
-///         pause *= 2;
+///         pause = (pause * 2).min(Duration::from_secs(10));
 ///     }
 ///     producer.send(record).await
 /// }
+///
+/// fn may_be_sent_again(error: &SendError) -> bool {
+///     // Neither a record that is wrong nor a producer that is closed or has had a fatal error.
+///     error.is_retriable() && error.persistence() == Persistence::NotPersisted
+/// }
 /// ```
 ///
-/// It loses the place in the order: records that were enqueued meanwhile come first.
+/// Where it is [`PossiblyPersisted`](Persistence::PossiblyPersisted), the caller has to choose:
+/// giving up may lose the record, and sending it again may write it twice, also with
+/// `enable.idempotence`, because to librdkafka it is a new record. Send it again where its
+/// consumers know a duplicate, say by an id in the key or a header. A record that is sent again
+/// comes behind those that were enqueued meanwhile.
 pub struct SendError<D = ()>(Box<SendErrorParts<D>>);
 
 struct SendErrorParts<D> {

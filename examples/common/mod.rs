@@ -1,0 +1,26 @@
+//! What the examples share.
+
+use tokio_rdkafka::{KafkaError, MockCluster};
+use tracing_subscriber::EnvFilter;
+
+/// Logs of librdkafka come as events of `tracing`: shows them, by default from warnings on.
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// The brokers given, or those of a mock cluster with the topic, which goes when it is dropped.
+pub fn brokers(
+    given: Option<String>,
+    topic: &str,
+) -> Result<(String, Option<MockCluster>), KafkaError> {
+    if let Some(brokers) = given {
+        return Ok((brokers, None));
+    }
+    let cluster = MockCluster::new(3)?;
+    cluster.create_topic(topic, 1, 3)?;
+    Ok((cluster.bootstrap_servers(), Some(cluster)))
+}
