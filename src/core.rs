@@ -193,6 +193,11 @@ impl<O: Opaque> Core<O> {
             .clone()
     }
 
+    /// Whether a fatal error is known of.
+    pub(crate) fn has_fatal_error(&self) -> bool {
+        self.fatal.get().is_some()
+    }
+
     /// Refuses what comes after a fatal error that is known of, as librdkafka would.
     pub(crate) fn check_fatal(&self) -> Result<(), KafkaError> {
         self.fatal.get().cloned().map_or(Ok(()), Err)

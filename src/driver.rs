@@ -33,8 +33,8 @@ const MESSAGES_PER_POLL: usize = 1024;
 /// One slice of a blocking flush: how late the thread notices that nobody waits any more.
 const FLUSH_SLICE: Duration = Duration::from_millis(200);
 
-/// How long the teardown waits for reports before it purges again: one purge may miss messages on
-/// their way between two queues.
+/// How long to wait for reports before purging again: one purge may miss messages on their way
+/// between two queues, or back into one.
 const PURGE_AGAIN: Duration = Duration::from_millis(100);
 
 /// How many turns the driver gives everybody to move before it lends room; see [`Room::lend`]. A
@@ -331,8 +331,22 @@ impl<C: ProducerContext> Shared<C> {
     }
 
     fn wants_flush(&self, watches: &Watches) -> bool {
-        let is_closing = watches.closing.is_some() && self.core.in_flight() > 0;
-        watches.any_flush() || is_closing
+        let is_ending = watches.closing.is_some() || self.core.has_fatal_error();
+        watches.any_flush() || (is_ending && self.core.in_flight() > 0)
+    }
+
+    /// After a fatal error: gives up what librdkafka has in its queue, and does not send any more.
+    ///
+    /// It purges the queue once, when the error is raised. What was in flight then comes back into
+    /// the queue if its answer says that it should be tried again, and would stay there until
+    /// `message.timeout.ms`.
+    fn give_up_after_fatal_error(self: &Arc<Self>) {
+        if !self.core.has_fatal_error() {
+            return;
+        }
+        if let Err(error) = self.ensure_flusher() {
+            tracing::error!(%error, "no thread to purge with after a fatal error");
+        }
     }
 
     fn flush_slices(&self) {
@@ -358,6 +372,12 @@ impl<C: ProducerContext> Shared<C> {
                 }
                 Some(left) => left.min(FLUSH_SLICE),
                 None => FLUSH_SLICE,
+            };
+            let slice = if self.core.has_fatal_error() {
+                client.purge(PurgeConfig::default().queue());
+                slice.min(PURGE_AGAIN)
+            } else {
+                slice
             };
             client.flush(slice.as_millis().max(1) as i32);
             drop(client);
@@ -482,6 +502,7 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
         if shared.is_over() {
             break;
         }
+        shared.give_up_after_fatal_error();
         if stall.lends(shared) {
             tokio::task::yield_now().await;
         } else {
