@@ -20,6 +20,7 @@ use crate::purge::PurgeConfig;
 use crate::record::{PARTITION_UNASSIGNED, ProducerRecord};
 use crate::report::{CloseReport, FlushError};
 use crate::room::Room;
+use crate::stall::Stall;
 use crate::sync::{lock, wake};
 
 /// How many messages are taken from an event before their futures resolve: one event can have
@@ -36,10 +37,6 @@ const FLUSH_SLICE: Duration = Duration::from_millis(200);
 /// How long to wait for reports before purging again: one purge may miss messages on their way
 /// between two queues, or back into one.
 const PURGE_AGAIN: Duration = Duration::from_millis(100);
-
-/// How many turns the driver gives everybody to move before it lends room; see [`Room::lend`]. A
-/// turn lets all tasks run that are ready on its worker.
-const TURNS_BEFORE_LENDING: u32 = 256;
 
 type MessageCell<C> = Arc<Cell<<C as ProducerContext>::DeliveryOpaque>>;
 
@@ -479,6 +476,11 @@ impl<C: ProducerContext> Drop for Watching<'_, C> {
     }
 }
 
+/// The future of a message that is not detached.
+pub(crate) fn expect_future<D>(future: Option<DeliveryFuture<D>>) -> DeliveryFuture<D> {
+    future.expect("only a detached message has no future")
+}
+
 /// Tells watches that have come to their end; one that nobody waits for any more is no error.
 fn tell(finished: &mut Vec<Finished>) {
     for (done, tally) in finished.drain(..) {
@@ -503,43 +505,13 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
             break;
         }
         shared.give_up_after_fatal_error();
-        if stall.lends(shared) {
+        if shared.core.in_flight() == 0 && stall.lends(&shared.room) {
             tokio::task::yield_now().await;
         } else {
             shared.wake.notified().await;
         }
     }
     driver.finish();
-}
-
-/// Sees to it that permits which nobody uses do not stop others for ever.
-#[derive(Debug, Default)]
-struct Stall {
-    moves: u64,
-    /// How many turns there was no move.
-    turns: u32,
-}
-
-impl Stall {
-    /// Whether somebody waits for room that no delivery will give back; lends it once nobody else
-    /// has given some back for long enough.
-    fn lends<C: ProducerContext>(&mut self, shared: &Shared<C>) -> bool {
-        if shared.core.in_flight() > 0 {
-            return false;
-        }
-        let Some(moves) = shared.room.moves_of_line() else {
-            return false;
-        };
-        if moves != self.moves {
-            *self = Self { moves, turns: 0 };
-        }
-        self.turns += 1;
-        if self.turns > TURNS_BEFORE_LENDING {
-            self.turns = TURNS_BEFORE_LENDING;
-            shared.room.lend();
-        }
-        true
-    }
 }
 
 /// Sees to it that a producer comes to its end, also where the task is dropped before.

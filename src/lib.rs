@@ -91,6 +91,7 @@ mod record;
 mod report;
 mod room;
 mod secrets;
+mod stall;
 mod sync;
 mod timestamp;
 mod topic;

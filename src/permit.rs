@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use crate::completion::DeliveryFuture;
 use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::driver::Shared;
+use crate::driver::{Shared, expect_future};
 use crate::error::{KafkaError, SendError};
 use crate::producer::Producer;
 use crate::record::ProducerRecord;
@@ -130,7 +130,7 @@ impl<C: ProducerContext> Reservation<C> {
         self.is_used = true;
         self.shared.room.recharge(self.bytes.unwrap_or(0), payload);
         match self.shared.produce(record, false) {
-            Ok(future) => future.expect("only a detached message has no future"),
+            Ok(future) => expect_future(future),
             Err(error) => DeliveryFuture::failed(error.into()),
         }
     }

@@ -13,7 +13,7 @@ use crate::completion::DeliveryFuture;
 use crate::config::{ClientConfig, FromClientConfigAndContext};
 use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::delivery::Delivery;
-use crate::driver::{Shared, Watching};
+use crate::driver::{Shared, Watching, expect_future};
 use crate::error::{EnqueueError, KafkaError, SendError};
 use crate::permit::{OwnedPermit, Permit, Place, Reservation};
 use crate::purge::PurgeConfig;
@@ -588,11 +588,6 @@ impl<C: ProducerContext> Producer<C> {
     pub fn callback_panics(&self) -> u64 {
         self.shared().core.callback_panics()
     }
-}
-
-/// The future of a message that is not detached.
-fn expect_future<D>(future: Option<DeliveryFuture<D>>) -> DeliveryFuture<D> {
-    future.expect("only a detached message has no future")
 }
 
 impl<C: ProducerContext> FromClientConfigAndContext<C> for Producer<C> {
