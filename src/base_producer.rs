@@ -75,16 +75,17 @@ impl<C: ProducerContext> BaseProducer<C> {
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<(), EnqueueError<'a, C::DeliveryOpaque>> {
-        if let Err(error) = record.check() {
-            return Err(EnqueueError::new(error, record));
+        let ProducerRecord { mut fields, opaque } = record;
+        if let Err(error) = fields.check() {
+            return Err(EnqueueError::new(error, ProducerRecord { fields, opaque }));
         }
-        let (record, opaque) = record.split();
         self.core.issue();
         self.core
-            .produce(&record, Box::new(opaque))
+            .produce(&mut fields, Box::new(opaque))
             .map_err(|(error, opaque)| {
                 self.core.settle(1);
-                EnqueueError::new(error, record.with_opaque(*opaque))
+                let opaque = *opaque;
+                EnqueueError::new(error, ProducerRecord { fields, opaque })
             })
     }
 

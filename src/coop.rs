@@ -18,12 +18,18 @@ thread_local! {
 
 /// To be called before an operation that is ready; pending where others shall have their turn
 /// first, and then the task is woken.
+#[inline]
 pub(crate) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
     let operations = OPERATIONS.get() + 1;
     if operations < OPERATIONS_PER_STEP {
         OPERATIONS.set(operations);
         return Poll::Ready(());
     }
+    poll_step(cx)
+}
+
+#[cold]
+fn poll_step(cx: &mut Context<'_>) -> Poll<()> {
     ready!(coop::poll_proceed(cx)).made_progress();
     OPERATIONS.set(0);
     Poll::Ready(())

@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
+use foldhash::fast::RandomState;
+
 use crate::config::{ClientConfig, creation_error};
 use crate::context::{ClientContext, ProducerContext};
 use crate::delivery::DeliveryResult;
@@ -14,10 +16,14 @@ use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic};
 use crate::log_level::RDKafkaLogLevel;
 use crate::purge::PurgeConfig;
-use crate::record::{PARTITION_UNASSIGNED, ProducerRecord, TopicName};
+use crate::record::{Fields, LENT_FROM, TopicName};
 use crate::secrets::Secrets;
 use crate::sync::{read, write};
 use crate::topic::{self, Topic};
+
+/// How many topic handles a client keeps. librdkafka itself keeps what it knows of a topic for as
+/// long as the client lives: this is for the part that is ours, a few hundred bytes each.
+const TOPIC_HANDLES: usize = if cfg!(test) { 8 } else { 8192 };
 
 /// One client whose messages carry an `O`.
 ///
@@ -45,7 +51,8 @@ pub(crate) struct Core<O> {
 #[derive(Debug)]
 struct Live {
     client: Arc<Client>,
-    topics: HashMap<Arc<str>, Arc<TopicHandle>>,
+    /// At most [`TOPIC_HANDLES`].
+    topics: HashMap<Box<str>, Arc<TopicHandle>, RandomState>,
 }
 
 impl<O: Opaque> Core<O> {
@@ -59,7 +66,7 @@ impl<O: Opaque> Core<O> {
             client_id: client.id(),
             live: RwLock::new(Some(Live {
                 client,
-                topics: HashMap::new(),
+                topics: HashMap::default(),
             })),
             issued: AtomicU64::new(0),
             settled: AtomicU64::new(0),
@@ -73,6 +80,7 @@ impl<O: Opaque> Core<O> {
     }
 
     /// The number of the next message; it is in flight from now on, until it is settled.
+    #[inline]
     pub(crate) fn issue(&self) -> u64 {
         self.issued.fetch_add(1, Ordering::SeqCst)
     }
@@ -98,60 +106,79 @@ impl<O: Opaque> Core<O> {
         usize::try_from(self.issued() - settled).unwrap_or(usize::MAX)
     }
 
-    /// Puts an [issued](Self::issue) message of a [checked](ProducerRecord::check) record into
-    /// librdkafka's queue; never blocks.
+    /// Puts an [issued](Self::issue) message of [checked](Fields::check) fields into librdkafka's
+    /// queue; never blocks. A payload that pays to be lent goes with the opaque.
     ///
     /// # Errors
     ///
-    /// Why it was refused, and the opaque back; the caller settles it.
+    /// Why it was refused, and the opaque back; the fields are as they were. The caller settles it.
+    #[inline]
     pub(crate) fn produce(
         &self,
-        record: &ProducerRecord<'_>,
-        opaque: O,
+        fields: &mut Fields<'_>,
+        mut opaque: O,
     ) -> Result<(), (KafkaError, O)> {
-        let topic = match self.handle(record.topic_name()) {
+        let topic = match self.handle(&fields.topic) {
             Ok(topic) => topic,
             Err(error) => return Err((error, opaque)),
         };
+        if fields.payload_len() >= LENT_FROM {
+            if let Some(place) = opaque.loan() {
+                *place = fields.lend();
+            }
+        }
         let message = Message {
-            partition: record.get_partition().unwrap_or(PARTITION_UNASSIGNED),
-            key: record.get_key(),
-            payload: record.get_payload(),
-            timestamp: record.get_timestamp(),
-            headers: record.get_headers(),
+            partition: fields.partition,
+            key: fields.key.as_deref(),
+            payload: fields.payload.as_deref(),
+            timestamp: fields.timestamp,
+            headers: &fields.headers,
         };
-        topic
-            .produce(message, opaque)
-            .map_err(|(code, opaque)| (self.error(code), opaque))
+        let Err((code, opaque)) = topic.produce(message, opaque) else {
+            return Ok(());
+        };
+        Err(self.not_produced(code, fields, opaque))
+    }
+
+    #[cold]
+    fn not_produced(&self, code: i32, fields: &mut Fields<'_>, mut opaque: O) -> (KafkaError, O) {
+        if let Some(loan) = opaque.loan().and_then(Option::take) {
+            fields.payload = Some(loan.into_payload());
+        }
+        (self.error(code), opaque)
     }
 
     /// A handle for users.
     pub(crate) fn topic(&self, name: &str) -> Result<Topic, KafkaError> {
-        topic::check_name(name)?;
-        let (name, handle) = self.handle_by_name(name)?;
-        Ok(Topic::new(name, &handle))
+        let handle = self.handle_by_name(name)?;
+        Ok(Topic::new(name.into(), &handle))
     }
 
+    #[inline]
     fn handle(&self, topic: &TopicName<'_>) -> Result<Arc<TopicHandle>, KafkaError> {
         if self.is_closed() {
             return Err(KafkaError::closed());
         }
-        match topic.handle().and_then(Topic::upgrade) {
-            Some(handle) if handle.client_id() == self.client_id => Ok(handle),
-            _ => self
-                .handle_by_name(topic.as_str())
-                .map(|(_, handle)| handle),
+        if let Some(handle) = topic.handle().and_then(Topic::upgrade) {
+            if handle.client_id() == self.client_id {
+                return Ok(handle);
+            }
         }
+        self.handle_by_name(topic.as_str())
     }
 
-    fn handle_by_name(&self, name: &str) -> Result<(Arc<str>, Arc<TopicHandle>), KafkaError> {
-        let find = |live: &Live| {
-            let (name, handle) = live.topics.get_key_value(name)?;
-            Some((Arc::clone(name), Arc::clone(handle)))
-        };
+    fn handle_by_name(&self, name: &str) -> Result<Arc<TopicHandle>, KafkaError> {
+        let find = |live: &Live| live.topics.get(name).map(Arc::clone);
         if let Some(found) = read(&self.live).as_ref().and_then(find) {
             return Ok(found);
         }
+        self.new_handle(name)
+    }
+
+    #[cold]
+    fn new_handle(&self, name: &str) -> Result<Arc<TopicHandle>, KafkaError> {
+        let find = |live: &Live| live.topics.get(name).map(Arc::clone);
+        topic::check_name(name)?;
         let mut live = write(&self.live);
         // Looked at under the lock: `destroy` takes the handles out under it.
         let live = live
@@ -165,9 +192,14 @@ impl<O: Opaque> Core<O> {
             .client
             .topic(name)
             .map_err(|code| self.error_of(&live.client, code))?;
-        let name: Arc<str> = name.into();
-        live.topics.insert(Arc::clone(&name), Arc::clone(&handle));
-        Ok((name, handle))
+        if live.topics.len() == TOPIC_HANDLES {
+            // Any: which is the next to be used, nobody knows. Messages on their way keep a reference
+            // of their own (`rd_kafka_msg_new0`).
+            let any = live.topics.keys().next().cloned();
+            any.and_then(|name| live.topics.remove(&name));
+        }
+        live.topics.insert(name.into(), Arc::clone(&handle));
+        Ok(handle)
     }
 
     /// The error for a code; where that is `_FATAL`, what lies behind it.
@@ -199,6 +231,7 @@ impl<O: Opaque> Core<O> {
     }
 
     /// Refuses what comes after a fatal error that is known of, as librdkafka would.
+    #[inline]
     pub(crate) fn check_fatal(&self) -> Result<(), KafkaError> {
         self.fatal.get().cloned().map_or(Ok(()), Err)
     }
@@ -227,6 +260,7 @@ impl<O: Opaque> Core<O> {
         self.closed.store(true, Ordering::SeqCst);
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
@@ -310,5 +344,42 @@ impl<O: Opaque> Core<O> {
     /// How many callbacks of the context have panicked.
     pub(crate) fn callback_panics(&self) -> u64 {
         self.callback_panics.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(all(test, feature = "mock"))]
+mod tests {
+    use super::*;
+    use crate::{MockCluster, Producer, ProducerRecord};
+
+    /// More topics than there are handles, in turn: none is refused, and nothing is lost of those
+    /// whose handle has gone.
+    #[tokio::test]
+    async fn the_handles_of_topics_have_a_bound() {
+        const TOPICS: usize = 5 * TOPIC_HANDLES;
+        let cluster = MockCluster::new(1).unwrap();
+        let producer: Producer = ClientConfig::new()
+            .set("bootstrap.servers", cluster.bootstrap_servers())
+            .create()
+            .unwrap();
+        let first = producer.topic("topic-0").unwrap();
+        let mut futures = Vec::new();
+        for _round in 0..2 {
+            for number in 0..TOPICS {
+                let record = ProducerRecord::to(format!("topic-{number}")).payload("v");
+                futures.push(producer.enqueue(record).await.unwrap());
+            }
+        }
+        for future in futures {
+            future.await.unwrap();
+        }
+        // Its handle has gone: it counts as its name.
+        assert!(first.upgrade().is_none());
+        producer
+            .send(ProducerRecord::to(&first).payload("v"))
+            .await
+            .unwrap();
+        assert_eq!(cluster.records("topic-0").await.unwrap().len(), 3);
+        producer.close().await;
     }
 }

@@ -42,14 +42,16 @@ impl fmt::Display for Persistence {
 }
 
 /// A message that was delivered: what an awaited send resolves to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub(crate) partition: i32,
-    pub(crate) broker_id: Option<i32>,
-    pub(crate) offset: Option<i64>,
+    /// −1: no broker answered.
+    pub(crate) broker_id: i32,
+    /// −1: no broker told one.
+    pub(crate) offset: i64,
     pub(crate) timestamp: Timestamp,
+    pub(crate) latency_micros: u64,
     pub(crate) persistence: Persistence,
-    pub(crate) latency: Duration,
 }
 
 impl Delivery {
@@ -62,7 +64,7 @@ impl Delivery {
     /// producer learned of the success without a response to that very request. librdkafka itself
     /// counts up from −1001 there.
     pub fn offset(&self) -> Option<i64> {
-        self.offset
+        (self.offset >= 0).then_some(self.offset)
     }
 
     /// The timestamp in the log.
@@ -78,12 +80,25 @@ impl Delivery {
 
     /// The time from the enqueue to the delivery report (`rd_kafka_message_latency`).
     pub fn latency(&self) -> Duration {
-        self.latency
+        Duration::from_micros(self.latency_micros)
     }
 
     /// The broker that answered, where one did (`rd_kafka_message_broker_id`).
     pub fn broker_id(&self) -> Option<i32> {
-        self.broker_id
+        (self.broker_id >= 0).then_some(self.broker_id)
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("partition", &self.partition())
+            .field("offset", &self.offset())
+            .field("timestamp", &self.timestamp())
+            .field("persistence", &self.persistence())
+            .field("latency", &self.latency())
+            .field("broker_id", &self.broker_id())
+            .finish()
     }
 }
 
@@ -99,6 +114,7 @@ pub struct DeliveredMessage<'a>(BorrowedMessage<'a>);
 pub struct DeliveryError<'a>(BorrowedMessage<'a>);
 
 impl<'a> BorrowedMessage<'a> {
+    #[inline]
     pub(crate) fn into_result(self) -> DeliveryResult<'a> {
         if self.code() == 0 {
             Ok(DeliveredMessage(self))
@@ -109,14 +125,16 @@ impl<'a> BorrowedMessage<'a> {
 }
 
 impl DeliveredMessage<'_> {
+    #[inline]
     pub(crate) fn to_delivery(self) -> Delivery {
+        let persistence = self.0.persistence();
         Delivery {
-            partition: self.partition(),
-            offset: self.offset(),
-            timestamp: self.timestamp(),
-            persistence: self.persistence(),
-            latency: self.latency(),
-            broker_id: self.broker_id(),
+            partition: self.0.partition(),
+            offset: self.0.offset_if(persistence).unwrap_or(-1),
+            timestamp: self.0.timestamp(),
+            persistence,
+            latency_micros: self.0.latency_micros(),
+            broker_id: self.0.raw_broker_id(),
         }
     }
 }
@@ -197,12 +215,13 @@ macro_rules! message {
 
                 /// The time from the enqueue until now (`rd_kafka_message_latency`).
                 pub fn latency(&self) -> Duration {
-                    self.0.latency()
+                    Duration::from_micros(self.0.latency_micros())
                 }
 
                 /// The broker that answered, where one did (`rd_kafka_message_broker_id`).
                 pub fn broker_id(&self) -> Option<i32> {
-                    self.0.broker_id()
+                    let id = self.0.raw_broker_id();
+                    (id >= 0).then_some(id)
                 }
 
                 /// Copies the message, to keep it.

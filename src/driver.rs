@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot, watch};
 
-use crate::completion::{Cell, DeliveryFuture};
+use crate::completion::{Awaited, DeliveryFuture, DeliveryPromise, DeliveryPromises, Parcel, Told};
 use crate::config::QueueLimits;
 use crate::context::ProducerContext;
 use crate::core::Core;
-use crate::delivery::Delivery;
-use crate::error::{EnqueueError, KafkaError, SendError};
+use crate::delivery::DeliveryError;
+use crate::error::{KafkaError, SendError};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event, Queue};
 use crate::flush::{Closing, Ending, Finished, Tally, Watches};
 use crate::lane;
 use crate::purge::PurgeConfig;
-use crate::record::{PARTITION_UNASSIGNED, ProducerRecord};
+use crate::record::Fields;
 use crate::report::{CloseReport, FlushError};
 use crate::room::Room;
 use crate::stall::Stall;
@@ -38,11 +38,12 @@ const FLUSH_SLICE: Duration = Duration::from_millis(200);
 /// between two queues, or back into one.
 const PURGE_AGAIN: Duration = Duration::from_millis(100);
 
-type MessageCell<C> = Arc<Cell<<C as ProducerContext>::DeliveryOpaque>>;
+type MessagePromise<C> = DeliveryPromise<<C as ProducerContext>::DeliveryOpaque>;
 
 /// What the handles of one producer and its driver share.
 pub(crate) struct Shared<C: ProducerContext> {
-    pub(crate) core: Core<MessageCell<C>>,
+    pub(crate) core: Core<MessagePromise<C>>,
+    promises: DeliveryPromises<C::DeliveryOpaque>,
     pub(crate) context: Arc<C>,
     pub(crate) room: Room,
     watches: Mutex<Watches>,
@@ -60,7 +61,7 @@ pub(crate) struct Shared<C: ProducerContext> {
 /// driver leaves behind is finished by the teardown.
 struct Serving<D: Send + Sync + 'static> {
     // Declared, and so dropped, before the queue.
-    event: Option<DeliveryEvent<Arc<Cell<D>>>>,
+    event: Option<DeliveryEvent<DeliveryPromise<D>>>,
     queue: Option<Queue>,
     batch: Vec<Ended<D>>,
     /// Payload bytes of the batch.
@@ -71,10 +72,8 @@ struct Serving<D: Send + Sync + 'static> {
 
 /// A message taken from an event, whose callback has run.
 struct Ended<D> {
-    cell: Arc<Cell<D>>,
+    promise: DeliveryPromise<D>,
     ending: Ending,
-    /// `None` where nobody waits for it.
-    result: Option<Result<Delivery, SendError<D>>>,
 }
 
 /// What one step of serving found.
@@ -88,7 +87,7 @@ enum Served {
 
 impl<C: ProducerContext> Shared<C> {
     pub(crate) fn new(
-        core: Core<MessageCell<C>>,
+        core: Core<MessagePromise<C>>,
         mut queue: Queue,
         context: Arc<C>,
         limits: QueueLimits,
@@ -101,6 +100,7 @@ impl<C: ProducerContext> Shared<C> {
         let line_formed = Arc::clone(&wake);
         Arc::new(Self {
             core,
+            promises: DeliveryPromises::new(),
             context,
             room: Room::new(limits, move || line_formed.notify_one()),
             watches: Mutex::default(),
@@ -122,33 +122,51 @@ impl<C: ProducerContext> Shared<C> {
     ///
     /// # Errors
     ///
-    /// Why it was refused, and the record; the room has been given back.
-    pub(crate) fn produce<'a>(
+    /// Why it was refused, and the opaque; the fields are as they were, and the room has been given
+    /// back.
+    #[inline]
+    pub(crate) fn produce<T: Told<C::DeliveryOpaque>>(
         &self,
-        record: ProducerRecord<'a, C::DeliveryOpaque>,
-        is_detached: bool,
-    ) -> Result<Option<DeliveryFuture<C::DeliveryOpaque>>, EnqueueError<'a, C::DeliveryOpaque>>
-    {
+        fields: &mut Fields<'_>,
+        opaque: C::DeliveryOpaque,
+    ) -> Result<T::Handle, (KafkaError, C::DeliveryOpaque)> {
         let sequence = self.core.issue();
-        let partition = record.get_partition().unwrap_or(PARTITION_UNASSIGNED);
-        let timestamp = record.get_timestamp();
-        let (record, opaque) = record.split();
-        let cell = Cell::new(sequence, partition, timestamp, opaque);
-        // Made before the call: the report may be served before it returns.
-        let future = (!is_detached).then(|| DeliveryFuture::new(Arc::clone(&cell)));
-        match self.core.produce(&record, cell) {
-            Ok(()) => Ok(future),
-            Err((error, cell)) => {
-                self.refused(sequence, record.payload_len());
-                Err(EnqueueError::new(
-                    error,
-                    record.with_opaque(cell.take_opaque()),
-                ))
+        let parcel = Parcel {
+            sequence,
+            partition: fields.partition,
+            timestamp: fields.timestamp,
+            opaque: Some(opaque),
+        };
+        // The handle is made before the call: the report may be served before it returns.
+        let (promise, handle) = T::promise(&self.promises, parcel);
+        match self.core.produce(fields, promise) {
+            Ok(()) => Ok(handle),
+            Err((error, mut promise)) => {
+                self.refused(sequence, fields.payload_len());
+                Err((error, promise.cargo_mut().take_opaque()))
             }
         }
     }
 
+    /// The future of a record that never entered the queue.
+    pub(crate) fn failed(
+        &self,
+        error: SendError<C::DeliveryOpaque>,
+    ) -> DeliveryFuture<C::DeliveryOpaque> {
+        let parcel = Parcel {
+            sequence: 0,
+            partition: 0,
+            timestamp: None,
+            opaque: None,
+        };
+        let (mut promise, future) = Awaited::promise(&self.promises, parcel);
+        promise.put(Err(error));
+        promise.keep();
+        future
+    }
+
     /// Accounts for a message that librdkafka did not take.
+    #[cold]
     fn refused(&self, sequence: u64, bytes: usize) {
         let (mut wakers, mut finished) = (Vec::new(), Vec::new());
         {
@@ -186,11 +204,12 @@ impl<C: ProducerContext> Shared<C> {
             }
         }
         while serving.batch.len() < CHUNK {
-            let Some((message, cell)) = serving.event.as_mut().and_then(DeliveryEvent::next) else {
+            let Some((message, promise)) = serving.event.as_mut().and_then(DeliveryEvent::next)
+            else {
                 break;
             };
             serving.bytes += message.payload_len();
-            serving.batch.push(self.end_message(message, cell));
+            serving.batch.push(self.end_message(message, promise));
         }
         let is_last_chunk = serving.batch.len() < CHUNK;
         let served = self.finish_batch(serving);
@@ -200,45 +219,50 @@ impl<C: ProducerContext> Shared<C> {
         Served::Some(served)
     }
 
-    /// Runs the callback of a message, and keeps of it what its future needs.
+    /// Runs the callback of a message, and puts into its promise what its future needs.
     fn end_message(
         &self,
         message: BorrowedMessage<'_>,
-        cell: MessageCell<C>,
+        mut promise: MessagePromise<C>,
     ) -> Ended<C::DeliveryOpaque> {
         let result = message.into_result();
-        self.core
-            .report(&*self.context, &result, cell.take_opaque());
-        let (ending, result) = match result {
-            Ok(message) => (
-                Ending::Delivered,
-                Cell::is_awaited(&cell).then(|| Ok(message.to_delivery())),
-            ),
+        let opaque = promise.cargo_mut().take_opaque();
+        self.core.report(&*self.context, &result, opaque);
+        let ending = match result {
+            Ok(message) => {
+                if promise.is_awaited() {
+                    promise.put(Ok(message.to_delivery()));
+                }
+                Ending::Delivered
+            }
             Err(failure) => {
-                let parts = || {
-                    let error = self.core.error(failure.code().raw());
-                    let record = failure.to_record(cell.partition, cell.timestamp);
-                    (error, failure.persistence(), record)
-                };
-                let result = if Cell::is_awaited(&cell) {
-                    let (error, persistence, record) = parts();
-                    Some(Err(SendError::undelivered(error, persistence, record)))
-                } else {
-                    if let Some(closing) = &mut lock(&self.watches).closing {
-                        let (error, persistence, record) = parts();
-                        closing
-                            .records
-                            .push(SendError::undelivered(error, persistence, record));
-                    }
-                    None
-                };
-                (Ending::of_failure(failure.code()), result)
+                self.end_failure(&failure, &mut promise);
+                Ending::of_failure(failure.code())
             }
         };
-        Ended {
-            cell,
-            ending,
-            result,
+        Ended { promise, ending }
+    }
+
+    #[cold]
+    fn end_failure(&self, failure: &DeliveryError<'_>, promise: &mut MessagePromise<C>) {
+        let &Parcel {
+            partition,
+            timestamp,
+            ..
+        } = promise.cargo();
+        let parts = || {
+            let error = self.core.error(failure.code().raw());
+            let record = failure.to_record(partition, timestamp);
+            (error, failure.persistence(), record)
+        };
+        if promise.is_awaited() {
+            let (error, persistence, record) = parts();
+            promise.put(Err(SendError::undelivered(error, persistence, record)));
+        } else if let Some(closing) = &mut lock(&self.watches).closing {
+            let (error, persistence, record) = parts();
+            closing
+                .records
+                .push(SendError::undelivered(error, persistence, record));
         }
     }
 
@@ -251,7 +275,7 @@ impl<C: ProducerContext> Shared<C> {
             let endings = serving
                 .batch
                 .iter()
-                .map(|ended| (ended.cell.sequence, ended.ending));
+                .map(|ended| (ended.promise.cargo().sequence, ended.ending));
             watches.account(endings, &mut serving.finished);
             self.core.settle(count as u64);
         }
@@ -260,9 +284,9 @@ impl<C: ProducerContext> Shared<C> {
             std::mem::take(&mut serving.bytes),
             &mut serving.wakers,
         );
-        for Ended { cell, result, .. } in serving.batch.drain(..) {
-            if let Some(result) = result {
-                cell.complete(result);
+        for Ended { promise, .. } in serving.batch.drain(..) {
+            if let Some(waker) = promise.keep() {
+                wake(waker);
             }
         }
         serving.wakers.drain(..).for_each(wake);
@@ -474,11 +498,6 @@ impl<C: ProducerContext> Drop for Watching<'_, C> {
     fn drop(&mut self) {
         lock(&self.shared.watches).cancel(self.id);
     }
-}
-
-/// The future of a message that is not detached.
-pub(crate) fn expect_future<D>(future: Option<DeliveryFuture<D>>) -> DeliveryFuture<D> {
-    future.expect("only a detached message has no future")
 }
 
 /// Tells watches that have come to their end; one that nobody waits for any more is no error.

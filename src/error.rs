@@ -75,6 +75,7 @@ impl KafkaError {
         )
     }
 
+    #[cold]
     pub(crate) fn never_fits(payload: usize, limit: usize) -> Self {
         Self::new(
             Kind::Record("payload"),
@@ -99,6 +100,7 @@ impl KafkaError {
         )
     }
 
+    #[cold]
     pub(crate) fn record(field: &'static str, problem: &str) -> Self {
         Self::new(
             Kind::Record(field),
@@ -316,8 +318,10 @@ struct SendErrorParts<D> {
 
 impl<D> SendError<D> {
     /// A record that never entered the queue.
+    #[cold]
     pub(crate) fn refused(error: KafkaError, record: ProducerRecord<'_, D>) -> Self {
-        let (record, opaque) = record.into_owned().split();
+        let ProducerRecord { fields, opaque } = record.into_owned();
+        let record = ProducerRecord { fields, opaque: () };
         let persistence = Persistence::NotPersisted;
         Self(Box::new(SendErrorParts {
             error,

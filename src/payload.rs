@@ -32,6 +32,16 @@ impl<'a> Payload<'a> {
         })
     }
 
+    /// What is owned, as it is; what is borrowed comes back.
+    pub(crate) fn try_into_owned(self) -> Result<Payload<'static>, Self> {
+        match self.0 {
+            Repr::Borrowed(_) => Err(self),
+            Repr::Vec(bytes) => Ok(Payload(Repr::Vec(bytes))),
+            Repr::Shared(bytes) => Ok(Payload(Repr::Shared(bytes))),
+            Repr::Bytes(bytes) => Ok(Payload(Repr::Bytes(bytes))),
+        }
+    }
+
     /// The bytes as [`Bytes`]; copies only what is borrowed or an `Arc<[u8]>`.
     pub fn into_bytes(self) -> Bytes {
         match self.0 {
@@ -46,6 +56,7 @@ impl<'a> Payload<'a> {
 impl Deref for Payload<'_> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Repr::Borrowed(bytes) => bytes,
@@ -103,6 +114,7 @@ impl<'a, T: IntoPayload<'a>> IntoPayload<'a> for Option<T> {
 macro_rules! into_payload {
     ($(($($generics:tt)*) $from:ty => |$value:ident| $repr:expr;)*) => {
         $(impl<'a, $($generics)*> IntoPayload<'a> for $from {
+            #[inline]
             fn into_payload(self) -> Option<Payload<'a>> {
                 let $value = self;
                 Some(Payload($repr))

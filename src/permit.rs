@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::completion::DeliveryFuture;
+use crate::completion::{Awaited, DeliveryFuture};
 use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::driver::{Shared, expect_future};
+use crate::driver::Shared;
 use crate::error::{KafkaError, SendError};
 use crate::producer::Producer;
 use crate::record::ProducerRecord;
@@ -114,10 +114,10 @@ impl<C: ProducerContext> Reservation<C> {
 
     fn send(
         mut self,
-        record: ProducerRecord<'_, C::DeliveryOpaque>,
+        mut record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        let payload = record.payload_len();
-        let checked = record.check().and_then(|()| match self.bytes {
+        let payload = record.fields.payload_len();
+        let checked = record.fields.check().and_then(|()| match self.bytes {
             Some(bytes) if payload > bytes => Err(KafkaError::record(
                 "payload",
                 "is larger than what was reserved",
@@ -125,13 +125,17 @@ impl<C: ProducerContext> Reservation<C> {
             _ => self.shared.room.check_bytes(payload),
         });
         if let Err(error) = checked {
-            return DeliveryFuture::failed(SendError::refused(error, record));
+            return self.shared.failed(SendError::refused(error, record));
         }
         self.is_used = true;
         self.shared.room.recharge(self.bytes.unwrap_or(0), payload);
-        match self.shared.produce(record, false) {
-            Ok(future) => expect_future(future),
-            Err(error) => DeliveryFuture::failed(error.into()),
+        let shared = &self.shared;
+        match shared.produce::<Awaited>(&mut record.fields, record.opaque) {
+            Ok(future) => future,
+            Err((error, opaque)) => {
+                record.opaque = opaque;
+                shared.failed(SendError::refused(error, record))
+            }
         }
     }
 }

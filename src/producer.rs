@@ -1,6 +1,7 @@
 //! The asynchronous producer.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -9,18 +10,19 @@ use tokio::runtime::Handle;
 use tokio::time;
 
 use crate::builder::ProducerBuilder;
-use crate::completion::DeliveryFuture;
+use crate::completion::{Awaited, DeliveryFuture, Detached, Told};
 use crate::config::{ClientConfig, FromClientConfigAndContext};
 use crate::context::{DefaultProducerContext, ProducerContext};
+use crate::coop;
 use crate::delivery::Delivery;
-use crate::driver::{Shared, Watching, expect_future};
+use crate::driver::{Shared, Watching};
 use crate::error::{EnqueueError, KafkaError, SendError};
 use crate::permit::{OwnedPermit, Permit, Place, Reservation};
 use crate::purge::PurgeConfig;
-use crate::record::ProducerRecord;
+use crate::record::{Fields, ProducerRecord};
 use crate::report::{CloseReport, FlushError, FlushReport};
 use crate::room::NoRoom;
-use crate::topic::Topic;
+use crate::topic::{self, Topic};
 
 /// A producer for async services: every record's delivery is a future.
 ///
@@ -67,6 +69,22 @@ use crate::topic::Topic;
 /// If one enqueue has returned before the next is called, their records are in that order. Calls
 /// that run at the same time have no order between them.
 ///
+/// # Topics
+///
+/// A topic's handle is made at its first use and kept, for the last 8192 topics or so; a topic beyond
+/// that is looked up again. librdkafka itself keeps what it knows of every topic until the producer
+/// ends, some 4 KiB and 2 KiB for each partition, and asks for all of them when it refreshes its
+/// metadata (`topic.metadata.refresh.interval.ms`), those that do not exist every second: names of
+/// topics should not come from unchecked input.
+///
+/// A topic that is deleted and made again works without a new producer, within a second or so. What
+/// is sent while it is gone fails with `UnknownTopicOrPartition`, `UnknownTopic` or
+/// `UnknownPartition`, or waits for `message.timeout.ms`. There is one exception, a limitation of
+/// librdkafka (its issue 4898): where the leader of a partition had changed before, and the producer
+/// did not notice that the topic was gone, the new partition may stay without a leader for it. Delete
+/// a topic, wait until sends report that it is unknown, and then make it again; or make a new
+/// producer.
+///
 /// # The end
 ///
 /// Only [`close`](Self::close) promises delivery. Dropping the last handle never blocks: as long as
@@ -77,6 +95,18 @@ pub struct Producer<C: ProducerContext = DefaultProducerContext> {
     // Given up before the handle, which may be the last.
     place: Option<Place<C>>,
     handle: Arc<ProducerHandle<C>>,
+}
+
+/// What an enqueue comes to.
+type Enqueued<C> = Result<
+    DeliveryFuture<<C as ProducerContext>::DeliveryOpaque>,
+    SendError<<C as ProducerContext>::DeliveryOpaque>,
+>;
+
+/// What became of the attempt to take room without waiting.
+enum Admission {
+    Granted,
+    Full,
 }
 
 /// What all clones share, and the driver does not: its drop is that of the last handle.
@@ -203,13 +233,11 @@ impl<C: ProducerContext> Producer<C> {
     /// # Panics
     ///
     /// As [`send`](Self::send).
-    pub async fn enqueue(
+    pub fn enqueue(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
-    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, SendError<C::DeliveryOpaque>> {
-        self.wait_and_produce(record, self.handle.max_block, false)
-            .await
-            .map(expect_future)
+    ) -> impl Future<Output = Enqueued<C>> + Send {
+        self.wait_and_produce::<Awaited>(record, self.handle.max_block)
     }
 
     /// As [`enqueue`](Self::enqueue), with another limit for the wait for room.
@@ -225,14 +253,12 @@ impl<C: ProducerContext> Producer<C> {
     /// # Panics
     ///
     /// On a runtime without its time driver, where it has to wait.
-    pub async fn enqueue_timeout(
+    pub fn enqueue_timeout(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
         timeout: Duration,
-    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, SendError<C::DeliveryOpaque>> {
-        self.wait_and_produce(record, Some(timeout), false)
-            .await
-            .map(expect_future)
+    ) -> impl Future<Output = Enqueued<C>> + Send {
+        self.wait_and_produce::<Awaited>(record, Some(timeout))
     }
 
     /// Enqueues a record without waiting.
@@ -246,7 +272,7 @@ impl<C: ProducerContext> Producer<C> {
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<DeliveryFuture<C::DeliveryOpaque>, EnqueueError<'a, C::DeliveryOpaque>> {
-        self.try_produce(record, false).map(expect_future)
+        self.try_produce::<Awaited>(record)
     }
 
     /// As [`enqueue`](Self::enqueue), without a future of the delivery: the context's callback
@@ -263,13 +289,11 @@ impl<C: ProducerContext> Producer<C> {
     /// # Panics
     ///
     /// As [`send`](Self::send).
-    pub async fn enqueue_detached(
+    pub fn enqueue_detached(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
-    ) -> Result<(), SendError<C::DeliveryOpaque>> {
-        self.wait_and_produce(record, self.handle.max_block, true)
-            .await
-            .map(drop)
+    ) -> impl Future<Output = Result<(), SendError<C::DeliveryOpaque>>> + Send {
+        self.wait_and_produce::<Detached>(record, self.handle.max_block)
     }
 
     /// As [`try_enqueue`](Self::try_enqueue), without a future of the delivery.
@@ -281,7 +305,7 @@ impl<C: ProducerContext> Producer<C> {
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<(), EnqueueError<'a, C::DeliveryOpaque>> {
-        self.try_produce(record, true).map(drop)
+        self.try_produce::<Detached>(record)
     }
 
     /// As [`enqueue`](Self::enqueue), for a thread that is not the runtime's: blocks it while there
@@ -301,22 +325,38 @@ impl<C: ProducerContext> Producer<C> {
         self.handle.runtime.block_on(self.enqueue(record))
     }
 
-    async fn wait_and_produce(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn moves its arguments once more: a tenth of a send's instructions"
+    )]
+    fn wait_and_produce<T: Told<C::DeliveryOpaque>>(
         &self,
-        record: ProducerRecord<'_, C::DeliveryOpaque>,
+        mut record: ProducerRecord<'_, C::DeliveryOpaque>,
         timeout: Option<Duration>,
-        is_detached: bool,
-    ) -> Result<Option<DeliveryFuture<C::DeliveryOpaque>>, SendError<C::DeliveryOpaque>> {
-        let waited = match self.check(&record) {
-            Ok(()) => self.wait_for_room(record.payload_len(), timeout).await,
-            Err(error) => Err(error),
-        };
-        match waited {
-            Ok(()) => self
+    ) -> impl Future<Output = Result<T::Handle, SendError<C::DeliveryOpaque>>> + Send {
+        async move {
+            poll_fn(coop::poll_proceed).await;
+            let admitted = match self.try_admit(&record.fields) {
+                Ok(Admission::Granted) => Ok(()),
+                Ok(Admission::Full) => {
+                    let bytes = record.fields.payload_len();
+                    self.wait_for_room(bytes, timeout).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = admitted {
+                return Err(SendError::refused(error, record));
+            }
+            match self
                 .shared()
-                .produce(record, is_detached)
-                .map_err(SendError::from),
-            Err(error) => Err(SendError::refused(error, record)),
+                .produce::<T>(&mut record.fields, record.opaque)
+            {
+                Ok(handle) => Ok(handle),
+                Err((error, opaque)) => {
+                    record.opaque = opaque;
+                    Err(SendError::refused(error, record))
+                }
+            }
         }
     }
 
@@ -328,40 +368,62 @@ impl<C: ProducerContext> Producer<C> {
         let room = &self.shared().room;
         let acquired = match timeout {
             None => room.acquire(bytes).await,
-            // First without a timer: only a wait needs one.
-            Some(timeout) => match room.try_acquire(bytes) {
-                Err(NoRoom::Full) => time::timeout(timeout, room.acquire(bytes))
-                    .await
-                    .map_err(|_| KafkaError::no_room(timeout))?,
-                acquired => acquired,
-            },
+            Some(timeout) => time::timeout(timeout, room.acquire(bytes))
+                .await
+                .map_err(|_| KafkaError::no_room(timeout))?,
         };
         acquired.map_err(KafkaError::from)
     }
 
-    fn try_produce<'a>(
+    fn try_produce<'a, T: Told<C::DeliveryOpaque>>(
         &self,
-        record: ProducerRecord<'a, C::DeliveryOpaque>,
-        is_detached: bool,
-    ) -> Result<Option<DeliveryFuture<C::DeliveryOpaque>>, EnqueueError<'a, C::DeliveryOpaque>>
-    {
-        let acquired = self.check(&record).and_then(|()| {
-            self.shared()
-                .room
-                .try_acquire(record.payload_len())
-                .map_err(KafkaError::from)
-        });
-        match acquired {
-            Ok(()) => self.shared().produce(record, is_detached),
-            Err(error) => Err(EnqueueError::new(error, record)),
+        mut record: ProducerRecord<'a, C::DeliveryOpaque>,
+    ) -> Result<T::Handle, EnqueueError<'a, C::DeliveryOpaque>> {
+        match self.try_admit(&record.fields) {
+            Ok(Admission::Granted) => {}
+            Ok(Admission::Full) => return Err(EnqueueError::new(KafkaError::queue_full(), record)),
+            Err(error) => return Err(EnqueueError::new(error, record)),
+        }
+        match self
+            .shared()
+            .produce::<T>(&mut record.fields, record.opaque)
+        {
+            Ok(handle) => Ok(handle),
+            Err((error, opaque)) => {
+                record.opaque = opaque;
+                Err(EnqueueError::new(error, record))
+            }
         }
     }
 
-    /// What need not wait for room to fail.
-    fn check(&self, record: &ProducerRecord<'_, C::DeliveryOpaque>) -> Result<(), KafkaError> {
-        record.check()?;
-        self.shared().core.check_fatal()?;
-        self.shared().room.check_bytes(record.payload_len())
+    /// Takes room for a record, where there is some and nobody waits.
+    ///
+    /// # Errors
+    ///
+    /// What need not wait for room to fail; but for the topic's name, which is checked when there
+    /// is no room, and otherwise where its handle is made.
+    #[inline]
+    fn try_admit(&self, fields: &Fields<'_>) -> Result<Admission, KafkaError> {
+        let shared = self.shared();
+        fields.check()?;
+        shared.core.check_fatal()?;
+        let bytes = fields.payload_len();
+        shared.room.check_bytes(bytes)?;
+        match shared.room.try_acquire(bytes) {
+            Ok(()) => Ok(Admission::Granted),
+            Err(none) => Self::not_admitted(fields, none),
+        }
+    }
+
+    #[cold]
+    fn not_admitted(fields: &Fields<'_>, none: NoRoom) -> Result<Admission, KafkaError> {
+        match none {
+            NoRoom::Full => {
+                topic::check_name(fields.topic.as_str())?;
+                Ok(Admission::Full)
+            }
+            NoRoom::Closed => Err(KafkaError::closed()),
+        }
     }
 
     /// Waits for room for one record, to send it later without waiting: the two steps of

@@ -5,12 +5,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::KafkaError;
+use crate::ffi::Loan;
 use crate::headers::Headers;
 use crate::payload::{IntoPayload, Payload};
-use crate::topic::{self, Topic};
+use crate::topic::Topic;
 
 /// The partition of a record that names none: the partitioner chooses.
 pub(crate) const PARTITION_UNASSIGNED: i32 = -1;
+
+/// From how many bytes on an owned payload is lent to librdkafka instead of being copied.
+pub(crate) const LENT_FROM: usize = 1024;
 
 /// A record for any of the producers: topic, key, payload, headers, timestamp, partition, and the
 /// value `D` that comes back in the delivery callback.
@@ -42,18 +46,26 @@ pub(crate) const PARTITION_UNASSIGNED: i32 = -1;
 /// `Debug` shows lengths instead of bytes.
 #[derive(Clone)]
 pub struct ProducerRecord<'a, D = ()> {
-    topic: TopicName<'a>,
-    partition: i32,
-    key: Option<Payload<'a>>,
-    payload: Option<Payload<'a>>,
-    timestamp: Option<i64>,
-    headers: Headers,
-    opaque: D,
+    pub(crate) fields: Fields<'a>,
+    pub(crate) opaque: D,
+}
+
+/// All of a record but its opaque.
+#[derive(Clone)]
+pub(crate) struct Fields<'a> {
+    pub(crate) topic: TopicName<'a>,
+    /// −1: the partitioner chooses.
+    pub(crate) partition: i32,
+    pub(crate) key: Option<Payload<'a>>,
+    pub(crate) payload: Option<Payload<'a>>,
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) headers: Headers,
 }
 
 impl<'a> ProducerRecord<'a, ()> {
     /// A record to that topic, with neither key nor payload. Sending by a [`Topic`] handle saves
     /// the look-up.
+    #[inline]
     pub fn to(topic: impl Into<TopicName<'a>>) -> Self {
         Self::with_opaque_to(topic, ())
     }
@@ -61,187 +73,168 @@ impl<'a> ProducerRecord<'a, ()> {
 
 impl<'a, D> ProducerRecord<'a, D> {
     /// A record to that topic with a value for the delivery callback.
+    #[inline]
     pub fn with_opaque_to(topic: impl Into<TopicName<'a>>, opaque: D) -> Self {
-        Self {
+        let fields = Fields {
             topic: topic.into(),
             partition: PARTITION_UNASSIGNED,
             key: None,
             payload: None,
             timestamp: None,
             headers: Headers::new(),
-            opaque,
-        }
+        };
+        Self { fields, opaque }
     }
 
     /// Sets the key: it decides the partition where none is set, and what compaction keeps.
     #[must_use]
-    pub fn key(self, key: impl IntoPayload<'a>) -> Self {
-        Self {
-            key: key.into_payload(),
-            ..self
-        }
+    #[inline]
+    pub fn key(mut self, key: impl IntoPayload<'a>) -> Self {
+        self.fields.key = key.into_payload();
+        self
     }
 
     /// Sets the payload (the value).
     #[must_use]
-    pub fn payload(self, payload: impl IntoPayload<'a>) -> Self {
-        Self {
-            payload: payload.into_payload(),
-            ..self
-        }
+    #[inline]
+    pub fn payload(mut self, payload: impl IntoPayload<'a>) -> Self {
+        self.fields.payload = payload.into_payload();
+        self
     }
 
     /// Sets the partition; −1 leaves it to the partitioner.
     #[must_use]
-    pub fn partition(self, partition: i32) -> Self {
-        Self { partition, ..self }
+    #[inline]
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.fields.partition = partition;
+        self
     }
 
     /// Sets the timestamp, in milliseconds since the Unix epoch; without one librdkafka takes the
     /// time of the enqueue.
     #[must_use]
-    pub fn timestamp(self, millis: i64) -> Self {
-        Self {
-            timestamp: Some(millis),
-            ..self
-        }
+    #[inline]
+    pub fn timestamp(mut self, millis: i64) -> Self {
+        self.fields.timestamp = Some(millis);
+        self
     }
 
     /// Sets the headers.
     #[must_use]
-    pub fn headers(self, headers: Headers) -> Self {
-        Self { headers, ..self }
+    #[inline]
+    pub fn headers(mut self, headers: Headers) -> Self {
+        self.fields.headers = headers;
+        self
     }
 
     /// Sets the value that the delivery callback gets, whatever type it had.
     #[must_use]
+    #[inline]
     pub fn opaque<E>(self, opaque: E) -> ProducerRecord<'a, E> {
-        self.split().0.with_opaque(opaque)
+        ProducerRecord {
+            fields: self.fields,
+            opaque,
+        }
     }
 
     /// Copies what is borrowed.
     pub fn into_owned(self) -> ProducerRecord<'static, D> {
         ProducerRecord {
-            topic: self.topic.into_owned(),
-            partition: self.partition,
-            key: self.key.map(Payload::into_owned),
-            payload: self.payload.map(Payload::into_owned),
-            timestamp: self.timestamp,
-            headers: self.headers,
+            fields: self.fields.into_owned(),
             opaque: self.opaque,
         }
     }
 
     /// The topic's name.
     pub fn get_topic(&self) -> &str {
-        self.topic.as_str()
+        self.fields.topic.as_str()
     }
 
     /// The partition; `None` where the partitioner chooses.
     pub fn get_partition(&self) -> Option<i32> {
-        (self.partition != PARTITION_UNASSIGNED).then_some(self.partition)
+        let partition = self.fields.partition;
+        (partition != PARTITION_UNASSIGNED).then_some(partition)
     }
 
     /// The key; `None` is null.
     pub fn get_key(&self) -> Option<&[u8]> {
-        self.key.as_deref()
+        self.fields.key.as_deref()
     }
 
     /// The payload; `None` is null.
     pub fn get_payload(&self) -> Option<&[u8]> {
-        self.payload.as_deref()
+        self.fields.payload.as_deref()
     }
 
     /// The timestamp that was set, in milliseconds since the Unix epoch.
     pub fn get_timestamp(&self) -> Option<i64> {
-        self.timestamp
+        self.fields.timestamp
     }
 
     /// The headers.
     pub fn get_headers(&self) -> &Headers {
-        &self.headers
+        &self.fields.headers
     }
 
     /// The value for the delivery callback.
     pub fn get_opaque(&self) -> &D {
         &self.opaque
     }
+}
 
-    /// The record without its opaque, and the opaque.
-    pub(crate) fn split(self) -> (ProducerRecord<'a>, D) {
-        let Self {
-            topic,
-            partition,
-            key,
-            payload,
-            timestamp,
-            headers,
-            opaque,
-        } = self;
-        (
-            ProducerRecord {
-                topic,
-                partition,
-                key,
-                payload,
-                timestamp,
-                headers,
-                opaque: (),
-            },
-            opaque,
-        )
-    }
-
-    pub(crate) fn topic_name(&self) -> &TopicName<'a> {
-        &self.topic
-    }
-
+impl Fields<'_> {
     /// What the queue's limit of bytes counts: the payload alone, as librdkafka does.
+    #[inline]
     pub(crate) fn payload_len(&self) -> usize {
         self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 
-    /// Checks all fields for what would not even reach a broker.
+    /// Checks all but the topic's name for what would not even reach a broker; the name is checked
+    /// where its handle is made.
     ///
     /// # Errors
     ///
     /// Names the field that is wrong.
+    #[inline]
     pub(crate) fn check(&self) -> Result<(), KafkaError> {
-        if self.topic.handle().is_none() {
-            topic::check_name(self.get_topic())?;
-        }
         if self.partition < PARTITION_UNASSIGNED {
             return Err(KafkaError::record("partition", "is below -1"));
         }
         if self.timestamp.is_some_and(|millis| millis <= 0) {
             return Err(KafkaError::record("timestamp", "is not positive"));
         }
+        if self.headers.is_empty() {
+            return Ok(());
+        }
+        self.check_headers()
+    }
+
+    fn check_headers(&self) -> Result<(), KafkaError> {
         if self.headers.iter().any(|header| header.name.contains('\0')) {
             return Err(KafkaError::record("headers", "have a name with a NUL byte"));
         }
         Ok(())
     }
-}
 
-impl<'a> ProducerRecord<'a> {
-    pub(crate) fn with_opaque<D>(self, opaque: D) -> ProducerRecord<'a, D> {
-        let Self {
-            topic,
-            partition,
-            key,
-            payload,
-            timestamp,
-            headers,
-            opaque: (),
-        } = self;
-        ProducerRecord {
-            topic,
-            partition,
-            key,
-            payload,
-            timestamp,
-            headers,
-            opaque,
+    /// Takes the payload out, where it can be lent.
+    pub(crate) fn lend(&mut self) -> Option<Loan> {
+        match self.payload.take()?.try_into_owned() {
+            Ok(owned) => Some(Loan::new(owned)),
+            Err(borrowed) => {
+                self.payload = Some(borrowed);
+                None
+            }
+        }
+    }
+
+    fn into_owned(self) -> Fields<'static> {
+        Fields {
+            topic: self.topic.into_owned(),
+            partition: self.partition,
+            key: self.key.map(Payload::into_owned),
+            payload: self.payload.map(Payload::into_owned),
+            timestamp: self.timestamp,
+            headers: self.headers,
         }
     }
 }
@@ -249,12 +242,12 @@ impl<'a> ProducerRecord<'a> {
 impl<D> fmt::Debug for ProducerRecord<'_, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProducerRecord")
-            .field("topic", &self.get_topic())
-            .field("partition", &self.partition)
-            .field("key", &self.key)
-            .field("payload", &self.payload)
-            .field("timestamp", &self.timestamp)
-            .field("headers", &self.headers)
+            .field("topic", &self.fields.topic)
+            .field("partition", &self.fields.partition)
+            .field("key", &self.fields.key)
+            .field("payload", &self.fields.payload)
+            .field("timestamp", &self.fields.timestamp)
+            .field("headers", &self.fields.headers)
             .finish_non_exhaustive()
     }
 }
@@ -284,6 +277,7 @@ impl TopicName<'_> {
         }
     }
 
+    #[inline]
     pub(crate) fn handle(&self) -> Option<&Topic> {
         match &self.0 {
             Name::HandleRef(topic) => Some(topic),
@@ -310,12 +304,14 @@ impl fmt::Debug for TopicName<'_> {
 }
 
 impl<'a> From<&'a str> for TopicName<'a> {
+    #[inline]
     fn from(name: &'a str) -> Self {
         Self(Name::Borrowed(name))
     }
 }
 
 impl<'a> From<&'a String> for TopicName<'a> {
+    #[inline]
     fn from(name: &'a String) -> Self {
         Self(Name::Borrowed(name))
     }
@@ -343,6 +339,7 @@ impl From<Arc<str>> for TopicName<'_> {
 }
 
 impl<'a> From<&'a Topic> for TopicName<'a> {
+    #[inline]
     fn from(topic: &'a Topic) -> Self {
         Self(Name::HandleRef(topic))
     }

@@ -54,6 +54,7 @@ impl Room {
     }
 
     /// Refuses a payload that can never fit.
+    #[inline]
     pub(crate) fn check_bytes(&self, payload: usize) -> Result<(), KafkaError> {
         let limit = self.limits.bytes;
         if payload > limit {
@@ -64,6 +65,7 @@ impl Room {
     }
 
     /// Takes room for one message with so many payload bytes, if there is some and nobody waits.
+    #[inline]
     pub(crate) fn try_acquire(&self, bytes: usize) -> Result<(), NoRoom> {
         let mut state = lock(&self.state);
         if state.closed {
@@ -213,6 +215,7 @@ impl Room {
 }
 
 impl State {
+    #[inline]
     fn fits(&self, limits: QueueLimits, bytes: usize) -> bool {
         self.messages < limits.messages
             && self
@@ -221,6 +224,7 @@ impl State {
                 .is_some_and(|bytes| bytes <= limits.bytes)
     }
 
+    #[inline]
     fn take(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes;

@@ -3,6 +3,7 @@
 //!
 //! `tests/loom` puts loom's types in the place of these, for the modules that name them from here.
 
+pub(crate) use std::sync::atomic::{AtomicU8, AtomicUsize, fence};
 pub(crate) use std::sync::{Arc, Mutex};
 use std::sync::{MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Waker;
@@ -24,4 +25,17 @@ pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 /// Wakes a task; a waker that panics (not tokio's) is its own executor's trouble, not ours.
 pub(crate) fn wake(waker: Waker) {
     let _ = catch_panic(|| waker.wake());
+}
+
+/// A [`std::cell::UnsafeCell`] with loom's interface.
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    pub(crate) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
+        access(self.0.get())
+    }
 }

@@ -33,6 +33,7 @@ impl Topic {
         &self.name
     }
 
+    #[inline]
     pub(crate) fn upgrade(&self) -> Option<Arc<TopicHandle>> {
         self.handle.upgrade()
     }

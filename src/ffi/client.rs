@@ -73,11 +73,13 @@ impl Client {
     }
 
     /// Whether the messages of this client carry values of type `O`.
+    #[inline]
     pub(super) fn carries<O: Opaque>(&self) -> bool {
         self.opaque == TypeId::of::<O>()
     }
 
     /// A number that no other client of this process has or had.
+    #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.id
     }

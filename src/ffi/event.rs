@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rdkafka_sys::bindings as sys;
 
 use super::redeclared::rd_kafka_event_error;
-use super::{BorrowedMessage, Client, Opaque, to_string};
+use super::{BorrowedMessage, Client, Loan, Opaque, catch_panic, to_string};
 
 /// What came in on the main queue.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ impl<O: Opaque> Event<O> {
         match unsafe { sys::rd_kafka_event_type(ptr.as_ptr()) } {
             sys::RD_KAFKA_EVENT_DR => Event::Delivery(DeliveryEvent {
                 event,
+                loans: Loans::default(),
                 has_offsets: None,
                 opaque: PhantomData,
             }),
@@ -105,10 +106,12 @@ impl Drop for RawEvent {
     }
 }
 
-/// An event with delivery reports. Its messages live until it is dropped; librdkafka's own count
-/// of what is outstanding falls only then.
+/// An event with delivery reports. Its messages live until it is dropped, and so do the payloads
+/// that were lent for them; librdkafka's own count of what is outstanding falls only then.
 pub(crate) struct DeliveryEvent<O: Opaque> {
     event: RawEvent,
+    // Declared, and so dropped, after the event, whose messages point to them.
+    loans: Loans,
     /// Whether the broker told offsets; known from the first message on.
     has_offsets: Option<bool>,
     opaque: PhantomData<O>,
@@ -116,6 +119,7 @@ pub(crate) struct DeliveryEvent<O: Opaque> {
 
 impl<O: Opaque> DeliveryEvent<O> {
     /// The next message, with its opaque.
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<(BorrowedMessage<'_>, O)> {
         // SAFETY: the event is valid and ours alone. A message comes out once, and lives until
         // the event is destroyed, which the borrow of `self` delays.
@@ -129,9 +133,29 @@ impl<O: Opaque> DeliveryEvent<O> {
         });
         // SAFETY: as above. The opaque is from `O::into_raw` of the produce call: the client
         // carries no other type (`Queue::poll` checked), and each message comes out once.
-        unsafe {
+        let (message, mut opaque) = unsafe {
             let opaque = O::from_raw((*ptr.as_ptr())._private);
-            Some((BorrowedMessage::new(ptr, has_offsets), opaque))
+            (BorrowedMessage::new(ptr, has_offsets), opaque)
+        };
+        // The opaque may go before the event; the payload must not.
+        if let Some(loan) = opaque.loan().and_then(Option::take) {
+            self.loans.0.push(loan);
+        }
+        Some((message, opaque))
+    }
+}
+
+/// Payloads of an event's messages.
+#[derive(Default)]
+struct Loans(Vec<Loan>);
+
+impl Drop for Loans {
+    fn drop(&mut self) {
+        for loan in self.0.drain(..) {
+            // An owner that the user gave to `Bytes` may panic; it is the user's, not the driver's.
+            if let Err(panic) = catch_panic(|| drop(loan)) {
+                tracing::error!(panic, "the drop of a payload panicked");
+            }
         }
     }
 }

@@ -4,7 +4,6 @@ use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
-use std::time::Duration;
 
 use rdkafka_sys::bindings as sys;
 
@@ -29,6 +28,7 @@ impl<'a> BorrowedMessage<'a> {
     /// # Safety
     ///
     /// `ptr` is a message that lives and does not change for `'a`.
+    #[inline]
     pub(super) unsafe fn new(ptr: NonNull<sys::rd_kafka_message_t>, has_offset: bool) -> Self {
         Self {
             ptr,
@@ -38,12 +38,14 @@ impl<'a> BorrowedMessage<'a> {
     }
 
     /// The raw offset, which librdkafka may have invented.
+    #[inline]
     pub(super) fn raw_offset(&self) -> i64 {
         // SAFETY: the message is valid by `new`'s contract.
         unsafe { (*self.ptr.as_ptr()).offset }
     }
 
     /// The error code; 0 is success.
+    #[inline]
     pub(crate) fn code(&self) -> i32 {
         // SAFETY: the message is valid by `new`'s contract. The field is read as the C int that
         // it is, because the bindings' type does not have every value; no reference is made.
@@ -67,14 +69,22 @@ impl<'a> BorrowedMessage<'a> {
         name.to_str().unwrap_or_default()
     }
 
+    #[inline]
     pub(crate) fn partition(&self) -> i32 {
         // SAFETY: the message is valid by `new`'s contract.
         unsafe { (*self.ptr.as_ptr()).partition }
     }
 
     /// The offset, where a broker told one.
+    #[inline]
     pub(crate) fn offset(&self) -> Option<i64> {
-        (self.has_offset && self.persistence() == Persistence::Persisted).then(|| self.raw_offset())
+        self.offset_if(self.persistence())
+    }
+
+    /// The offset, where a broker told one, given the message's persistence.
+    #[inline]
+    pub(crate) fn offset_if(&self, persistence: Persistence) -> Option<i64> {
+        (self.has_offset && persistence == Persistence::Persisted).then(|| self.raw_offset())
     }
 
     pub(crate) fn key(&self) -> Option<&'a [u8]> {
@@ -93,6 +103,7 @@ impl<'a> BorrowedMessage<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn payload_len(&self) -> usize {
         // SAFETY: the message is valid by `new`'s contract.
         unsafe { (*self.ptr.as_ptr()).len }
@@ -109,6 +120,7 @@ impl<'a> BorrowedMessage<'a> {
         (0..).map_while(move |index| headers.get(index))
     }
 
+    #[inline]
     pub(crate) fn timestamp(&self) -> Timestamp {
         const CREATE: c_int =
             sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME as c_int;
@@ -125,6 +137,7 @@ impl<'a> BorrowedMessage<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn persistence(&self) -> Persistence {
         const NOT: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED as c_int;
         const PERSISTED: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED as c_int;
@@ -136,17 +149,19 @@ impl<'a> BorrowedMessage<'a> {
         }
     }
 
-    /// From the enqueue until now.
-    pub(crate) fn latency(&self) -> Duration {
+    /// Microseconds from the enqueue until now.
+    #[inline]
+    pub(crate) fn latency_micros(&self) -> u64 {
         // SAFETY: the message is valid by `new`'s contract.
         let micros = unsafe { sys::rd_kafka_message_latency(self.ptr.as_ptr()) };
-        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+        u64::try_from(micros).unwrap_or(0)
     }
 
-    pub(crate) fn broker_id(&self) -> Option<i32> {
+    /// The broker that answered; −1 where none did.
+    #[inline]
+    pub(crate) fn raw_broker_id(&self) -> i32 {
         // SAFETY: the message is valid by `new`'s contract.
-        let id = unsafe { sys::rd_kafka_message_broker_id(self.ptr.as_ptr()) };
-        (id >= 0).then_some(id)
+        unsafe { sys::rd_kafka_message_broker_id(self.ptr.as_ptr()) }
     }
 }
 

@@ -16,6 +16,7 @@ mod message;
 pub(crate) mod mock;
 mod names;
 mod opaque;
+mod promise;
 mod queue;
 mod redeclared;
 mod topic;
@@ -26,7 +27,8 @@ pub(crate) use conf::{Conf, ConfError};
 pub(crate) use event::{DeliveryEvent, Event};
 pub(crate) use message::BorrowedMessage;
 pub(crate) use names::{error_description, error_name};
-pub(crate) use opaque::Opaque;
+pub(crate) use opaque::{Loan, Opaque};
+pub(crate) use promise::{Expectation, Promise, Promises};
 pub(crate) use queue::Queue;
 pub(crate) use topic::{Message, TopicHandle};
 

@@ -1,6 +1,6 @@
 //! Owner of `rd_kafka_topic_t`, and the produce call.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -23,7 +23,8 @@ unsafe impl Send for TopicHandle {}
 // SAFETY: as above.
 unsafe impl Sync for TopicHandle {}
 
-/// What goes into a produce call beside the topic and the opaque; all of it is copied.
+/// What goes into a produce call beside the topic and the opaque; all of it is copied, but for a
+/// payload that is lent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
     /// −1: the partitioner chooses.
@@ -42,12 +43,14 @@ impl TopicHandle {
     }
 
     /// The [`id`](Client::id) of its client.
+    #[inline]
     pub(crate) fn client_id(&self) -> u64 {
         self.client.id()
     }
 
     /// Puts a message into librdkafka's queue; never blocks. Its delivery event may be served
-    /// before this returns.
+    /// before this returns. A payload that the opaque has [on loan](Opaque::loan) goes in place of
+    /// the message's.
     ///
     /// # Errors
     ///
@@ -56,20 +59,28 @@ impl TopicHandle {
     /// # Panics
     ///
     /// Where `O` is not the type that the client was made for.
+    #[inline]
     pub(crate) fn produce<O: Opaque>(
         &self,
         message: Message<'_>,
-        opaque: O,
+        mut opaque: O,
     ) -> Result<(), (i32, O)> {
         assert!(
             self.client.carries::<O>(),
             "the client's opaques are of another type"
         );
+        let loan = opaque.loan().and_then(|place| place.as_ref());
+        let payload = match loan {
+            // It stays with the opaque, where it does not move, until the event with the report
+            // has been destroyed (`DeliveryEvent`), or goes back to the caller with it.
+            Some(loan) => Bytes::new(Some(loan.bytes()), 0),
+            None => Bytes::new(message.payload, sys::RD_KAFKA_MSG_F_COPY),
+        };
         let opaque = opaque.into_raw();
         let code = if message.timestamp.is_none() && message.headers.is_empty() {
-            self.produce_plain(message, opaque)
+            self.produce_plain(message, payload, opaque)
         } else {
-            self.produce_full(message, opaque)
+            self.produce_full(message, payload, opaque)
         };
         if code == 0 {
             Ok(())
@@ -80,20 +91,20 @@ impl TopicHandle {
         }
     }
 
-    fn produce_plain(&self, message: Message<'_>, opaque: *mut std::ffi::c_void) -> c_int {
-        let (key, key_len) = parts(message.key);
-        let (payload, payload_len) = parts(message.payload);
-        // SAFETY: the handle is valid; both slices live during the call, and librdkafka copies
-        // them (F_COPY; keys always) without writing to them.
+    #[inline]
+    fn produce_plain(&self, message: Message<'_>, payload: Bytes, opaque: *mut c_void) -> c_int {
+        let key = Bytes::new(message.key, 0);
+        // SAFETY: the handle is valid; the bytes live during the call, and librdkafka copies them
+        // (F_COPY; keys always), or the payload is lent. It does not write to them.
         let result = unsafe {
             sys::rd_kafka_produce(
                 self.ptr.as_ptr(),
                 message.partition,
-                sys::RD_KAFKA_MSG_F_COPY as c_int,
-                payload.cast_mut(),
-                payload_len,
-                key,
-                key_len,
+                payload.flags,
+                payload.ptr.cast_mut(),
+                payload.len,
+                key.ptr,
+                key.len,
                 opaque,
             )
         };
@@ -106,9 +117,9 @@ impl TopicHandle {
         }
     }
 
-    fn produce_full(&self, message: Message<'_>, opaque: *mut std::ffi::c_void) -> c_int {
-        let (key, key_len) = parts(message.key);
-        let (payload, payload_len) = parts(message.payload);
+    #[inline(never)]
+    fn produce_full(&self, message: Message<'_>, payload: Bytes, opaque: *mut c_void) -> c_int {
+        let key = Bytes::new(message.key, 0);
         let headers = (!message.headers.is_empty()).then(|| NativeHeaders::new(message.headers));
         let headers_ptr = headers
             .as_ref()
@@ -117,7 +128,7 @@ impl TopicHandle {
         let timestamp = message.timestamp.unwrap_or(0);
         // SAFETY: the list is of tags, each followed by arguments of the types that rdkafka.h
         // (rd_kafka_vtype_t) wants for it, and ends with END. Client, handle and headers are
-        // valid, the slices live during the call and are copied.
+        // valid, the bytes live during the call and are copied, or the payload is lent.
         let code = unsafe {
             use sys::rd_kafka_vtype_t as tag;
             rd_kafka_producev(
@@ -127,13 +138,13 @@ impl TopicHandle {
                 tag::RD_KAFKA_VTYPE_PARTITION as c_int,
                 message.partition,
                 tag::RD_KAFKA_VTYPE_MSGFLAGS as c_int,
-                sys::RD_KAFKA_MSG_F_COPY as c_int,
+                payload.flags,
                 tag::RD_KAFKA_VTYPE_KEY as c_int,
-                key,
-                key_len,
+                key.ptr,
+                key.len,
                 tag::RD_KAFKA_VTYPE_VALUE as c_int,
-                payload,
-                payload_len,
+                payload.ptr,
+                payload.len,
                 tag::RD_KAFKA_VTYPE_TIMESTAMP as c_int,
                 timestamp,
                 tag::RD_KAFKA_VTYPE_HEADERS as c_int,
@@ -151,11 +162,22 @@ impl TopicHandle {
     }
 }
 
-/// Pointer and length; NULL stands for null, and never for empty bytes.
-fn parts(bytes: Option<&[u8]>) -> (*const std::ffi::c_void, usize) {
-    match bytes {
-        Some(bytes) => (bytes.as_ptr().cast(), bytes.len()),
-        None => (ptr::null(), 0),
+/// A key or a payload, as C wants it.
+#[derive(Clone, Copy)]
+struct Bytes {
+    /// NULL stands for null, and never for empty bytes.
+    ptr: *const c_void,
+    len: usize,
+    flags: c_int,
+}
+
+impl Bytes {
+    fn new(bytes: Option<&[u8]>, flags: c_int) -> Self {
+        let (ptr, len) = match bytes {
+            Some(bytes) => (bytes.as_ptr().cast(), bytes.len()),
+            None => (ptr::null(), 0),
+        };
+        Self { ptr, len, flags }
     }
 }
 

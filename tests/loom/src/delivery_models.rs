@@ -1,4 +1,4 @@
-//! The cell that resolves a delivery's future.
+//! The promise that resolves a delivery's future.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,18 +8,30 @@ use loom::future::block_on;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::completion::{Cell, DeliveryFuture};
+use crate::completion::{
+    Awaited, DeliveryFuture, DeliveryPromise, DeliveryPromises, Parcel, Told,
+};
 use crate::delivery::Delivery;
 use crate::{check, idle_waker};
 
-fn cell() -> (Arc<Cell<()>>, DeliveryFuture) {
-    let cell = Cell::new(0, -1, None, ());
-    let future = DeliveryFuture::new(Arc::clone(&cell));
-    (cell, future)
+fn parcel() -> Parcel<()> {
+    Parcel {
+        sequence: 0,
+        partition: -1,
+        timestamp: None,
+        opaque: Some(()),
+    }
 }
 
-fn complete(cell: &Cell<()>) {
-    cell.complete(Ok(Delivery(Arc::new(()))));
+fn pair() -> (DeliveryPromise<()>, DeliveryFuture) {
+    Awaited::promise(&DeliveryPromises::new(), parcel())
+}
+
+fn complete(mut promise: DeliveryPromise<()>) {
+    promise.put(Ok(Delivery(Arc::new(()))));
+    if let Some(waker) = promise.keep() {
+        waker.wake();
+    }
 }
 
 fn polled_by_another_waker(future: &mut DeliveryFuture) -> bool {
@@ -30,8 +42,8 @@ fn polled_by_another_waker(future: &mut DeliveryFuture) -> bool {
 
 pub fn a_future_is_awaited_while_it_resolves() {
     check(|| {
-        let (cell, future) = cell();
-        let completing = thread::spawn(move || complete(&cell));
+        let (promise, future) = pair();
+        let completing = thread::spawn(move || complete(promise));
         block_on(future).expect("a delivery");
         completing.join().expect("the driver");
     });
@@ -40,8 +52,8 @@ pub fn a_future_is_awaited_while_it_resolves() {
 /// The task polls by one waker and then by another: the second is woken, or finds it done.
 pub fn a_future_changes_its_waker_while_it_resolves() {
     check(|| {
-        let (cell, mut future) = cell();
-        let completing = thread::spawn(move || complete(&cell));
+        let (promise, mut future) = pair();
+        let completing = thread::spawn(move || complete(promise));
         if !polled_by_another_waker(&mut future) {
             block_on(future).expect("a delivery");
         }
@@ -52,9 +64,9 @@ pub fn a_future_changes_its_waker_while_it_resolves() {
 /// As above, where the future moves to another thread in between.
 pub fn a_future_moves_to_another_thread_while_it_resolves() {
     check(|| {
-        let (cell, mut future) = cell();
+        let (promise, mut future) = pair();
         assert!(!polled_by_another_waker(&mut future));
-        let completing = thread::spawn(move || complete(&cell));
+        let completing = thread::spawn(move || complete(promise));
         let awaiting = thread::spawn(move || block_on(future).expect("a delivery"));
         awaiting.join().expect("a delivery");
         completing.join().expect("the driver");
@@ -64,9 +76,9 @@ pub fn a_future_moves_to_another_thread_while_it_resolves() {
 /// Nothing leaks, and no waker is used after it was dropped.
 pub fn a_future_is_dropped_while_it_resolves() {
     check(|| {
-        let (cell, mut future) = cell();
+        let (promise, mut future) = pair();
         assert!(!polled_by_another_waker(&mut future));
-        let completing = thread::spawn(move || complete(&cell));
+        let completing = thread::spawn(move || complete(promise));
         drop(future);
         completing.join().expect("the driver");
     });
@@ -76,27 +88,41 @@ pub fn a_future_is_dropped_while_it_resolves() {
 /// once it was told no, nobody comes back.
 pub fn a_future_is_dropped_while_the_driver_asks() {
     check(|| {
-        let (cell, mut future) = cell();
+        let (promise, mut future) = pair();
         assert!(!polled_by_another_waker(&mut future));
         let leaving = thread::spawn(move || drop(future));
-        let (before, after) = (Cell::is_awaited(&cell), Cell::is_awaited(&cell));
+        let (before, after) = (promise.is_awaited(), promise.is_awaited());
         assert!(before || !after);
         if before {
-            complete(&cell);
+            complete(promise);
         }
         leaving.join().expect("a drop");
-        assert!(!Cell::is_awaited(&cell));
     });
 }
 
 /// One who waits is never taken for one who left.
 pub fn a_future_is_polled_while_the_driver_asks() {
     check(|| {
-        let (cell, future) = cell();
+        let (promise, future) = pair();
         let awaiting = thread::spawn(move || block_on(future).expect("a delivery"));
-        assert!(Cell::is_awaited(&cell));
-        complete(&cell);
+        assert!(promise.is_awaited());
+        complete(promise);
         awaiting.join().expect("a delivery");
-        assert!(!Cell::is_awaited(&cell));
+    });
+}
+
+/// The last to look at a segment makes it spare, whoever that is, and it is used again.
+pub fn a_segment_is_used_again_while_others_let_go_of_it() {
+    check(|| {
+        let promises = DeliveryPromises::<()>::new();
+        let (first, future) = Awaited::promise(&promises, parcel());
+        let completing = thread::spawn(move || complete(first));
+        drop(future);
+        // The rest of the segment, and the first of another, or of the same again.
+        for _ in 0..crate::promise::SLOTS {
+            drop(promises.detached(parcel()));
+        }
+        drop(promises);
+        completing.join().expect("the driver");
     });
 }

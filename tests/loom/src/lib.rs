@@ -1,20 +1,40 @@
-//! The line for room and the cell of a delivery, under loom: all orders in which threads may take
+//! The line for room and the promise of a delivery, under loom: all orders in which threads may take
 //! their steps.
 //!
 //! The modules are those of the crate itself, between stand-ins for what they use of it: locks and
 //! references are loom's, and values without a part in what happens between threads are empty.
-//! A lost wake-up shows as loom's deadlock, a leaked cell or result as a leak.
+//! A lost wake-up shows as loom's deadlock, a leaked segment or result as a leak, a promise and an
+//! expectation at the same value in a slot as an access that is not ordered.
 #![allow(dead_code)] // The modules have more than the models use.
 
 #[path = "../../../src/completion.rs"]
 mod completion;
+#[path = "../../../src/ffi/promise.rs"]
+mod promise;
 #[path = "../../../src/room.rs"]
 mod room;
+
+use std::ffi::c_void;
 
 pub mod delivery_models;
 pub mod room_models;
 
+/// Stands in for the crate's module, of which only the promises are here.
+mod ffi {
+    pub(crate) use crate::promise::{Expectation, Promise, Promises};
+}
+
+enum Loan {}
+
+unsafe trait Opaque: Send + Sized + 'static {
+    fn into_raw(self) -> *mut c_void;
+    unsafe fn from_raw(raw: *mut c_void) -> Self;
+    fn loan(&mut self) -> Option<&mut Option<Loan>>;
+}
+
 mod sync {
+    pub(crate) use loom::cell::UnsafeCell;
+    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicUsize, fence};
     pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
     use std::task::Waker;
 

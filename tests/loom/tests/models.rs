@@ -28,5 +28,6 @@ models! {
         a_future_moves_to_another_thread_while_it_resolves
         a_future_is_dropped_while_it_resolves
         a_future_is_dropped_while_the_driver_asks
-        a_future_is_polled_while_the_driver_asks;
+        a_future_is_polled_while_the_driver_asks
+        a_segment_is_used_again_while_others_let_go_of_it;
 }

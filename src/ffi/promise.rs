@@ -1,0 +1,477 @@
+//! Promises: what a message carries through C, and the place where its result is left.
+//!
+//! ```text
+//! Promises ── keep(cargo) ─┬─→ Promise       goes through librdkafka as the message's opaque
+//!                          └─→ Expectation   stays with whoever awaits the result
+//! ```
+//!
+//! A pair shares one slot of a segment. A segment is one allocation for [`SLOTS`] slots; it is spare
+//! when every promise and every expectation of it has gone, and those that are still to be made, and
+//! is used again. So there is neither an allocation nor a lock for each message that ends, nor a
+//! count to raise: a segment starts with the count of all that can ever look at it.
+
+use std::cell;
+use std::ffi::c_void;
+use std::fmt;
+use std::mem::{ManuallyDrop, offset_of};
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::task::{Context, Poll, Waker};
+
+use super::{Loan, Opaque};
+use crate::sync::{Arc, AtomicU8, AtomicUsize, Mutex, UnsafeCell, fence, lock};
+
+/// How many pairs one allocation is for.
+pub(crate) const SLOTS: usize = 32;
+
+/// A slot has one promise and one expectation.
+const REFERENCES_PER_SLOT: usize = 2;
+
+/// How many spare segments are kept: enough for some 16 000 messages in flight.
+const SPARE: usize = 512;
+
+/// The states of a slot. While it is `EMPTY` the waker is the expectation's alone, from `DONE` on
+/// the result is; in all other states these two are the promise's.
+mod state {
+    /// There is no result, and nobody to wake.
+    pub(super) const EMPTY: u8 = 0;
+    /// There is no result; the promise is to wake the waker.
+    pub(super) const WAITING: u8 = 1;
+    /// The promise has been kept.
+    pub(super) const DONE: u8 = 2;
+    /// The expectation has returned the result.
+    pub(super) const TAKEN: u8 = 3;
+    /// The expectation has gone before it.
+    pub(super) const GONE: u8 = 4;
+    /// There never was an expectation; the promise has its reference.
+    pub(super) const DETACHED: u8 = 5;
+}
+
+/// Where promises come from: of results `R`, with a cargo `T` each.
+pub(crate) struct Promises<T, R> {
+    unused: Mutex<Unused<T, R>>,
+    spare: Arc<Spare<T, R>>,
+}
+
+/// The slots of a segment that have not been given out, with their references.
+struct Unused<T, R> {
+    /// Dangling where `left` is 0.
+    next: NonNull<Slot<T, R>>,
+    left: usize,
+}
+
+/// Segments that nobody looks at, to be used again.
+struct Spare<T, R> {
+    segments: Mutex<Vec<Box<Segment<T, R>>>>,
+}
+
+struct Segment<T, R> {
+    references: AtomicUsize,
+    /// Where it goes when it is not used any more; `None` while it is there.
+    spare: Option<Arc<Spare<T, R>>>,
+    /// Whoever has something in a slot takes it out: nothing is left when nobody looks any more.
+    slots: ManuallyDrop<[Slot<T, R>; SLOTS]>,
+}
+
+struct Slot<T, R> {
+    state: AtomicU8,
+    /// Its place in the segment.
+    index: u8,
+    /// The promise's.
+    cargo: cell::UnsafeCell<Option<T>>,
+    /// The promise's.
+    loan: cell::UnsafeCell<Option<Loan>>,
+    waker: UnsafeCell<Option<Waker>>,
+    result: UnsafeCell<Option<R>>,
+}
+
+/// The duty to leave a result. It is not cloned: what belongs to it in the slot is exclusively its.
+pub(crate) struct Promise<T, R> {
+    slot: NonNull<Slot<T, R>>,
+}
+
+/// The other side: gets the result.
+pub(crate) struct Expectation<T, R> {
+    slot: NonNull<Slot<T, R>>,
+}
+
+// SAFETY: moving a half to another thread moves access to the values in the slot, which are `Send`
+// (as a waker and a loan are); the state orders the accesses of the halves.
+unsafe impl<T: Send, R: Send> Send for Promise<T, R> {}
+// SAFETY: as above.
+unsafe impl<T: Send, R: Send> Send for Expectation<T, R> {}
+// SAFETY: a shared promise gives out `&T` alone.
+unsafe impl<T: Send + Sync, R: Send> Sync for Promise<T, R> {}
+// SAFETY: a shared expectation gives out nothing but its atomic state.
+unsafe impl<T: Send, R: Send> Sync for Expectation<T, R> {}
+// SAFETY: the slots have nothing in them yet, and moving them moves access to what comes.
+unsafe impl<T: Send, R: Send> Send for Unused<T, R> {}
+
+impl<T, R> Promises<T, R> {
+    pub(crate) fn new() -> Self {
+        Self {
+            unused: Mutex::new(Unused {
+                next: NonNull::dangling(),
+                left: 0,
+            }),
+            spare: Arc::new(Spare {
+                segments: Mutex::new(Vec::new()),
+            }),
+        }
+    }
+
+    /// A promise with its cargo, and what expects its result.
+    #[inline]
+    pub(crate) fn pair(&self, cargo: T) -> (Promise<T, R>, Expectation<T, R>) {
+        let slot = self.take();
+        let promise = Promise::new(slot, cargo, state::EMPTY);
+        (promise, Expectation { slot })
+    }
+
+    /// A promise whose result nobody expects.
+    #[inline]
+    pub(crate) fn detached(&self, cargo: T) -> Promise<T, R> {
+        Promise::new(self.take(), cargo, state::DETACHED)
+    }
+
+    /// A slot with both its references.
+    #[inline]
+    fn take(&self) -> NonNull<Slot<T, R>> {
+        let mut unused = lock(&self.unused);
+        if unused.left == 0 {
+            *unused = self.another_segment();
+        }
+        let slot = unused.next;
+        unused.left -= 1;
+        if unused.left > 0 {
+            // SAFETY: at least one slot of the segment follows this one.
+            unused.next = unsafe { slot.add(1) };
+        }
+        slot
+    }
+
+    #[cold]
+    fn another_segment(&self) -> Unused<T, R> {
+        let spare = lock(&self.spare.segments).pop();
+        let mut segment = spare.unwrap_or_else(Segment::allocate);
+        segment.references = AtomicUsize::new(SLOTS * REFERENCES_PER_SLOT);
+        segment.spare = Some(Arc::clone(&self.spare));
+        let segment = NonNull::from(Box::leak(segment));
+        // SAFETY: the segment is live. The pointer to the first slot is made from that to the
+        // segment, without a reference in between, so it may reach all of the segment.
+        let next = unsafe { segment.byte_add(offset_of!(Segment<T, R>, slots)).cast() };
+        Unused { next, left: SLOTS }
+    }
+}
+
+impl<T, R> Drop for Unused<T, R> {
+    fn drop(&mut self) {
+        if self.left > 0 {
+            // SAFETY: the slots that are left, with their references, are `self`'s, and end here.
+            unsafe { Segment::release(self.next, self.left * REFERENCES_PER_SLOT) }
+        }
+    }
+}
+
+impl<T, R> Segment<T, R> {
+    fn allocate() -> Box<Self> {
+        Box::new(Self {
+            references: AtomicUsize::new(0),
+            spare: None,
+            slots: ManuallyDrop::new(std::array::from_fn(|index| Slot {
+                state: AtomicU8::new(state::EMPTY),
+                index: index as u8,
+                cargo: cell::UnsafeCell::new(None),
+                loan: cell::UnsafeCell::new(None),
+                waker: UnsafeCell::new(None),
+                result: UnsafeCell::new(None),
+            })),
+        })
+    }
+
+    /// Gives references up, with the last ones the segment.
+    ///
+    /// # Safety
+    ///
+    /// The slot is of a live segment of this type that was given out; so many of its references are
+    /// the caller's, and it does not use the slot by them afterwards.
+    #[inline]
+    unsafe fn release(slot: NonNull<Slot<T, R>>, references: usize) {
+        // SAFETY: the slot is live, as the caller's references keep the segment. Its index leads to
+        // the first one, and that to the segment; the pointer may reach it, see
+        // `another_segment`.
+        let segment = unsafe {
+            let first = slot.sub(usize::from(slot.as_ref().index));
+            first.byte_sub(offset_of!(Self, slots)).cast::<Self>()
+        };
+        // SAFETY: as above, it is live.
+        let before = unsafe { segment.as_ref() }
+            .references
+            .fetch_sub(references, Release);
+        if before == references {
+            // What others did before they gave up theirs comes before this.
+            fence(Acquire);
+            // SAFETY: it is from `Box::leak`, and these were the last references.
+            unsafe { Box::from_raw(segment.as_ptr()) }.retire();
+        }
+    }
+
+    #[cold]
+    fn retire(mut self: Box<Self>) {
+        let Some(spare) = self.spare.take() else {
+            return;
+        };
+        let mut segments = lock(&spare.segments);
+        if segments.len() < SPARE {
+            segments.push(self);
+        }
+        drop(segments);
+    }
+}
+
+impl<T, R> Promise<T, R> {
+    #[inline]
+    fn new(slot: NonNull<Slot<T, R>>, cargo: T, state: u8) -> Self {
+        let promise = Self { slot };
+        // Nobody else looks at the slot yet.
+        promise.slot().state.store(state, Relaxed);
+        // SAFETY: the cargo is the promise's alone; there is none to drop in an unused slot.
+        unsafe { promise.slot().cargo.get().write(Some(cargo)) };
+        promise
+    }
+
+    #[inline]
+    fn slot(&self) -> &Slot<T, R> {
+        // SAFETY: the promise's reference keeps the segment, and all of a slot that changes while
+        // it is shared is in cells.
+        unsafe { self.slot.as_ref() }
+    }
+
+    #[inline]
+    fn cargo_cell(&mut self) -> &mut Option<T> {
+        // SAFETY: the cargo is the promise's alone, which is borrowed mutably.
+        unsafe { &mut *self.slot().cargo.get() }
+    }
+
+    #[inline]
+    fn loan_cell(&mut self) -> &mut Option<Loan> {
+        // SAFETY: as the cargo.
+        unsafe { &mut *self.slot().loan.get() }
+    }
+
+    /// What the promise carries.
+    #[inline]
+    pub(crate) fn cargo(&self) -> &T {
+        // SAFETY: the cargo is the promise's alone, and only changed by whoever borrows it mutably.
+        unsafe { &*self.slot().cargo.get() }
+            .as_ref()
+            .expect(HAS_CARGO)
+    }
+
+    /// What the promise carries.
+    #[inline]
+    pub(crate) fn cargo_mut(&mut self) -> &mut T {
+        self.cargo_cell().as_mut().expect(HAS_CARGO)
+    }
+
+    /// Whether somebody still expects the result. Once false it stays so.
+    #[inline]
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.slot().state.load(Relaxed) < state::GONE
+    }
+
+    /// Leaves the result, once, to be found when it is [`kept`](Self::keep).
+    #[inline]
+    pub(crate) fn put(&mut self, result: R) {
+        // SAFETY: until the state is `DONE` the result is the promise's, and `keep`, which sets
+        // that, takes the promise. There is none before it.
+        self.slot()
+            .result
+            .with_mut(|place| unsafe { place.write(Some(result)) });
+    }
+
+    /// Keeps the promise: what was [`put`](Self::put) is the expectation's now. Returns whom to
+    /// wake.
+    #[inline]
+    pub(crate) fn keep(self) -> Option<Waker> {
+        let slot = self.slot();
+        let before = if self.is_awaited() {
+            slot.state.swap(state::DONE, AcqRel)
+        } else {
+            state::GONE
+        };
+        match before {
+            // SAFETY: in this state the waker was the promise's, and whoever sees `DONE` does not
+            // touch it.
+            state::WAITING => slot.waker.with_mut(|waker| unsafe { (*waker).take() }),
+            state::EMPTY => None,
+            _gone => {
+                self.take_back();
+                None
+            }
+        }
+    }
+
+    /// Drops a result that nobody expects.
+    #[cold]
+    fn take_back(&self) {
+        // SAFETY: there is no expectation any more, so the result is still the promise's.
+        drop(
+            self.slot()
+                .result
+                .with_mut(|result| unsafe { (*result).take() }),
+        );
+    }
+}
+
+const HAS_CARGO: &str = "a promise has its cargo until it is dropped";
+
+impl<T, R> Drop for Promise<T, R> {
+    #[inline]
+    fn drop(&mut self) {
+        *self.cargo_cell() = None;
+        *self.loan_cell() = None;
+        let references = if self.slot().state.load(Relaxed) == state::DETACHED {
+            REFERENCES_PER_SLOT
+        } else {
+            1
+        };
+        // SAFETY: the promise's reference, with that of an expectation that never was, ends here.
+        unsafe { Segment::release(self.slot, references) }
+    }
+}
+
+// SAFETY: `from_raw` makes the promise again that `into_raw` took apart; a `Promise` is `Send` for
+// these types.
+unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Promise<T, R> {
+    #[inline]
+    fn into_raw(self) -> *mut c_void {
+        ManuallyDrop::new(self).slot.as_ptr().cast()
+    }
+
+    #[inline]
+    unsafe fn from_raw(raw: *mut c_void) -> Self {
+        // SAFETY: by contract it is from `into_raw`, so it points to a slot.
+        let slot = unsafe { NonNull::new_unchecked(raw.cast()) };
+        Self { slot }
+    }
+
+    #[inline]
+    fn loan(&mut self) -> Option<&mut Option<Loan>> {
+        Some(self.loan_cell())
+    }
+}
+
+impl<T, R> Expectation<T, R> {
+    #[inline]
+    fn slot(&self) -> &Slot<T, R> {
+        // SAFETY: the expectation's reference keeps the segment, and all of a slot that changes
+        // while it is shared is in cells.
+        unsafe { self.slot.as_ref() }
+    }
+
+    /// Whether [`poll`](Self::poll) would return the result.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.slot().state.load(Relaxed) == state::DONE
+    }
+
+    /// Whether [`poll`](Self::poll) has returned the result.
+    #[inline]
+    pub(crate) fn is_taken(&self) -> bool {
+        self.slot().state.load(Relaxed) == state::TAKEN
+    }
+
+    /// The result, once it is there; until then the task is registered to be woken.
+    ///
+    /// # Panics
+    ///
+    /// Where it has returned the result.
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<R> {
+        if self.slot().state.load(Acquire) == state::DONE || self.register(cx) {
+            Poll::Ready(self.take())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Takes the result; the state must have been seen to be `DONE`, with `Acquire`.
+    #[inline]
+    fn take(&mut self) -> R {
+        let slot = self.slot();
+        debug_assert!(self.is_ready());
+        // SAFETY: from `DONE` on the result is the expectation's.
+        let result = slot.result.with_mut(|result| unsafe { (*result).take() });
+        slot.state.store(state::TAKEN, Relaxed);
+        result.expect("a promise is kept after its result was put")
+    }
+
+    /// Registers the task to be woken; or says that there is nothing to wait for any more.
+    #[inline(never)]
+    fn register(&mut self, cx: &mut Context<'_>) -> bool {
+        let slot = self.slot();
+        let mut now = slot.state.load(Acquire);
+        if now == state::WAITING {
+            // To touch the waker it must be the expectation's.
+            now = exchange(&slot.state, state::WAITING, state::EMPTY);
+        }
+        if now == state::EMPTY {
+            // SAFETY: in this state the waker is the expectation's.
+            let outdated = slot
+                .waker
+                .with_mut(|waker| unsafe { replace_outdated(&mut *waker, cx.waker()) });
+            now = exchange(&slot.state, state::EMPTY, state::WAITING);
+            if now == state::WAITING {
+                // Dropping a waker may run foreign code: after everything else.
+                drop(outdated);
+                return false;
+            }
+            // SAFETY: the promise saw `EMPTY` when it was kept, and left the waker alone.
+            slot.waker.with_mut(|waker| unsafe { *waker = None });
+        }
+        assert!(now == state::DONE, "polled after it had resolved");
+        true
+    }
+}
+
+/// Changes the state if it is `from`; returns what it is then.
+fn exchange(now: &AtomicU8, from: u8, to: u8) -> u8 {
+    match now.compare_exchange(from, to, AcqRel, Acquire) {
+        Ok(_) => to,
+        Err(other) => other,
+    }
+}
+
+fn replace_outdated(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
+    match place {
+        Some(current) if current.will_wake(waker) => None,
+        _ => place.replace(waker.clone()),
+    }
+}
+
+impl<T, R> Drop for Expectation<T, R> {
+    #[inline]
+    fn drop(&mut self) {
+        let slot = self.slot();
+        if !self.is_taken() {
+            match slot.state.swap(state::GONE, AcqRel) {
+                // SAFETY: whoever sees `GONE` touches the waker no more.
+                state::WAITING => drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() })),
+                // SAFETY: from `DONE` on the result is the expectation's.
+                state::DONE => drop(slot.result.with_mut(|result| unsafe { (*result).take() })),
+                _ => {}
+            }
+        }
+        // SAFETY: the expectation's reference ends here.
+        unsafe { Segment::release(self.slot, 1) }
+    }
+}
+
+impl<T, R> fmt::Debug for Promise<T, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Promise")
+            .field("is_awaited", &self.is_awaited())
+            .finish_non_exhaustive()
+    }
+}
