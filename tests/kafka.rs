@@ -6,16 +6,19 @@
 
 mod support;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::ExitCode;
-use std::sync::RwLock;
-use std::time::Instant;
+use std::sync::{Mutex, RwLock};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use libtest_mimic::{Arguments, Trial};
 use rdkafka::message::{Headers as _, Message as _};
 use support::{Cluster, DEADLINE, Read};
-use tokio_rdkafka::{Headers, Persistence, Producer, ProducerRecord, RDKafkaErrorCode, Timestamp};
+use tokio_rdkafka::{
+    BaseProducer, ClientConfig, ClientContext, DeliveryResult, Headers, Persistence, Producer,
+    ProducerContext, ProducerRecord, RDKafkaErrorCode, Timestamp, Topic, TopicName,
+};
 
 /// A test that kills nodes must not run beside others.
 static NODES: RwLock<()> = RwLock::new(());
@@ -58,6 +61,17 @@ fn main() -> ExitCode {
         })
         .with_ignored_flag(!Cluster::has_nodes_to_kill()),
     ];
+    for idempotence in [false, true] {
+        let suffix = if idempotence { "_with_idempotence" } else { "" };
+        let name = format!("a_topic_made_again_works{suffix}");
+        trials.push(trial(&name, move |cluster| {
+            a_topic_made_again_works(cluster, idempotence)
+        }));
+        let name = format!("a_topic_made_again_unnoticed_works{suffix}");
+        trials.push(trial(&name, move |cluster| {
+            a_topic_made_again_unnoticed_works(cluster, idempotence)
+        }));
+    }
     let mut codecs = vec!["none", "snappy", "lz4"];
     if cfg!(feature = "libz") {
         codecs.push("gzip");
@@ -310,6 +324,242 @@ async fn close_delivers_what_is_queued(cluster: Cluster) {
         (1_000, 0, 0)
     );
     assert_eq!(cluster.read(&topic, 0, 0, 1_000).len(), 1_000);
+}
+
+/// What became of the messages of a [`BaseProducer`], by number; a partition where all went well.
+#[derive(Default)]
+struct Ends(Mutex<BTreeMap<usize, End>>);
+
+type End = Result<i32, (RDKafkaErrorCode, Persistence)>;
+
+impl ClientContext for Ends {}
+
+impl ProducerContext for Ends {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let end = match result {
+            Ok(message) => Ok(message.partition()),
+            Err(message) => {
+                assert_eq!(message.payload(), Some(number.to_string().as_bytes()));
+                Err((message.code(), message.persistence()))
+            }
+        };
+        self.0.lock().unwrap().insert(number, end);
+    }
+}
+
+/// Sends to one topic by both producers, by name and by handle: numbers, one after the other.
+struct Senders<'a> {
+    topic: &'a str,
+    producer: Producer,
+    handle: Topic,
+    base: BaseProducer<Ends>,
+    base_handle: Topic,
+    /// How many numbers have been sent.
+    count: usize,
+    /// The numbers that are in the log, with their partitions.
+    delivered: BTreeMap<usize, i32>,
+    /// The numbers that may be in it.
+    unclear: BTreeSet<usize>,
+}
+
+impl<'a> Senders<'a> {
+    const WAYS: usize = 4;
+    const ANY: i32 = -1;
+    const MESSAGE_TIMEOUT: Duration = Duration::from_secs(3);
+
+    fn new(topic: &'a str, mut config: ClientConfig) -> Self {
+        config
+            .set("allow.auto.create.topics", "false")
+            .set(
+                "message.timeout.ms",
+                Self::MESSAGE_TIMEOUT.as_millis().to_string(),
+            )
+            // Until a topic has been known for so long, it is not taken for gone.
+            .set("topic.metadata.propagation.max.ms", "1000");
+        let producer: Producer = config.create().unwrap();
+        let base: BaseProducer<Ends> = config.create_with_context(Ends::default()).unwrap();
+        Self {
+            topic,
+            handle: producer.topic(topic).unwrap(),
+            base_handle: base.topic(topic).unwrap(),
+            producer,
+            base,
+            count: 0,
+            delivered: BTreeMap::new(),
+            unclear: BTreeSet::new(),
+        }
+    }
+
+    /// Sends the next number; the error where it was not delivered.
+    async fn send(&mut self, way: usize, partition: i32) -> Option<RDKafkaErrorCode> {
+        let number = self.count;
+        self.count += 1;
+        let topic: TopicName<'_> = match way {
+            0 | 1 => self.topic.into(),
+            2 => (&self.handle).into(),
+            _ => (&self.base_handle).into(),
+        };
+        let started = Instant::now();
+        let end = if way % 2 == 0 {
+            self.send_async(topic, partition, number).await
+        } else {
+            self.send_base(topic, partition, number)
+        };
+        // librdkafka looks at the limit once a second; the rest is for a busy machine.
+        let took = started.elapsed();
+        let limit = Self::MESSAGE_TIMEOUT + Duration::from_secs(10);
+        assert!(took < limit, "way {way}: {end:?} after {took:?}");
+        match end {
+            Ok(delivered_to) => {
+                self.delivered.insert(number, delivered_to);
+                None
+            }
+            Err((code, persistence)) => {
+                if persistence != Persistence::NotPersisted {
+                    self.unclear.insert(number);
+                }
+                Some(code)
+            }
+        }
+    }
+
+    async fn send_async(&self, topic: TopicName<'_>, partition: i32, number: usize) -> End {
+        let text = number.to_string();
+        let record = ProducerRecord::to(topic)
+            .partition(partition)
+            .payload(&text);
+        match self.producer.send(record).await {
+            Ok(delivery) => Ok(delivery.partition()),
+            Err(error) => {
+                let end = (error.code().expect("a code"), error.persistence());
+                let record = error.into_record();
+                assert_eq!(record.get_topic(), self.topic);
+                assert_eq!(record.get_payload(), Some(text.as_bytes()));
+                Err(end)
+            }
+        }
+    }
+
+    fn send_base(&self, topic: TopicName<'_>, partition: i32, number: usize) -> End {
+        let text = number.to_string();
+        let record = ProducerRecord::with_opaque_to(topic, number)
+            .partition(partition)
+            .payload(&text);
+        if let Err(error) = self.base.send(record) {
+            let code = error.code().expect("a code");
+            let record = error.into_record();
+            assert_eq!(record.get_opaque(), &number);
+            assert_eq!(record.get_payload(), Some(text.as_bytes()));
+            return Err((code, Persistence::NotPersisted));
+        }
+        let started = Instant::now();
+        loop {
+            if let Some(end) = self.base.context().0.lock().unwrap().remove(&number) {
+                return end;
+            }
+            assert!(started.elapsed() < DEADLINE, "no report of {number}");
+            self.base.poll(Duration::from_millis(100));
+        }
+    }
+
+    /// Sends until each way has ended as wanted. What else comes are deliveries, and the errors of
+    /// a topic that is not there.
+    async fn until(&mut self, partition: i32, wanted: impl Fn(Option<RDKafkaErrorCode>) -> bool) {
+        for way in 0..Self::WAYS {
+            let started = Instant::now();
+            loop {
+                let end = self.send(way, partition).await;
+                if wanted(end) {
+                    break;
+                }
+                assert!(
+                    matches!(
+                        end,
+                        None | Some(
+                            RDKafkaErrorCode::UnknownTopic
+                                | RDKafkaErrorCode::UnknownPartition
+                                | RDKafkaErrorCode::UnknownTopicOrPartition
+                                | RDKafkaErrorCode::MessageTimedOut
+                                // Of a partition that went as the message was to be tried again.
+                                | RDKafkaErrorCode::BrokerDestroy
+                        )
+                    ),
+                    "way {way}: {end:?}"
+                );
+                assert!(started.elapsed() < DEADLINE, "way {way}: still {end:?}");
+                // What is refused is refused at once.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// The topic has so many partitions, all of which take messages; what is in them is what was
+    /// delivered to them.
+    async fn assert_works(&mut self, cluster: &Cluster, partitions: i32) {
+        for partition in 0..partitions {
+            self.until(partition, |end| end.is_none()).await;
+        }
+        let mut read = BTreeMap::new();
+        for partition in 0..partitions {
+            for message in cluster.read_all(self.topic, partition) {
+                let number = std::str::from_utf8(payload(&message)).unwrap();
+                let twice = read.insert(number.parse().unwrap(), partition);
+                assert_eq!(twice, None, "message {number} is there twice");
+            }
+        }
+        read.retain(|number, _| !self.unclear.contains(number));
+        assert_eq!(read, self.delivered);
+        assert!(self.producer.fatal_error().is_none());
+        assert!(self.base.fatal_error().is_none());
+    }
+
+    /// The log that it was in is gone.
+    fn forget(&mut self) {
+        self.delivered.clear();
+        self.unclear.clear();
+    }
+}
+
+/// While it is gone, sends fail as those to any topic that is not there.
+async fn a_topic_made_again_works(cluster: Cluster, idempotence: bool) {
+    for (before, after) in [(1, 3), (3, 1)] {
+        let topic = cluster.create_topic(before, 3).await;
+        let mut config = cluster.config();
+        config.set("enable.idempotence", idempotence.to_string());
+        let mut senders = Senders::new(&topic, config);
+        senders.assert_works(&cluster, before).await;
+
+        cluster.delete_topic(&topic).await;
+        senders
+            .until(Senders::ANY, |end| {
+                end == Some(RDKafkaErrorCode::UnknownTopic)
+            })
+            .await;
+
+        senders.forget();
+        cluster.create_topic_named(&topic, after, 3).await;
+        senders.until(Senders::ANY, |end| end.is_none()).await;
+        senders.assert_works(&cluster, after).await;
+    }
+}
+
+/// Nothing is sent in between, so the producers never see it gone.
+async fn a_topic_made_again_unnoticed_works(cluster: Cluster, idempotence: bool) {
+    for (before, after) in [(2, 2), (3, 1)] {
+        let topic = cluster.create_topic(before, 3).await;
+        let mut config = cluster.config();
+        config.set("enable.idempotence", idempotence.to_string());
+        let mut senders = Senders::new(&topic, config);
+        senders.assert_works(&cluster, before).await;
+
+        senders.forget();
+        cluster.delete_topic(&topic).await;
+        cluster.create_topic_named(&topic, after, 3).await;
+        senders.until(Senders::ANY, |end| end.is_none()).await;
+        senders.assert_works(&cluster, after).await;
+    }
 }
 
 async fn a_killed_leader_loses_and_duplicates_nothing(cluster: Cluster) {

@@ -71,18 +71,41 @@ impl Cluster {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let topic = format!("test-{}-{number}", process::id());
-        let admin: AdminClient<DefaultClientContext> =
-            self.rdkafka().create().expect("an admin client");
-        let new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(replicas));
-        let options = AdminOptions::new().operation_timeout(Some(DEADLINE));
-        let created = admin
-            .create_topics(&[new], &options)
+        self.create_topic_named(&topic, partitions, replicas).await;
+        topic
+    }
+
+    /// Makes a topic of that name.
+    pub async fn create_topic_named(&self, topic: &str, partitions: i32, replicas: i32) {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas));
+        let created = self
+            .admin()
+            .create_topics(&[new], &Self::admin_options())
             .await
             .expect("an answer");
         created
             .into_iter()
             .for_each(|result| drop(result.expect("a topic")));
-        topic
+    }
+
+    /// Deletes a topic; brokers may take a moment longer to notice.
+    pub async fn delete_topic(&self, topic: &str) {
+        let deleted = self
+            .admin()
+            .delete_topics(&[topic], &Self::admin_options())
+            .await
+            .expect("an answer");
+        deleted
+            .into_iter()
+            .for_each(|result| drop(result.expect("a topic to delete")));
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.rdkafka().create().expect("an admin client")
+    }
+
+    fn admin_options() -> AdminOptions {
+        AdminOptions::new().operation_timeout(Some(DEADLINE))
     }
 
     /// So many messages of a partition, from an offset on.
