@@ -1,12 +1,9 @@
 //! What both producers are built on: one client, its topic handles, the produce call, and the count
 //! of what is in flight.
 
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
-
-use foldhash::fast::RandomState;
 
 use crate::config::{ClientConfig, creation_error};
 use crate::context::{ClientContext, ProducerContext};
@@ -14,16 +11,13 @@ use crate::delivery::DeliveryResult;
 use crate::error::KafkaError;
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic};
+use crate::handles::Handles;
 use crate::log_level::RDKafkaLogLevel;
 use crate::purge::PurgeConfig;
 use crate::record::{Fields, LENT_FROM, TopicName};
 use crate::secrets::Secrets;
 use crate::sync::{read, write};
 use crate::topic::{self, Topic};
-
-/// How many topic handles a client keeps. librdkafka itself keeps what it knows of a topic for as
-/// long as the client lives: this is for the part that is ours, a few hundred bytes each.
-const TOPIC_HANDLES: usize = if cfg!(test) { 8 } else { 8192 };
 
 /// One client whose messages carry an `O`.
 ///
@@ -51,8 +45,7 @@ pub(crate) struct Core<O> {
 #[derive(Debug)]
 struct Live {
     client: Arc<Client>,
-    /// At most [`TOPIC_HANDLES`].
-    topics: HashMap<Box<str>, Arc<TopicHandle>, RandomState>,
+    topics: Handles,
 }
 
 impl<O: Opaque> Core<O> {
@@ -66,7 +59,7 @@ impl<O: Opaque> Core<O> {
             client_id: client.id(),
             live: RwLock::new(Some(Live {
                 client,
-                topics: HashMap::default(),
+                topics: Handles::default(),
             })),
             issued: AtomicU64::new(0),
             settled: AtomicU64::new(0),
@@ -168,16 +161,17 @@ impl<O: Opaque> Core<O> {
     }
 
     fn handle_by_name(&self, name: &str) -> Result<Arc<TopicHandle>, KafkaError> {
-        let find = |live: &Live| live.topics.get(name).map(Arc::clone);
-        if let Some(found) = read(&self.live).as_ref().and_then(find) {
-            return Ok(found);
+        let find = |live: &Live| live.topics.get(name);
+        // A statement of its own, so that the lock is free again.
+        let found = read(&self.live).as_ref().and_then(find);
+        match found {
+            Some(handle) => Ok(handle),
+            None => self.new_handle(name),
         }
-        self.new_handle(name)
     }
 
     #[cold]
     fn new_handle(&self, name: &str) -> Result<Arc<TopicHandle>, KafkaError> {
-        let find = |live: &Live| live.topics.get(name).map(Arc::clone);
         topic::check_name(name)?;
         let mut live = write(&self.live);
         // Looked at under the lock: `destroy` takes the handles out under it.
@@ -185,19 +179,13 @@ impl<O: Opaque> Core<O> {
             .as_mut()
             .filter(|_| !self.is_closed())
             .ok_or_else(KafkaError::closed)?;
-        if let Some(found) = find(live) {
+        if let Some(found) = live.topics.get_any(name) {
             return Ok(found);
         }
         let handle = live
             .client
             .topic(name)
             .map_err(|code| self.error_of(&live.client, code))?;
-        if live.topics.len() == TOPIC_HANDLES {
-            // Any: which is the next to be used, nobody knows. Messages on their way keep a reference
-            // of their own (`rd_kafka_msg_new0`).
-            let any = live.topics.keys().next().cloned();
-            any.and_then(|name| live.topics.remove(&name));
-        }
         live.topics.insert(name.into(), Arc::clone(&handle));
         Ok(handle)
     }
@@ -350,13 +338,14 @@ impl<O: Opaque> Core<O> {
 #[cfg(all(test, feature = "mock"))]
 mod tests {
     use super::*;
+    use crate::handles::GENERATION;
     use crate::{MockCluster, Producer, ProducerRecord};
 
     /// More topics than there are handles, in turn: none is refused, and nothing is lost of those
     /// whose handle has gone.
     #[tokio::test]
     async fn the_handles_of_topics_have_a_bound() {
-        const TOPICS: usize = 5 * TOPIC_HANDLES;
+        const TOPICS: usize = 5 * GENERATION;
         let cluster = MockCluster::new(1).unwrap();
         let producer: Producer = ClientConfig::new()
             .set("bootstrap.servers", cluster.bootstrap_servers())

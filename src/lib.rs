@@ -78,6 +78,7 @@ mod error;
 mod error_code;
 mod ffi;
 mod flush;
+mod handles;
 mod headers;
 mod lane;
 mod log_level;

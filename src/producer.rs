@@ -71,8 +71,8 @@ use crate::topic::{self, Topic};
 ///
 /// # Topics
 ///
-/// A topic's handle is made at its first use and kept, for the last 8192 topics or so; a topic beyond
-/// that is looked up again. librdkafka itself keeps what it knows of every topic until the producer
+/// A topic's handle is made at its first use and kept, for the 4096 topics that were used last at the
+/// least, and twice as many at the most; another one's is made again. librdkafka itself keeps what it knows of every topic until the producer
 /// ends, some 4 KiB and 2 KiB for each partition, and asks for all of them when it refreshes its
 /// metadata (`topic.metadata.refresh.interval.ms`), those that do not exist every second: names of
 /// topics should not come from unchecked input.
