@@ -81,7 +81,7 @@ impl Results {
     }
 
     fn table(&self, case: &Case) -> String {
-        let (metrics, peer) = (self.work.metrics(), self.usual_peer());
+        let (metrics, peer) = (self.work.metrics(), self.usual_peer_name());
         let mut table = format!(
             "{}, {case} (ratios: × {peer}, median, lowest – highest)\n{:<24}",
             self.work, ""
@@ -93,20 +93,20 @@ impl Results {
         for entrant in entrants.filter(|entrant| entrant.case == *case) {
             let _ = write!(table, "\n{:<24}", entrant.contender);
             for &metric in metrics {
-                let cell = self.cell(entrant, metric, peer);
+                let cell = self.cell(entrant, metric);
                 let _ = write!(table, "{cell:>0$}", column(metric));
             }
         }
         table
     }
 
-    fn cell(&self, entrant: &Entrant, metric: Metric, peer: Kind) -> String {
+    fn cell(&self, entrant: &Entrant, metric: Metric) -> String {
         let Some(Spread { median, .. }) = self.spread(entrant, None, metric) else {
             return "–".to_owned();
         };
         let value = format!("{:.*}", metric.decimals(), median);
         let ratio = if metric.is_compared() {
-            self.spread(entrant, Some(&entrant.peer(peer)), metric)
+            self.spread(entrant, Some(&self.usual_peer(entrant)), metric)
         } else {
             None
         };
@@ -115,12 +115,29 @@ impl Results {
         })
     }
 
-    /// The peer of comparisons that no goal asks for.
-    fn usual_peer(&self) -> Kind {
+    /// With whom an entrant is compared where no goal asks for another.
+    fn usual_peer(&self, entrant: &Entrant) -> Entrant {
         match self.work {
-            Work::Detached | Work::Topics => Kind::Threaded,
-            Work::Full => Kind::FutureSend,
-            _ => Kind::Future,
+            Work::Topics => Entrant {
+                case: Case {
+                    topics: 1,
+                    ..entrant.case
+                },
+                ..*entrant
+            },
+            Work::Detached => entrant.peer(Kind::Threaded),
+            Work::Full => entrant.peer(Kind::FutureSend),
+            _ => entrant.peer(Kind::Future),
+        }
+    }
+
+    /// What the tables call it.
+    fn usual_peer_name(&self) -> &'static str {
+        match self.work {
+            Work::Topics => "itself with one topic",
+            Work::Detached => "threaded",
+            Work::Full => "future-send",
+            _ => "future",
         }
     }
 
@@ -151,7 +168,7 @@ impl Results {
         }
         for entrant in entrants() {
             for &metric in self.work.metrics() {
-                let peer = entrant.peer(self.usual_peer());
+                let peer = self.usual_peer(&entrant);
                 let peer = metric.is_compared().then_some(peer);
                 let same = |entry: &Entry| entry.is(&entrant, peer.as_ref(), metric);
                 if peer != Some(entrant) && !entries.iter().any(same) {
