@@ -68,7 +68,11 @@ enum Broker {
 
 /// The cluster that the options name, or for `kafka` the environment.
 pub(crate) fn given(options: &Options, work: Work) -> Option<String> {
-    let environment = || std::env::var("KAFKA_BOOTSTRAP_SERVERS").ok();
+    let environment = || {
+        std::env::var("KAFKA_BOOTSTRAP_SERVERS")
+            .ok()
+            .filter(|brokers| !brokers.is_empty())
+    };
     let kafka = work == Work::Kafka;
     let brokers = options.brokers.clone();
     brokers.or_else(|| kafka.then(environment).flatten())
