@@ -3,16 +3,21 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::Allocator;
 use super::contender::Runtime;
-use super::job::{Job, Work};
+use super::flush;
+use super::full;
+use super::job::{Case, Job};
 use super::meter::{Meter, percentiles};
 use super::sample::Sample;
+use super::tasks;
 use super::threads;
+use super::work::Work;
 
 /// A producer whose deliveries are futures.
 pub(crate) trait AwaitedProducer: Send + Sync + 'static {
@@ -22,11 +27,14 @@ pub(crate) trait AwaitedProducer: Send + Sync + 'static {
     /// What a whole send returns.
     type Sent: Outcome;
 
-    /// Enqueues a copy of `payload`; to be refused is to panic.
-    fn enqueue(&self, payload: &[u8]) -> impl Future<Output = Self::Delivery> + Send;
+    /// Enqueues `payload`; to be refused is to panic.
+    fn enqueue(&self, payload: &Bytes) -> impl Future<Output = Self::Delivery> + Send;
 
-    /// Enqueues a copy of `payload` and awaits its delivery.
-    fn send(&self, payload: &[u8]) -> impl Future<Output = Self::Sent> + Send;
+    /// Enqueues `payload` and awaits its delivery.
+    fn send(&self, payload: &Bytes) -> impl Future<Output = Self::Sent> + Send;
+
+    /// Waits until nothing is in flight, and does not linger.
+    fn flush(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// What a delivery came to.
@@ -82,9 +90,12 @@ pub(crate) async fn run<P: AwaitedProducer>(
         0,
         "the first message arrives"
     );
-    match (job.work, style) {
+    match (job.case.work, style) {
         (Work::Idle, _) => idle(&job).await,
         (Work::Latency, _) => latency(&producer, &payload, &job, allocator).await,
+        (Work::Flush, _) => flush::awaited(&producer, &payload, &job, allocator).await,
+        (Work::Full, _) => full::run(producer, &payload, &job, allocator).await,
+        (Work::Tasks, _) => tasks::awaited(producer, &payload, &job, allocator).await,
         (_, Style::Queue) => queue(&producer, &payload, &job, allocator).await,
         (_, Style::Unordered) => unordered(&producer, &payload, &job, allocator).await,
     }
@@ -92,15 +103,25 @@ pub(crate) async fn run<P: AwaitedProducer>(
 
 async fn queue<P: AwaitedProducer>(
     producer: &P,
-    payload: &[u8],
+    payload: &Bytes,
     job: &Job,
     allocator: Allocator,
 ) -> Sample {
-    let window = job.window as usize;
+    let meter = Meter::start(allocator);
+    let errors = keep_window(producer, payload, &job.case).await;
+    meter.stop(job.case.messages, errors)
+}
+
+/// Sends a case's messages with at most a window of them in flight; returns how many failed.
+pub(crate) async fn keep_window<P: AwaitedProducer>(
+    producer: &P,
+    payload: &Bytes,
+    case: &Case,
+) -> u64 {
+    let window = case.window as usize;
     let mut in_flight = VecDeque::<P::Delivery>::with_capacity(window);
     let mut errors = 0;
-    let meter = Meter::start(allocator);
-    for _ in 0..job.messages {
+    for _ in 0..case.messages {
         if in_flight.len() == window {
             errors += in_flight
                 .pop_front()
@@ -113,47 +134,47 @@ async fn queue<P: AwaitedProducer>(
     for delivery in in_flight {
         errors += delivery.await.failures();
     }
-    meter.stop(job.messages, errors)
+    errors
 }
 
 async fn unordered<P: AwaitedProducer>(
     producer: &P,
-    payload: &[u8],
+    payload: &Bytes,
     job: &Job,
     allocator: Allocator,
 ) -> Sample {
     let meter = Meter::start(allocator);
-    let sends = (0..job.messages).map(|_| producer.send(payload));
-    let mut outcomes = futures::stream::iter(sends).buffer_unordered(job.window as usize);
+    let sends = (0..job.case.messages).map(|_| producer.send(payload));
+    let mut outcomes = futures::stream::iter(sends).buffer_unordered(job.case.window as usize);
     let mut errors = 0;
     while let Some(outcome) = outcomes.next().await {
         errors += outcome.failures();
     }
-    meter.stop(job.messages, errors)
+    meter.stop(job.case.messages, errors)
 }
 
 async fn latency<P: AwaitedProducer>(
     producer: &P,
-    payload: &[u8],
+    payload: &Bytes,
     job: &Job,
     allocator: Allocator,
 ) -> Sample {
-    let mut latencies = Vec::with_capacity(job.messages as usize);
+    let mut latencies = Vec::with_capacity(job.case.messages as usize);
     let mut errors = 0;
     let meter = Meter::start(allocator);
-    for _ in 0..job.messages {
+    for _ in 0..job.case.messages {
         let start = Instant::now();
         errors += producer.send(payload).await.failures();
         latencies.push(start.elapsed());
     }
-    let mut sample = meter.stop(job.messages, errors);
+    let mut sample = meter.stop(job.case.messages, errors);
     percentiles(latencies, &mut sample);
     sample
 }
 
 async fn idle(job: &Job) -> Sample {
     let (done, seen) = oneshot::channel();
-    threads::watch(Duration::from_millis(job.idle_ms), |sample| {
+    threads::watch(Duration::from_millis(job.case.duration_ms), |sample| {
         done.send(sample).expect("the task waits")
     });
     seen.await.expect("the watcher reports")

@@ -11,18 +11,22 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::cli::Options;
-use super::job::Work;
+use super::job;
 use super::meter::process_cpu;
+use super::work::Work;
 
-/// The topic of all runs.
-pub(crate) const TOPIC: &str = "tokio-rdkafka-bench";
+/// What the topics of all runs are called, before their numbers.
+const PREFIX: &str = "tokio-rdkafka-bench";
 
-/// The role of a mock broker: one broker, one topic.
+/// The role of a mock broker.
 ///
 /// It prints its bootstrap servers, then for each line on stdin the CPU seconds it has used; it ends with stdin.
 #[derive(Args, Debug)]
 pub(crate) struct MockBroker {
-    /// Partitions of the topic
+    /// Topics to create
+    #[arg(long)]
+    topics: usize,
+    /// Partitions of each
     #[arg(long)]
     partitions: i32,
     /// Milliseconds before each answer
@@ -34,9 +38,11 @@ impl MockBroker {
     /// Plays the role until stdin closes.
     pub(crate) fn serve(&self) {
         let cluster = MockCluster::new(1).expect("a mock cluster starts");
-        cluster
-            .create_topic(TOPIC, self.partitions, 1)
-            .expect("the topic is new");
+        for topic in job::topics(PREFIX, self.topics) {
+            cluster
+                .create_topic(&topic, self.partitions, 1)
+                .expect("the topic is new");
+        }
         cluster
             .broker_round_trip_time(1, Duration::from_millis(self.round_trip_ms))
             .expect("broker 1 exists");
@@ -48,49 +54,70 @@ impl MockBroker {
     }
 }
 
-/// A cluster with the topic.
-pub(crate) enum Cluster {
+/// A cluster with the topics of a work.
+pub(crate) struct Cluster {
+    broker: Broker,
+    /// What the topics' names begin with.
+    pub(crate) prefix: String,
+}
+
+enum Broker {
     Mock(MockProcess),
     Given(String),
 }
 
+/// The cluster that the options name, or for `kafka` the environment.
+pub(crate) fn given(options: &Options, work: Work) -> Option<String> {
+    let environment = || {
+        std::env::var("KAFKA_BOOTSTRAP_SERVERS")
+            .ok()
+            .filter(|brokers| !brokers.is_empty())
+    };
+    let kafka = work == Work::Kafka;
+    let brokers = options.brokers.clone();
+    brokers.or_else(|| kafka.then(environment).flatten())
+}
+
 impl Cluster {
-    /// The cluster that the options or the environment name, or else a new mock cluster.
-    pub(crate) fn open(options: &Options, work: Work) -> Self {
-        let given = options
-            .brokers
-            .clone()
-            .or_else(|| std::env::var("KAFKA_BOOTSTRAP_SERVERS").ok());
-        match given {
+    /// The given cluster, or a new mock cluster: also where the broker should take its time, which only a mock does.
+    pub(crate) fn open(options: &Options, work: Work, topics: usize, round_trip_ms: u64) -> Self {
+        let default = if work == Work::Kafka { 3 } else { 1 };
+        let partitions = options.partitions.unwrap_or(default);
+        match given(options, work).filter(|_| round_trip_ms == 0) {
             Some(brokers) => {
-                create_topic(&brokers, options.partitions);
-                Self::Given(brokers)
+                // The cluster keeps them: another number of partitions needs other topics.
+                let prefix = format!("{PREFIX}-{partitions}");
+                create_topics(&brokers, &prefix, topics, partitions);
+                Self {
+                    broker: Broker::Given(brokers),
+                    prefix,
+                }
             }
-            None => Self::Mock(MockProcess::start(
-                options.partitions,
-                options.round_trip_ms(work),
-            )),
+            None => Self {
+                broker: Broker::Mock(MockProcess::start(topics, partitions, round_trip_ms)),
+                prefix: PREFIX.to_owned(),
+            },
         }
     }
 
     pub(crate) fn bootstrap_servers(&self) -> &str {
-        match self {
-            Self::Mock(process) => &process.bootstrap_servers,
-            Self::Given(brokers) => brokers,
+        match &self.broker {
+            Broker::Mock(process) => &process.bootstrap_servers,
+            Broker::Given(brokers) => brokers,
         }
     }
 
     /// CPU seconds that the mock broker has used so far.
     pub(crate) fn cpu_seconds(&mut self) -> Option<f64> {
-        match self {
-            Self::Mock(process) => Some(process.cpu_seconds()),
-            Self::Given(_) => None,
+        match &mut self.broker {
+            Broker::Mock(process) => Some(process.cpu_seconds()),
+            Broker::Given(_) => None,
         }
     }
 }
 
 /// The process of a mock broker; it ends when this is dropped.
-pub(crate) struct MockProcess {
+struct MockProcess {
     child: Child,
     /// `None` once closed.
     stdin: Option<ChildStdin>,
@@ -99,11 +126,12 @@ pub(crate) struct MockProcess {
 }
 
 impl MockProcess {
-    fn start(partitions: i32, round_trip_ms: u64) -> Self {
+    fn start(topics: usize, partitions: i32, round_trip_ms: u64) -> Self {
         let executable = std::env::current_exe().expect("this executable has a path");
         let mut child = Command::new(executable)
             .args([
                 "broker",
+                &format!("--topics={topics}"),
                 &format!("--partitions={partitions}"),
                 &format!("--round-trip-ms={round_trip_ms}"),
             ])
@@ -147,17 +175,24 @@ impl Drop for MockProcess {
     }
 }
 
-/// Creates the topic unless it exists.
-fn create_topic(brokers: &str, partitions: i32) {
+/// Creates those topics that do not exist.
+fn create_topics(brokers: &str, prefix: &str, count: usize, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> = rdkafka::ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .create()
         .expect("the brokers' names are valid");
+    let names: Vec<_> = job::topics(prefix, count).collect();
     // −1: as many replicas as the cluster makes by default.
-    let topic = NewTopic::new(TOPIC, partitions, TopicReplication::Fixed(-1));
-    let created = futures::executor::block_on(admin.create_topics([&topic], &AdminOptions::new()));
-    match created.expect("the cluster answers").remove(0) {
-        Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-        Err((_, code)) => panic!("the topic cannot be created: {code}"),
+    let replicas = || TopicReplication::Fixed(-1);
+    let topics: Vec<_> = names
+        .iter()
+        .map(|name| NewTopic::new(name, partitions, replicas()))
+        .collect();
+    let created = futures::executor::block_on(admin.create_topics(&topics, &AdminOptions::new()));
+    for result in created.expect("the cluster answers") {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => panic!("{topic} cannot be created: {code}"),
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The floor `c-loop`: what C code would do, without a binding in between.
 //!
-//! The topic handle is cached, messages are enqueued with `rd_kafka_produce`, and delivery events are counted and destroyed: by a
-//! thread of its own where many messages are in flight, by the sending thread where there is only one.
+//! The topics' handles are cached, messages are enqueued with `rd_kafka_produce`, and delivery events are counted and destroyed: by a
+//! thread of its own where many messages are in flight, by the sending thread where there is only one. A message's opaque is where
+//! its delivery is counted.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_int};
@@ -14,39 +15,60 @@ use rdkafka_sys::bindings as sys;
 
 use super::callback::CallbackProducer;
 use super::config;
-use super::job::{Job, Work};
+use super::job::Job;
 use super::window::Deliveries;
+use super::work::Work;
 
 /// How long one look at an empty queue takes: only the end of a run waits for it.
 const POLL_MS: c_int = 100;
 
 pub(crate) struct CLoop {
     client: Arc<Client>,
-    deliveries: Arc<Deliveries>,
-    drainer: Option<Drainer>,
+    /// Of what this thread sends.
+    deliveries: &'static Deliveries,
+    drainer: Option<Arc<Drainer>>,
 }
 
 impl CLoop {
     pub(crate) fn new(job: &Job) -> Self {
         let client = Arc::new(Client::new(job));
         let deliveries = Deliveries::new();
-        let one_at_a_time = matches!(job.work, Work::Latency | Work::Idle);
-        let drainer = (!one_at_a_time).then(|| Drainer::start(client.clone(), deliveries.clone()));
+        let one_at_a_time = matches!(job.case.work, Work::Latency | Work::Idle);
+        let drainer = (!one_at_a_time).then(|| Arc::new(Drainer::start(client.clone())));
         Self {
             client,
             deliveries,
             drainer,
         }
     }
+
+    /// The same producer, with a count of its own for what the calling thread sends.
+    pub(crate) fn on_this_thread(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            deliveries: Deliveries::new(),
+            drainer: self.drainer.clone(),
+        }
+    }
+
+    /// How many of this thread's messages failed.
+    pub(crate) fn failed(&self) -> u64 {
+        self.deliveries.failed()
+    }
 }
 
 impl CallbackProducer for CLoop {
-    fn produce(&self, payload: &[u8]) {
-        assert!(self.client.produce(payload), "librdkafka takes the message");
+    fn produce(&self, topic: usize, payload: &[u8]) {
+        let taken = self.client.produce(topic, payload, self.deliveries);
+        assert!(taken, "librdkafka takes the message");
+    }
+
+    fn flush(&self) {
+        self.client.flush();
     }
 
     fn deliveries(&self) -> &Deliveries {
-        &self.deliveries
+        self.deliveries
     }
 
     fn wait_for(&self, count: u64) -> u64 {
@@ -54,7 +76,7 @@ impl CallbackProducer for CLoop {
             return self.deliveries.wait_for(count);
         }
         while self.deliveries.done() < count {
-            self.client.drain(&self.deliveries);
+            self.client.drain();
         }
         self.deliveries.done()
     }
@@ -67,12 +89,12 @@ struct Drainer {
 }
 
 impl Drainer {
-    fn start(client: Arc<Client>, deliveries: Arc<Deliveries>) -> Self {
+    fn start(client: Arc<Client>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let drain = move || {
             while !stopped.load(Ordering::Relaxed) {
-                client.drain(&deliveries);
+                client.drain();
             }
         };
         Self {
@@ -90,11 +112,11 @@ impl Drop for Drainer {
     }
 }
 
-/// A librdkafka producer, its main queue, and the handle of its one topic; never null.
+/// A librdkafka producer, its main queue, and the handles of its topics; never null.
 struct Client {
     client: *mut sys::rd_kafka_t,
     queue: *mut sys::rd_kafka_queue_t,
-    topic: *mut sys::rd_kafka_topic_t,
+    topics: Vec<*mut sys::rd_kafka_topic_t>,
 }
 
 // SAFETY: librdkafka's handles may be used from any thread.
@@ -129,69 +151,117 @@ impl Client {
             sys::rd_kafka_new(producer, conf, reason.as_mut_ptr().cast(), reason.len())
         };
         assert!(!client.is_null(), "{:?}", why(&reason));
-        let name = c_string(&job.topic);
-        // SAFETY: `client` is live, `name` ends with NUL and is copied; NULL stands for the default topic configuration.
-        let topic = unsafe { sys::rd_kafka_topic_new(client, name.as_ptr(), ptr::null_mut()) };
-        assert!(!topic.is_null(), "the topic's name is valid");
+        let topic = |name: String| {
+            let name = c_string(&name);
+            // SAFETY: `client` is live, `name` ends with NUL and is copied; NULL stands for the default topic configuration.
+            let topic = unsafe { sys::rd_kafka_topic_new(client, name.as_ptr(), ptr::null_mut()) };
+            assert!(!topic.is_null(), "the topic's name is valid");
+            topic
+        };
+        let topics = job.topics().map(topic).collect();
         // SAFETY: `client` is live.
         let queue = unsafe { sys::rd_kafka_queue_get_main(client) };
         Self {
             client,
             queue,
-            topic,
+            topics,
         }
     }
 
-    /// Enqueues a copy of `payload`; false if librdkafka refuses it.
-    fn produce(&self, payload: &[u8]) -> bool {
+    /// Enqueues a copy of `payload`, to be counted at `deliveries`; false if librdkafka refuses it.
+    fn produce(&self, topic: usize, payload: &[u8], deliveries: &'static Deliveries) -> bool {
         let flags = sys::RD_KAFKA_MSG_F_COPY;
         let data = payload.as_ptr().cast_mut().cast();
-        // SAFETY: the topic is live; the payload is read during the call only (F_COPY); there is neither key nor opaque.
+        // SAFETY: the topic is live; the payload is read during the call only (F_COPY); there is no key.
         let refused = unsafe {
             sys::rd_kafka_produce(
-                self.topic,
+                self.topics[topic],
                 -1,
                 flags,
                 data,
                 payload.len(),
                 ptr::null(),
                 0,
-                ptr::null_mut(),
+                ptr::from_ref(deliveries).cast_mut().cast(),
             )
         };
         refused == 0
     }
 
+    /// Returns when nothing is in flight, and somebody has drained the queue.
+    fn flush(&self) {
+        const NEVER: c_int = -1;
+        // SAFETY: the client is live.
+        let result = unsafe { sys::rd_kafka_flush(self.client, NEVER) };
+        assert_eq!(
+            result as c_int, 0,
+            "a flush without a limit of time succeeds"
+        );
+    }
+
     /// Waits for an event and counts its deliveries.
-    fn drain(&self, deliveries: &Deliveries) {
-        let (mut done, mut failed) = (0, 0);
+    fn drain(&self) {
         // SAFETY: the queue is live. `message_next` is NULL for events other than delivery reports.
         // A message lives until its event is destroyed, after the loop; its code is read as the integer that C keeps there.
-        unsafe {
+        // Its opaque is the `&'static Deliveries` that `produce` gave it.
+        let last = unsafe {
             let event = sys::rd_kafka_queue_poll(self.queue, POLL_MS);
             if event.is_null() {
                 return;
             }
+            let mut run = None::<Run>;
             loop {
                 let message = sys::rd_kafka_event_message_next(event);
                 if message.is_null() {
                     break;
                 }
+                let sender = &*(*message)._private.cast::<Deliveries>();
                 let code = (&raw const (*message).err).cast::<c_int>().read();
-                done += 1;
-                failed += u64::from(code != 0);
+                let run = match &mut run {
+                    Some(run) if ptr::eq(run.sender, sender) => run,
+                    _ => {
+                        run.take().into_iter().for_each(Run::report);
+                        run.insert(Run::of(sender))
+                    }
+                };
+                run.done += 1;
+                run.failed += u64::from(code != 0);
             }
             sys::rd_kafka_event_destroy(event);
+            run
+        };
+        last.into_iter().for_each(Run::report);
+    }
+}
+
+/// Deliveries one after the other that were sent by one thread.
+struct Run {
+    sender: &'static Deliveries,
+    done: u64,
+    failed: u64,
+}
+
+impl Run {
+    fn of(sender: &'static Deliveries) -> Self {
+        Self {
+            sender,
+            done: 0,
+            failed: 0,
         }
-        deliveries.report(done, failed);
+    }
+
+    fn report(self) {
+        self.sender.report(self.done, self.failed);
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // SAFETY: all three are live, nobody else has them, and what belongs to the client goes first.
+        // SAFETY: all are live, nobody else has them, and what belongs to the client goes first.
         unsafe {
-            sys::rd_kafka_topic_destroy(self.topic);
+            for &topic in &self.topics {
+                sys::rd_kafka_topic_destroy(topic);
+            }
             sys::rd_kafka_queue_destroy(self.queue);
             sys::rd_kafka_destroy(self.client);
         }

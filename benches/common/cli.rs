@@ -1,10 +1,13 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
 
 use super::broker::MockBroker;
-use super::contender::Contender;
-use super::job::{Job, Work};
+use super::contender::{Contender, Entrant};
+use super::goals::{GOALS, Goal};
+use super::guards::GUARDS;
+use super::job::Job;
+use super::work::Work;
 
 /// Our producer beside its peers.
 #[derive(Debug, Parser)]
@@ -30,34 +33,37 @@ pub(crate) enum Command {
 /// What the runner is asked for.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Works to run [default: all but `instructions`]
+    /// Works to run [default: all that this machine can do]
     #[arg(long, value_enum, num_args = 1..)]
     pub(crate) work: Vec<Work>,
+    /// Only what these rows of the list of goals need
+    #[arg(long, num_args = 1..)]
+    pub(crate) row: Vec<u32>,
     /// Only these contenders, such as `c-loop`, `future:ct` or `ours:mt` [default: all]
     #[arg(long, num_args = 1..)]
     pub(crate) contender: Vec<Contender>,
-    /// Three rounds of fewer messages: under two minutes in all
+    /// Guards in place of goals, with fewer contenders, messages and rounds: under two minutes in all. Fails if a guard does
     #[arg(long)]
     pub(crate) short: bool,
     /// Messages of a run [default: as the work has it]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) messages: Option<u64>,
-    /// Bytes of a payload
-    #[arg(long, default_value_t = 100)]
-    pub(crate) size: usize,
+    /// Bytes of a payload [default: as the work has it]
+    #[arg(long)]
+    pub(crate) size: Option<usize>,
     /// Rounds, in each of which every contender runs once [default: 9, or 3 with --short]
     #[arg(long)]
     pub(crate) rounds: Option<usize>,
-    /// Messages in flight [default: 10000, and for `detached` and `memory` all of them]
+    /// Messages in flight [default: as the work has it, mostly 10000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) window: Option<u64>,
-    /// Partitions of the topic
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
-    pub(crate) partitions: i32,
-    /// linger.ms
-    #[arg(long, default_value_t = 0)]
-    pub(crate) linger: u32,
-    /// An existing cluster (host:port,…) in place of the mock cluster [default: $KAFKA_BOOTSTRAP_SERVERS]
+    /// Partitions of each topic [default: 1, and 3 for `kafka`]
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
+    pub(crate) partitions: Option<i32>,
+    /// linger.ms [default: as the work has it, mostly 0]
+    #[arg(long)]
+    pub(crate) linger: Option<u32>,
+    /// An existing cluster (host:port,…) in place of the mock cluster [default: $KAFKA_BOOTSTRAP_SERVERS, for `kafka` alone]
     #[arg(long)]
     pub(crate) brokers: Option<String>,
     /// Accepted because `cargo bench` says it
@@ -70,10 +76,19 @@ pub(crate) struct Options {
 impl Options {
     /// One round of next to nothing: does everything still run?
     pub(crate) fn smoke() -> Self {
-        let Cli { options, .. } = Cli::parse_from(["smoke", "--short", "--rounds", "1"]);
+        let Cli { options, .. } = Cli::parse_from(["smoke", "--rounds", "1"]);
         Self {
             smoke: true,
             ..options
+        }
+    }
+
+    /// What is to be reached: goals, or in a short run guards, and in a smoke test nothing.
+    pub(crate) fn goals(&self) -> &'static [Goal] {
+        match self {
+            Self { smoke: true, .. } => &[],
+            Self { short: true, .. } => &GUARDS,
+            _ => &GOALS,
         }
     }
 
@@ -81,64 +96,49 @@ impl Options {
     pub(crate) fn rounds(&self, work: Work) -> usize {
         let rounds = self.rounds.unwrap_or(if self.short { 3 } else { 9 }).max(1);
         match work {
-            Work::Window | Work::Detached | Work::Latency => rounds,
-            Work::Memory => rounds.min(3),
+            Work::Memory | Work::Flush => rounds.min(3),
             Work::Idle if self.short => 1,
             Work::Idle => rounds.min(3),
             Work::Instructions => 1,
+            _ => rounds,
         }
     }
 
     /// The works to run, in order.
-    pub(crate) fn works(&self) -> &[Work] {
-        if self.work.is_empty() {
-            &Work::TIMED
-        } else {
-            &self.work
-        }
-    }
-
-    /// Messages of one run of `work`.
-    pub(crate) fn messages(&self, work: Work) -> u64 {
-        let default = match work {
-            Work::Window | Work::Detached => [1_000_000, 200_000, 1_000],
-            Work::Latency => [5_000, 1_000, 100],
-            Work::Memory => [100_000, 100_000, 1_000],
-            Work::Idle => [1, 1, 1],
-            Work::Instructions => [80_000, 80_000, 4_000],
+    pub(crate) fn works(&self) -> Vec<Work> {
+        let goals = self.goals();
+        let wanted = |work: &Work| match self {
+            _ if !self.work.is_empty() => self.work.contains(work),
+            Self { short: true, .. } => goals.iter().any(|goal| goal.work == *work),
+            // Slow, and it needs valgrind.
+            Self { smoke: true, .. } => *work != Work::Instructions,
+            _ => true,
         };
-        self.messages.unwrap_or(self.scaled(default))
+        Work::value_variants()
+            .iter()
+            .copied()
+            .filter(wanted)
+            .collect()
     }
 
-    /// Messages in flight during `work`.
-    pub(crate) fn window(&self, work: Work) -> u64 {
-        let default = match work {
-            Work::Detached | Work::Memory => self.messages(work),
-            _ => 10_000,
-        };
-        self.window.unwrap_or(default)
-    }
-
-    /// How long the mock broker waits before it answers: in `memory`, until a whole window is in flight.
-    pub(crate) fn round_trip_ms(&self, work: Work) -> u64 {
-        if work == Work::Memory {
-            self.scaled([500, 500, 20])
-        } else {
-            0
+    /// Who does what in `work`: the entrants, those of one case together.
+    pub(crate) fn entrants(&self, work: Work) -> Vec<Entrant> {
+        let mut cases = self.cases(work);
+        cases.retain(|case| {
+            let goals = || GOALS.iter().filter(|goal| goal.is_about(case));
+            self.row.is_empty() || goals().any(|goal| self.row.contains(&goal.row))
+        });
+        let mut entrants: Vec<_> = cases.into_iter().flat_map(Entrant::all).collect();
+        if self.smoke {
+            // On one runtime.
+            entrants.dedup_by_key(|entrant| (entrant.contender.kind, entrant.case));
         }
-    }
-
-    /// Milliseconds an idle producer is watched.
-    pub(crate) fn idle_ms(&self) -> u64 {
-        self.scaled([20_000, 5_000, 200])
-    }
-
-    /// The value for a full run, a short one, and a smoke test.
-    fn scaled(&self, [full, short, smoke]: [u64; 3]) -> u64 {
-        match self {
-            Self { smoke: true, .. } => smoke,
-            Self { short: true, .. } => short,
-            _ => full,
+        if !self.contender.is_empty() {
+            entrants.retain(|entrant| self.contender.contains(&entrant.contender));
+        } else if self.short && self.work.is_empty() {
+            let all = entrants.clone();
+            entrants.retain(|entrant| self.goals().iter().any(|goal| goal.needs(entrant, &all)));
         }
+        entrants
     }
 }

@@ -9,11 +9,15 @@ use super::Allocator;
 use super::awaited::{self, Style};
 use super::c_loop::CLoop;
 use super::callback;
+use super::detached;
 use super::future::Future;
-use super::job::{Job, Work};
-use super::ours::{self, Ours};
+use super::goals::SIZE;
+use super::job::{Case, Job};
+use super::ours::{ByHandle, ByName, Lent, Ours};
 use super::sample::Sample;
+use super::tasks;
 use super::threaded::Threaded;
+use super::work::Work;
 
 /// A way to produce.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -24,14 +28,21 @@ pub(crate) enum Kind {
     Threaded,
     /// rdkafka's `FutureProducer::send_result`
     Future,
-    /// rdkafka's `FutureProducer::send` in `buffer_unordered`
+    /// rdkafka's `FutureProducer::send`, in `buffer_unordered` or in many tasks
     FutureSend,
-    /// Our `enqueue`
+    /// Our `enqueue`, by a topic handle
     Ours,
-    /// Our `send` in `buffer_unordered`
+    /// Our `enqueue`, by the topic's name
+    OursByName,
+    /// Our `enqueue` of lent `Bytes`
+    OursBytes,
+    /// Our `send`, in `buffer_unordered` or in many tasks
     OursSend,
-    /// Our `enqueue_detached`
+    /// Our `enqueue_detached`, by topic handles
     OursDetached,
+    /// Our `enqueue_detached`, by topic names
+    OursDetachedByName,
+    // Row 14: `send_all` and the sink come here.
 }
 
 /// What an async contender runs on.
@@ -54,19 +65,77 @@ pub(crate) struct Contender {
 }
 
 impl Contender {
-    /// All that can do `work`.
-    pub(crate) fn all(work: Work) -> Vec<Self> {
-        use Kind::{CLoop, Future, FutureSend, Ours, OursDetached, OursSend, Threaded};
+    /// Does the job in this process.
+    pub(crate) fn run(self, job: &Job, allocator: Allocator) -> Sample {
+        let job = job.clone();
+        let runtime = self.runtime.unwrap_or(Runtime::Ct);
+        let style = self.kind.style();
+        match self.kind {
+            Kind::CLoop if job.case.work == Work::Tasks => tasks::threads(&job, allocator),
+            Kind::CLoop => callback::run(&CLoop::new(&job), &job, allocator),
+            Kind::Threaded => callback::run(&Threaded::new(&job), &job, allocator),
+            Kind::Future | Kind::FutureSend => awaited::block_on(runtime, async move {
+                awaited::run(Future::new(&job), style, job, allocator).await
+            }),
+            Kind::Ours | Kind::OursSend => awaited::block_on(runtime, async move {
+                awaited::run(Ours::<ByHandle>::new(&job), style, job, allocator).await
+            }),
+            Kind::OursByName => awaited::block_on(runtime, async move {
+                awaited::run(Ours::<ByName>::new(&job), style, job, allocator).await
+            }),
+            Kind::OursBytes => awaited::block_on(runtime, async move {
+                awaited::run(Ours::<Lent>::new(&job), style, job, allocator).await
+            }),
+            Kind::OursDetached => {
+                awaited::block_on(runtime, detached::run::<ByHandle>(job, allocator))
+            }
+            Kind::OursDetachedByName => {
+                awaited::block_on(runtime, detached::run::<ByName>(job, allocator))
+            }
+        }
+    }
+}
+
+/// A contender in a case.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Entrant {
+    pub(crate) contender: Contender,
+    pub(crate) case: Case,
+}
+
+impl Entrant {
+    /// All contenders in `case`.
+    pub(crate) fn all(case: Case) -> Vec<Self> {
+        use Kind::{
+            CLoop, Future, FutureSend, Ours, OursByName, OursBytes, OursDetached,
+            OursDetachedByName, OursSend, Threaded,
+        };
         use Runtime::{Ct, Mt, MtBlockOn};
-        let (kinds, runtimes): (&[Kind], &[Runtime]) = match work {
-            Work::Window => (
-                &[CLoop, Threaded, Future, FutureSend, Ours, OursSend],
+        let usual = case.size == SIZE;
+        let (kinds, runtimes): (&[Kind], &[Runtime]) = match case.work {
+            Work::Window if usual => (
+                &[
+                    CLoop, Threaded, Future, FutureSend, Ours, OursByName, OursBytes, OursSend,
+                ],
                 &[Ct, Mt],
             ),
-            Work::Detached => (&[CLoop, Threaded, OursDetached], &[Ct, Mt]),
+            Work::Window => (&[CLoop, Future, Ours, OursBytes], &[Ct, Mt]),
+            Work::Detached => (
+                &[CLoop, Threaded, OursDetached, OursDetachedByName],
+                &[Ct, Mt],
+            ),
+            Work::Bytes => (&[CLoop, Future, OursBytes], &[Ct, Mt]),
+            Work::Topics => (
+                &[CLoop, Threaded, OursDetached, OursDetachedByName],
+                &[Ct, Mt],
+            ),
+            Work::Full => (&[CLoop, FutureSend, OursSend], &[Ct, Mt]),
+            Work::Tasks => (&[CLoop, Future, Ours], &[Mt]),
             Work::Latency => (&[CLoop, Threaded, Future, Ours], &[Ct, Mt, MtBlockOn]),
+            Work::Flush => (&[CLoop, Threaded, Future, Ours], &[Ct, Mt]),
             Work::Idle => (&[CLoop, Threaded, Future, Ours], &[Ct, Mt]),
-            Work::Memory => (&[CLoop, Future, Ours], &[Ct]),
+            Work::Memory if usual => (&[CLoop, Future, Ours], &[Ct]),
+            Work::Memory => (&[CLoop, Future, OursBytes], &[Ct]),
             Work::Instructions => (
                 &[
                     CLoop,
@@ -74,11 +143,14 @@ impl Contender {
                     Future,
                     FutureSend,
                     Ours,
+                    OursByName,
                     OursSend,
                     OursDetached,
                 ],
                 &[Ct],
             ),
+            Work::Kafka if usual => (&[CLoop, Future, Ours], &[Ct, Mt]),
+            Work::Kafka => (&[CLoop, Future, OursBytes], &[Ct, Mt]),
         };
         let runtimes = |kind: Kind| {
             if kind.is_async() {
@@ -87,38 +159,42 @@ impl Contender {
                 vec![None]
             }
         };
-        kinds
-            .iter()
-            .flat_map(|&kind| {
-                runtimes(kind)
-                    .into_iter()
-                    .map(move |runtime| Self { kind, runtime })
-            })
+        let contenders = kinds.iter().flat_map(|&kind| {
+            runtimes(kind)
+                .into_iter()
+                .map(move |runtime| Contender { kind, runtime })
+        });
+        contenders
+            .map(|contender| Self { contender, case })
             .collect()
     }
 
-    /// `kind` on the runtime of this contender, or on a current-thread one.
+    /// `kind` in the same case: on the runtime of this contender, or else on the one that the work's tables begin with.
     pub(crate) fn peer(self, kind: Kind) -> Self {
+        let first = match self.case.work {
+            Work::Tasks => Runtime::Mt,
+            _ => Runtime::Ct,
+        };
+        let runtime = self.contender.runtime.unwrap_or(first);
+        let runtime = kind.is_async().then_some(runtime);
         Self {
-            kind,
-            runtime: kind.is_async().then(|| self.runtime.unwrap_or(Runtime::Ct)),
+            contender: Contender { kind, runtime },
+            ..self
         }
     }
 
-    /// Does the job in this process.
-    pub(crate) fn run(self, job: &Job, allocator: Allocator) -> Sample {
-        let job = job.clone();
-        let runtime = self.runtime.unwrap_or(Runtime::Ct);
-        match self.kind {
-            Kind::CLoop => callback::run(&CLoop::new(&job), &job, allocator),
-            Kind::Threaded => callback::run(&Threaded::new(&job), &job, allocator),
-            Kind::Future | Kind::FutureSend => awaited::block_on(runtime, async move {
-                awaited::run(Future::new(&job), self.kind.style(), job, allocator).await
-            }),
-            Kind::Ours | Kind::OursSend => awaited::block_on(runtime, async move {
-                awaited::run(Ours::new(&job), self.kind.style(), job, allocator).await
-            }),
-            Kind::OursDetached => awaited::block_on(runtime, ours::detached(job, allocator)),
+    /// What this entrant's runs are about: for `instructions`, another work.
+    pub(crate) fn job(self, brokers: &str, prefix: &str) -> Job {
+        let work = match (self.case.work, self.contender.kind) {
+            (Work::Instructions, Kind::OursDetached) => Work::Detached,
+            (Work::Instructions, _) => Work::Window,
+            (work, _) => work,
+        };
+        Job {
+            contender: self.contender,
+            case: Case { work, ..self.case },
+            brokers: brokers.to_owned(),
+            prefix: prefix.to_owned(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The peers `future` (`send_result`) and `future-send` (`send`): rdkafka's `FutureProducer`.
 
+use bytes::Bytes;
 use futures::channel::oneshot::Canceled;
+use rdkafka::producer::Producer as _;
 use rdkafka::producer::future_producer::{
     DeliveryFuture, FutureProducer, FutureRecord, OwnedDeliveryResult,
 };
@@ -22,7 +24,7 @@ impl Future {
             .expect("the configuration is valid");
         Self {
             producer,
-            topic: job.topic.clone(),
+            topic: job.topic(),
         }
     }
 
@@ -35,16 +37,22 @@ impl AwaitedProducer for Future {
     type Delivery = DeliveryFuture;
     type Sent = OwnedDeliveryResult;
 
-    async fn enqueue(&self, payload: &[u8]) -> DeliveryFuture {
+    async fn enqueue(&self, payload: &Bytes) -> DeliveryFuture {
         let sent = self.producer.send_result(self.record(payload));
         sent.map_err(|(error, _)| error)
             .expect("the queue has room")
     }
 
-    async fn send(&self, payload: &[u8]) -> OwnedDeliveryResult {
+    async fn send(&self, payload: &Bytes) -> OwnedDeliveryResult {
         self.producer
             .send(self.record(payload), Timeout::Never)
             .await
+    }
+
+    async fn flush(&self) {
+        self.producer
+            .flush(Timeout::Never)
+            .expect("the producer is open");
     }
 }
 

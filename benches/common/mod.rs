@@ -6,18 +6,23 @@
 //!    └───── starts ─→ run CONTENDER     the same executable, as `run`:
 //!                                       contender → producer → meter → one Sample on stdout
 //!
-//! samples of all rounds → results → goals, report → a table and target/bench-report.json
+//! samples of all rounds → results → goals or guards, report → a table and target/bench-report.json
 //! ```
 
 mod awaited;
 mod broker;
 mod c_loop;
 mod callback;
+mod cases;
 mod cli;
 mod config;
 mod contender;
+mod detached;
+mod flush;
+mod full;
 mod future;
 mod goals;
+mod guards;
 mod instructions;
 mod job;
 mod meter;
@@ -26,9 +31,11 @@ mod report;
 mod results;
 mod runner;
 mod sample;
+mod tasks;
 mod threaded;
 mod threads;
 mod window;
+mod work;
 
 use std::process::ExitCode;
 

@@ -1,55 +1,101 @@
-//! Our own producer: `ours` (`enqueue`), `ours-send` (`send`) and `ours-detached` (`enqueue_detached`).
+//! Our own producer, awaited: `ours` (`enqueue`, by a topic handle), `ours-by-name`, `ours-bytes` and `ours-send` (`send`).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use bytes::Bytes;
 use tokio_rdkafka::{
-    ClientConfig, ClientContext, Delivery, DeliveryFuture, DeliveryResult, Producer,
-    ProducerContext, ProducerRecord, SendError,
+    ClientConfig, Delivery, DeliveryFuture, Producer, ProducerContext, ProducerRecord, SendError,
+    Topic,
 };
 
-use super::Allocator;
 use super::awaited::{AwaitedProducer, Outcome};
 use super::config;
 use super::job::Job;
-use super::meter::Meter;
-use super::sample::Sample;
 
-pub(crate) struct Ours {
-    producer: Producer,
-    topic: String,
+/// How records name a topic, and carry their payload.
+pub(crate) trait Address: Sized + Send + Sync + 'static {
+    /// The address of that topic.
+    fn new<C: ProducerContext>(producer: &Producer<C>, topic: &str) -> Self;
+
+    /// A record to it.
+    fn record<'a>(&'a self, payload: &'a Bytes) -> ProducerRecord<'a>;
 }
 
-impl Ours {
+/// A topic's handle, as the C loop has one; the payload is copied.
+pub(crate) struct ByHandle(Topic);
+
+/// A topic's name; the payload is copied.
+pub(crate) struct ByName(String);
+
+/// A topic's handle; the payload is lent.
+pub(crate) struct Lent(Topic);
+
+impl Address for ByHandle {
+    fn new<C: ProducerContext>(producer: &Producer<C>, topic: &str) -> Self {
+        Self(producer.topic(topic).expect("the topic's name is valid"))
+    }
+
+    fn record<'a>(&'a self, payload: &'a Bytes) -> ProducerRecord<'a> {
+        ProducerRecord::to(&self.0).payload(payload)
+    }
+}
+
+impl Address for ByName {
+    fn new<C: ProducerContext>(_: &Producer<C>, topic: &str) -> Self {
+        Self(topic.to_owned())
+    }
+
+    fn record<'a>(&'a self, payload: &'a Bytes) -> ProducerRecord<'a> {
+        ProducerRecord::to(self.0.as_str()).payload(payload)
+    }
+}
+
+impl Address for Lent {
+    fn new<C: ProducerContext>(producer: &Producer<C>, topic: &str) -> Self {
+        Self(producer.topic(topic).expect("the topic's name is valid"))
+    }
+
+    fn record<'a>(&'a self, payload: &'a Bytes) -> ProducerRecord<'a> {
+        ProducerRecord::to(&self.0).payload(payload.clone())
+    }
+}
+
+pub(crate) struct Ours<A> {
+    producer: Producer,
+    topic: A,
+}
+
+impl<A: Address> Ours<A> {
     /// Needs a runtime around it.
     pub(crate) fn new(job: &Job) -> Self {
         let producer = client_config(job)
             .create()
             .expect("the configuration is valid");
         Self {
+            topic: A::new(&producer, &job.topic()),
             producer,
-            topic: job.topic.clone(),
         }
-    }
-
-    fn record<'a>(&'a self, payload: &'a [u8]) -> ProducerRecord<'a> {
-        ProducerRecord::to(self.topic.as_str()).payload(payload)
     }
 }
 
-impl AwaitedProducer for Ours {
+impl<A: Address> AwaitedProducer for Ours<A> {
     type Delivery = DeliveryFuture;
     type Sent = Result<Delivery, SendError>;
 
-    async fn enqueue(&self, payload: &[u8]) -> DeliveryFuture {
+    async fn enqueue(&self, payload: &Bytes) -> DeliveryFuture {
         self.producer
-            .enqueue(self.record(payload))
+            .enqueue(self.topic.record(payload))
             .await
             .expect("the producer is open")
     }
 
-    async fn send(&self, payload: &[u8]) -> Result<Delivery, SendError> {
-        self.producer.send(self.record(payload)).await
+    async fn send(&self, payload: &Bytes) -> Result<Delivery, SendError> {
+        self.producer.send(self.topic.record(payload)).await
+    }
+
+    async fn flush(&self) {
+        self.producer
+            .flush()
+            .await
+            .expect("the system has a thread");
     }
 }
 
@@ -59,58 +105,6 @@ impl Outcome for Result<Delivery, SendError> {
     }
 }
 
-/// Deliveries, and how many of them failed. Nobody waits for a count here: `flush` tells when all have been reported.
-#[derive(Default)]
-struct Counting {
-    done: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl ClientContext for Counting {}
-
-impl ProducerContext for Counting {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        self.done.fetch_add(1, Ordering::Relaxed);
-        self.failed
-            .fetch_add(result.is_err().into(), Ordering::Relaxed);
-    }
-}
-
-/// The work `detached`: the queue's limit keeps the window.
-pub(crate) async fn detached(job: Job, allocator: Allocator) -> Sample {
-    let counting = Arc::new(Counting::default());
-    let mut config = client_config(&job);
-    config.set("queue.buffering.max.messages", job.window.to_string());
-    let producer: Producer<Arc<Counting>> = config
-        .create_with_context(counting.clone())
-        .expect("the configuration is valid");
-    let payload = job.payload();
-    let record = || ProducerRecord::to(job.topic.as_str()).payload(&payload);
-
-    producer
-        .enqueue_detached(record())
-        .await
-        .expect("the producer is open");
-    producer.flush().await.expect("the first message arrives");
-    let meter = Meter::start(allocator);
-    for _ in 0..job.messages {
-        producer
-            .enqueue_detached(record())
-            .await
-            .expect("the producer is open");
-    }
-    producer.flush().await.expect("the producer is open");
-    let sample = meter.stop(job.messages, counting.failed.load(Ordering::Relaxed));
-    assert_eq!(
-        counting.done.load(Ordering::Relaxed),
-        1 + job.messages,
-        "each message is reported once"
-    );
-    sample
-}
-
-fn client_config(job: &Job) -> ClientConfig {
+pub(crate) fn client_config(job: &Job) -> ClientConfig {
     config::properties(job).into_iter().collect()
 }

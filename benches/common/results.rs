@@ -2,31 +2,32 @@
 
 use std::fmt::Write as _;
 
-use super::contender::{Contender, Kind};
-use super::goals::{self, Bound, GOALS};
-use super::job::Work;
+use super::contender::{Entrant, Kind};
+use super::goals::Goal;
+use super::job::Case;
 use super::report::Entry;
 use super::sample::{Metric, Sample};
+use super::work::Work;
 
 /// What all rounds of one work measured.
 pub(crate) struct Results {
     work: Work,
-    /// The samples of a contender, by round.
-    samples: Vec<(Contender, Vec<Sample>)>,
+    /// The samples of an entrant, by round.
+    samples: Vec<(Entrant, Vec<Sample>)>,
 }
 
 impl Results {
-    pub(crate) fn new(work: Work, contenders: &[Contender]) -> Self {
+    pub(crate) fn new(work: Work, entrants: &[Entrant]) -> Self {
         Self {
             work,
-            samples: contenders
+            samples: entrants
                 .iter()
-                .map(|&contender| (contender, Vec::new()))
+                .map(|&entrant| (entrant, Vec::new()))
                 .collect(),
         }
     }
 
-    /// Adds what the contender at `index` measured in one more round.
+    /// Adds what the entrant at `index` measured in one more round.
     pub(crate) fn push(&mut self, index: usize, sample: Sample) {
         self.samples[index].1.push(sample);
     }
@@ -39,22 +40,23 @@ impl Results {
             .for_each(|sample| sample.insert(metric, value));
     }
 
-    /// Derives [`Metric::RssAboveCLoop`] for the latest round.
+    /// Derives [`Metric::RssAboveCLoop`] and [`Metric::CopiesAboveCLoop`] for the latest round.
     pub(crate) fn add_rss_above_c_loop(&mut self) {
         let peak = |samples: &[Sample]| samples.last()?.get(Metric::PeakRss);
-        let floor = self
+        let floors: Vec<_> = self
             .samples
             .iter()
-            .find(|(contender, _)| contender.kind == Kind::CLoop);
-        let Some(floor) = floor.and_then(|(_, samples)| peak(samples)) else {
-            return;
-        };
-        for (_, samples) in &mut self.samples {
-            let above = peak(samples).map(|peak| (Metric::RssAboveCLoop, peak - floor));
-            samples
-                .last_mut()
-                .into_iter()
-                .for_each(|sample| sample.extend(above));
+            .filter(|(entrant, _)| entrant.contender.kind == Kind::CLoop)
+            .filter_map(|(entrant, samples)| Some((entrant.case, peak(samples)?)))
+            .collect();
+        for (Entrant { case, .. }, samples) in &mut self.samples {
+            let floor = floors.iter().find(|(other, _)| other == case);
+            let above = floor.and_then(|(_, floor)| Some(peak(samples)? - floor));
+            let payloads = (case.messages * case.size as u64) as f64 / f64::from(1 << 20);
+            if let Some((above, sample)) = above.zip(samples.last_mut()) {
+                sample.insert(Metric::RssAboveCLoop, above);
+                sample.insert(Metric::CopiesAboveCLoop, above / payloads);
+            }
         }
     }
 
@@ -66,39 +68,45 @@ impl Results {
             .max_by(f64::total_cmp)
     }
 
-    /// A line per contender, a column per metric.
-    pub(crate) fn table(&self) -> String {
-        let (metrics, peer) = (self.work.metrics(), self.usual_peer());
+    /// For each case a line per contender, a column per metric.
+    pub(crate) fn tables(&self) -> String {
+        let mut cases: Vec<_> = self
+            .samples
+            .iter()
+            .map(|(entrant, _)| entrant.case)
+            .collect();
+        cases.dedup();
+        let tables: Vec<_> = cases.iter().map(|case| self.table(case)).collect();
+        tables.join("\n\n")
+    }
+
+    fn table(&self, case: &Case) -> String {
+        let (metrics, peer) = (self.work.metrics(), self.usual_peer_name());
         let mut table = format!(
-            "{} (ratios: × {}, median, lowest – highest)\n",
-            self.work, peer
+            "{}, {case} (ratios: × {peer}, median, lowest – highest)\n{:<24}",
+            self.work, ""
         );
-        let _ = write!(table, "{:<20}", "");
-        for metric in metrics {
-            let _ = write!(
-                table,
-                "{:>width$}",
-                metric.heading(),
-                width = column(*metric)
-            );
+        for &metric in metrics {
+            let _ = write!(table, "{:>1$}", metric.heading(), column(metric));
         }
-        for (contender, _) in &self.samples {
-            let _ = write!(table, "\n{contender:<20}");
+        let entrants = self.samples.iter().map(|(entrant, _)| entrant);
+        for entrant in entrants.filter(|entrant| entrant.case == *case) {
+            let _ = write!(table, "\n{:<24}", entrant.contender);
             for &metric in metrics {
-                let cell = self.cell(*contender, metric, peer);
-                let _ = write!(table, "{cell:>width$}", width = column(metric));
+                let cell = self.cell(entrant, metric);
+                let _ = write!(table, "{cell:>0$}", column(metric));
             }
         }
         table
     }
 
-    fn cell(&self, contender: Contender, metric: Metric, peer: Kind) -> String {
-        let Some(Spread { median, .. }) = self.spread(contender, None, metric) else {
+    fn cell(&self, entrant: &Entrant, metric: Metric) -> String {
+        let Some(Spread { median, .. }) = self.spread(entrant, None, metric) else {
             return "–".to_owned();
         };
         let value = format!("{:.*}", metric.decimals(), median);
         let ratio = if metric.is_compared() {
-            self.spread(contender, Some(contender.peer(peer)), metric)
+            self.spread(entrant, Some(&self.usual_peer(entrant)), metric)
         } else {
             None
         };
@@ -107,28 +115,40 @@ impl Results {
         })
     }
 
-    /// The peer of comparisons that no goal asks for.
-    fn usual_peer(&self) -> Kind {
-        if self.work == Work::Detached {
-            Kind::Threaded
-        } else {
-            Kind::Future
+    /// With whom an entrant is compared where no goal asks for another.
+    fn usual_peer(&self, entrant: &Entrant) -> Entrant {
+        match self.work {
+            Work::Topics => Entrant {
+                case: Case {
+                    topics: 1,
+                    ..entrant.case
+                },
+                ..*entrant
+            },
+            Work::Detached => entrant.peer(Kind::Threaded),
+            Work::Full => entrant.peer(Kind::FutureSend),
+            _ => entrant.peer(Kind::Future),
+        }
+    }
+
+    /// What the tables call it.
+    fn usual_peer_name(&self) -> &'static str {
+        match self.work {
+            Work::Topics => "itself with one topic",
+            Work::Detached => "threaded",
+            Work::Full => "future-send",
+            _ => "future",
         }
     }
 
     /// Values of a metric, or its ratios to those of a peer in the same round.
-    fn spread(
-        &self,
-        contender: Contender,
-        peer: Option<Contender>,
-        metric: Metric,
-    ) -> Option<Spread> {
-        let values = |contender| {
+    fn spread(&self, entrant: &Entrant, peer: Option<&Entrant>, metric: Metric) -> Option<Spread> {
+        let values = |entrant| {
             let mut all = self.samples.iter();
-            let (_, samples) = all.find(|(other, _)| *other == contender)?;
-            Some(samples.iter().map(|sample| sample.get(metric)))
+            let (_, samples) = all.find(|(other, _)| other == entrant)?;
+            Some(samples.iter().map(move |sample| sample.get(metric)))
         };
-        let ours = values(contender)?;
+        let ours = values(entrant)?;
         let ratio = |(ours, theirs): (Option<f64>, Option<f64>)| Some(ours? / theirs?);
         let values: Option<_> = match peer {
             None => ours.collect(),
@@ -137,32 +157,22 @@ impl Results {
         Spread::of(values?)
     }
 
-    /// All comparisons: those with a goal first, if payloads have the `size` that goals are for.
-    pub(crate) fn entries(&self, size: usize) -> Vec<Entry> {
+    /// All comparisons, those that `goals` ask for first.
+    pub(crate) fn entries(&self, goals: &[Goal]) -> Vec<Entry> {
         let mut entries = Vec::new();
-        let contenders = || self.samples.iter().map(|(contender, _)| *contender);
-        if size == goals::SIZE {
-            for goal in GOALS {
-                for contender in contenders().filter(|&contender| goal.is_for(self.work, contender))
-                {
-                    let peer = goal.peer.map(|kind| contender.peer(kind));
-                    entries.extend(self.entry(
-                        contender,
-                        peer,
-                        goal.metric,
-                        Some((goal.row, goal.bound)),
-                    ));
-                }
+        let entrants = || self.samples.iter().map(|(entrant, _)| *entrant);
+        for goal in goals {
+            for entrant in entrants().filter(|entrant| goal.is_for(entrant)) {
+                entries.extend(self.entry(entrant, goal.peer(&entrant), goal.metric, Some(*goal)));
             }
         }
-        for contender in contenders() {
+        for entrant in entrants() {
             for &metric in self.work.metrics() {
-                let peer = metric
-                    .is_compared()
-                    .then(|| contender.peer(self.usual_peer()));
-                let same = |entry: &Entry| entry.is(contender, peer, metric);
-                if peer != Some(contender) && !entries.iter().any(same) {
-                    entries.extend(self.entry(contender, peer, metric, None));
+                let peer = self.usual_peer(&entrant);
+                let peer = metric.is_compared().then_some(peer);
+                let same = |entry: &Entry| entry.is(&entrant, peer.as_ref(), metric);
+                if peer != Some(entrant) && !entries.iter().any(same) {
+                    entries.extend(self.entry(entrant, peer, metric, None));
                 }
             }
         }
@@ -171,15 +181,14 @@ impl Results {
 
     fn entry(
         &self,
-        contender: Contender,
-        peer: Option<Contender>,
+        entrant: Entrant,
+        peer: Option<Entrant>,
         metric: Metric,
-        goal: Option<(u32, Bound)>,
+        goal: Option<Goal>,
     ) -> Option<Entry> {
-        let spread = self.spread(contender, peer, metric)?;
+        let spread = self.spread(&entrant, peer.as_ref(), metric)?;
         Some(Entry {
-            work: self.work,
-            contender,
+            entrant,
             peer,
             metric,
             spread,
@@ -212,5 +221,5 @@ impl Spread {
 
 /// The width of a metric's column.
 fn column(metric: Metric) -> usize {
-    if metric.is_compared() { 29 } else { 15 }
+    if metric.is_compared() { 29 } else { 18 }
 }

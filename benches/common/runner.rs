@@ -3,84 +3,110 @@
 use std::io::{self, IsTerminal as _};
 use std::process::{Command, ExitCode, Stdio};
 
-use super::broker::{Cluster, TOPIC};
+use super::broker::{self, Cluster};
 use super::cli::Options;
-use super::contender::{Contender, Kind};
+use super::contender::Entrant;
 use super::instructions;
-use super::job::{Job, Work};
-use super::report;
+use super::job::{Case, Job};
+use super::report::{self, Entry};
 use super::results::Results;
 use super::sample::{Metric, Sample};
+use super::work::Work;
 
 /// A mock broker busier than this, in CPU seconds per second, may have been the limit.
 const BUSY: f64 = 0.6;
 
-/// Runs what the options ask for; fails if a message did.
+/// Runs what the options ask for; fails if a message did, or a guard.
 pub(crate) fn run(options: &Options) -> ExitCode {
     let mut entries = Vec::new();
     let mut failed = false;
-    for &work in options.works() {
-        let Some(results) = measure(options, work) else {
+    for work in options.works() {
+        let entrants = options.entrants(work);
+        if entrants.is_empty() || !is_possible(options, work) {
             continue;
-        };
-        let compared = results.entries(options.size);
-        println!("\n{}", results.table());
-        report::print_goals(&compared);
-        failed |= results
-            .highest(Metric::Errors)
-            .is_some_and(|errors| errors > 0.0);
+        }
+        let results = measure(options, work, &entrants);
+        let compared = results.entries(options.goals());
+        println!("\n{}", results.tables());
+        let what = if options.short { "guard" } else { "goal" };
+        let goals = compared.iter().filter(|entry| entry.goal.is_some());
+        goals.for_each(|entry| println!("{what} {entry}"));
         if let Some(load) = results
             .highest(Metric::BrokerLoad)
-            .filter(|&load| load > BUSY)
+            .filter(|&load| load > BUSY && work.metrics().contains(&Metric::Rate))
         {
             println!("The broker used up to {load:.2} of a core: it may have been the limit.");
+        }
+        if results
+            .highest(Metric::Errors)
+            .is_some_and(|errors| errors > 0.0)
+        {
+            eprintln!("{work}: messages failed");
+            failed = true;
         }
         entries.extend(compared);
     }
     if !options.smoke {
         report::write(&entries);
-    }
-    if failed {
-        eprintln!("messages failed");
+        failed |= !summarize(options, &entries);
     }
     ExitCode::from(u8::from(failed))
 }
 
-/// All rounds of one work; `None` if this machine cannot do it.
-fn measure(options: &Options, work: Work) -> Option<Results> {
-    if work == Work::Instructions && !instructions::available() {
-        eprintln!("instructions: no valgrind here");
-        return None;
+/// Says what was missed; false if it was a guard.
+fn summarize(options: &Options, entries: &[Entry]) -> bool {
+    let of = |met| {
+        entries
+            .iter()
+            .filter(move |entry| entry.is_met() == Some(met))
+    };
+    println!("{} met, {} missed", of(true).count(), of(false).count());
+    if options.short {
+        of(false).for_each(|entry| eprintln!("guard {entry}"));
     }
-    let mut contenders = Contender::all(work);
-    contenders
-        .retain(|contender| options.contender.is_empty() || options.contender.contains(contender));
-    let mut cluster = Cluster::open(options, work);
-    let jobs: Vec<_> = contenders
-        .iter()
-        .map(|&contender| job(options, work, contender, &cluster))
-        .collect();
-    let mut results = Results::new(work, &contenders);
-    for round in 0..options.rounds(work) {
-        // Each round starts one contender later, and every other round goes backwards.
-        let mut order: Vec<_> = (0..jobs.len()).collect();
-        order.rotate_left(round % jobs.len().max(1));
-        if round % 2 == 1 {
-            order.reverse();
+    !options.short || of(false).count() == 0
+}
+
+/// Whether this machine has what the work needs; says what is missing.
+fn is_possible(options: &Options, work: Work) -> bool {
+    match work {
+        Work::Instructions if !instructions::available() => {
+            eprintln!("{work}: no valgrind here");
+            false
         }
-        for index in order {
-            progress(&format!(
-                "{work}, round {}: {}",
-                round + 1,
-                contenders[index]
-            ));
-            results.push(index, sample(work, &jobs[index], &mut cluster));
+        Work::Kafka if broker::given(options, work).is_none() => {
+            eprintln!("{work}: no cluster here; tests/with-kafka has one");
+            false
+        }
+        _ => true,
+    }
+}
+
+/// All rounds of one work.
+fn measure(options: &Options, work: Work, entrants: &[Entrant]) -> Results {
+    let mut clusters = Clusters::open(options, work, entrants);
+    let jobs: Vec<_> = entrants
+        .iter()
+        .map(|entrant| {
+            let cluster = clusters.of(&entrant.case);
+            entrant.job(cluster.bootstrap_servers(), &cluster.prefix)
+        })
+        .collect();
+    let mut results = Results::new(work, entrants);
+    for round in 0..options.rounds(work) {
+        for group in neighbours(work, entrants) {
+            for index in rotated(group, round) {
+                let Entrant { contender, case } = entrants[index];
+                progress(&format!("{work}, round {}: {contender}, {case}", round + 1));
+                let cluster = clusters.of(&case);
+                results.push(index, sample(&entrants[index], &jobs[index], cluster));
+            }
         }
         results.add_rss_above_c_loop();
     }
-    if work.metrics().contains(&Metric::AllocationsPerMessage) {
+    if !options.smoke && work.metrics().contains(&Metric::AllocationsPerMessage) {
         for (index, job) in jobs.iter().enumerate() {
-            progress(&format!("{work}, allocations: {}", contenders[index]));
+            progress(&format!("{work}, allocations: {}", job.contender));
             let per_message = per_message(job, |job| {
                 run_job(job).get(Metric::Allocations).unwrap_or(f64::NAN)
             });
@@ -88,33 +114,69 @@ fn measure(options: &Options, work: Work) -> Option<Results> {
         }
     }
     progress("");
-    Some(results)
+    results
 }
 
-fn job(options: &Options, work: Work, contender: Contender, cluster: &Cluster) -> Job {
-    let messages = options.messages(work);
-    let window = options.window(work);
-    let (work, window) = match (work, contender.kind) {
-        (Work::Instructions, Kind::OursDetached) => (Work::Detached, window),
-        (Work::Instructions, _) => (Work::Window, window),
-        _ => (work, window),
-    };
-    Job {
-        contender,
-        work,
-        brokers: cluster.bootstrap_servers().to_owned(),
-        topic: TOPIC.to_owned(),
-        messages,
-        size: options.size,
-        window,
-        linger: options.linger,
-        idle_ms: options.idle_ms(),
+/// The entrants, by index, in groups whose members are compared and should follow each other: those of a case, or all, by contender.
+fn neighbours(work: Work, entrants: &[Entrant]) -> Vec<Vec<usize>> {
+    let indexes = || (0..entrants.len()).collect::<Vec<_>>();
+    if work.compares_cases() {
+        let first = |entrant: &Entrant| {
+            entrants
+                .iter()
+                .position(|other| other.contender == entrant.contender)
+        };
+        let mut all = indexes();
+        all.sort_by_key(|&index| first(&entrants[index]));
+        vec![all]
+    } else {
+        indexes()
+            .chunk_by(|&a, &b| entrants[a].case == entrants[b].case)
+            .map(<[_]>::to_vec)
+            .collect()
+    }
+}
+
+/// Each round starts one later, and every other round goes backwards.
+fn rotated(mut order: Vec<usize>, round: usize) -> Vec<usize> {
+    let start = round % order.len();
+    order.rotate_left(start);
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order
+}
+
+/// A cluster for each round trip.
+struct Clusters(Vec<(u64, Cluster)>);
+
+impl Clusters {
+    fn open(options: &Options, work: Work, entrants: &[Entrant]) -> Self {
+        let topics = entrants.iter().map(|entrant| entrant.case.topics).max();
+        let topics = topics.unwrap_or(1);
+        let mut round_trips: Vec<_> = entrants
+            .iter()
+            .map(|entrant| entrant.case.round_trip_ms)
+            .collect();
+        round_trips.dedup();
+        let open = |round_trip| {
+            let cluster = Cluster::open(options, work, topics, round_trip);
+            (round_trip, cluster)
+        };
+        Self(round_trips.into_iter().map(open).collect())
+    }
+
+    fn of(&mut self, case: &Case) -> &mut Cluster {
+        let mut all = self.0.iter_mut();
+        let found = all.find(|(round_trip, _)| *round_trip == case.round_trip_ms);
+        &mut found.expect("each round trip has a cluster").1
     }
 }
 
 /// One run, and what the broker did meanwhile.
-fn sample(work: Work, job: &Job, cluster: &mut Cluster) -> Sample {
-    if work == Work::Instructions {
+fn sample(entrant: &Entrant, job: &Job, cluster: &mut Cluster) -> Sample {
+    let case = entrant.case;
+    if case.work == Work::Instructions {
         let instructions = per_message(job, instructions::count);
         return Sample::from([(Metric::Instructions, instructions)]);
     }
@@ -130,6 +192,11 @@ fn sample(work: Work, job: &Job, cluster: &mut Cluster) -> Sample {
             .zip(seconds)
             .map(|(cpu, seconds)| (Metric::BrokerLoad, cpu / seconds)),
     );
+    if case.work == Work::Full {
+        let allowed = (case.window * 1000) as f64 / case.round_trip_ms as f64;
+        let rate = sample.get(Metric::Rate);
+        sample.extend(rate.map(|rate| (Metric::ShareOfAllowed, rate / allowed)));
+    }
     sample
 }
 
@@ -145,7 +212,7 @@ fn run_job(job: &Job) -> Sample {
         output.status.success(),
         "{} fails at {}",
         job.contender,
-        job.work
+        job.case.work
     );
     String::from_utf8_lossy(&output.stdout)
         .parse()
@@ -154,20 +221,24 @@ fn run_job(job: &Job) -> Sample {
 
 /// What each message adds to `measured`: the difference of two runs, so that whatever happens once cancels.
 fn per_message(job: &Job, measured: impl Fn(&Job) -> f64) -> f64 {
-    let few = Job {
-        messages: job.messages.div_ceil(4),
-        ..job.clone()
+    let with = |messages| {
+        let case = Case {
+            messages,
+            ..job.case
+        };
+        measured(&Job {
+            case,
+            ..job.clone()
+        })
     };
-    let many = Job {
-        messages: 3 * few.messages,
-        ..job.clone()
-    };
-    (measured(&many) - measured(&few)) / (many.messages - few.messages) as f64
+    let few = job.case.messages.div_ceil(4);
+    let many = 3 * few;
+    (with(many) - with(few)) / (many - few) as f64
 }
 
 /// Shows on a terminal what is being done.
 fn progress(what: &str) {
     if io::stderr().is_terminal() {
-        eprint!("\r{what:60}\r");
+        eprint!("\r{what:80}\r");
     }
 }

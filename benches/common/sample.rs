@@ -27,9 +27,13 @@ pub(crate) enum Metric {
     PeakRss,
     /// `PeakRss` beyond that of the C loop in the same round
     RssAboveCLoop,
-    /// Microseconds from send to delivery, median
+    /// The same in copies of all payloads in flight
+    CopiesAboveCLoop,
+    /// `Rate` as a share of what the round trip allows: a full queue in each
+    ShareOfAllowed,
+    /// Microseconds of a send with its delivery, or of a flush, median
     P50,
-    /// Microseconds from send to delivery, 99th percentile
+    /// The same, 99th percentile
     P99,
     /// Threads of librdkafka
     ThreadsLibrdkafka,
@@ -52,11 +56,8 @@ pub(crate) enum Metric {
 impl Metric {
     /// Whether a ratio to a peer says more than the value does.
     pub(crate) fn is_compared(self) -> bool {
-        use Metric::{CpuPerMillion, Instructions, P50, P99, Rate, RssAboveCLoop};
-        matches!(
-            self,
-            Rate | CpuPerMillion | Instructions | RssAboveCLoop | P50 | P99
-        )
+        use Metric::{CpuPerMillion, Instructions, P50, P99, Rate};
+        matches!(self, Rate | CpuPerMillion | Instructions | P50 | P99)
     }
 
     /// The heading of its column.
@@ -71,6 +72,8 @@ impl Metric {
             Self::Instructions => "instructions/message",
             Self::PeakRss => "peak RSS MiB",
             Self::RssAboveCLoop => "above c-loop MiB",
+            Self::CopiesAboveCLoop => "the same, copies",
+            Self::ShareOfAllowed => "÷ allowed",
             Self::P50 => "p50 µs",
             Self::P99 => "p99 µs",
             Self::ThreadsLibrdkafka => "rdk threads",
@@ -90,6 +93,7 @@ impl Metric {
             Self::Rate | Self::Instructions | Self::P50 | Self::P99 => 0,
             Self::ThreadsLibrdkafka | Self::ThreadsTokio | Self::ThreadsOther => 0,
             Self::AllocationsPerMessage | Self::CpuPerMillion => 3,
+            Self::CopiesAboveCLoop | Self::ShareOfAllowed => 2,
             _ => 1,
         }
     }

@@ -1,9 +1,10 @@
 //! The peer `threaded`: rdkafka's `ThreadedProducer`, whose context counts deliveries.
 
-use std::sync::Arc;
-
 use rdkafka::ClientContext;
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
+};
+use rdkafka::util::Timeout;
 
 use super::callback::CallbackProducer;
 use super::config;
@@ -12,11 +13,11 @@ use super::window::Deliveries;
 
 pub(crate) struct Threaded {
     producer: ThreadedProducer<Counting>,
-    deliveries: Arc<Deliveries>,
-    topic: String,
+    deliveries: &'static Deliveries,
+    topics: Vec<String>,
 }
 
-struct Counting(Arc<Deliveries>);
+struct Counting(&'static Deliveries);
 
 impl ClientContext for Counting {}
 
@@ -31,28 +32,34 @@ impl ProducerContext for Counting {
 impl Threaded {
     pub(crate) fn new(job: &Job) -> Self {
         let deliveries = Deliveries::new();
-        let context = Counting(deliveries.clone());
+        let context = Counting(deliveries);
         let producer = config::rdkafka(job)
             .create_with_context(context)
             .expect("the configuration is valid");
         Self {
             producer,
             deliveries,
-            topic: job.topic.clone(),
+            topics: job.topics().collect(),
         }
     }
 }
 
 impl CallbackProducer for Threaded {
-    fn produce(&self, payload: &[u8]) {
-        let record = BaseRecord::<(), [u8]>::to(&self.topic).payload(payload);
+    fn produce(&self, topic: usize, payload: &[u8]) {
+        let record = BaseRecord::<(), [u8]>::to(&self.topics[topic]).payload(payload);
         self.producer
             .send(record)
             .map_err(|(error, _)| error)
             .expect("the queue has room");
     }
 
+    fn flush(&self) {
+        self.producer
+            .flush(Timeout::Never)
+            .expect("the producer is open");
+    }
+
     fn deliveries(&self) -> &Deliveries {
-        &self.deliveries
+        self.deliveries
     }
 }

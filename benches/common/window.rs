@@ -1,6 +1,5 @@
 //! Counting deliveries, and keeping a window by that count.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Thread};
 
@@ -15,15 +14,15 @@ pub(crate) struct Deliveries {
 }
 
 impl Deliveries {
-    /// None yet; only the calling thread may wait for them.
-    pub(crate) fn new() -> Arc<Self> {
+    /// None yet; only the calling thread may wait for them. Leaked: there is one for each sending thread of a process.
+    pub(crate) fn new() -> &'static Self {
         let waiter = thread::current();
-        Arc::new(Self {
+        Box::leak(Box::new(Self {
             done: 0.into(),
             failed: 0.into(),
             awaited: u64::MAX.into(),
             waiter,
-        })
+        }))
     }
 
     /// Reports deliveries, failed ones included.
