@@ -10,7 +10,7 @@ use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::BorrowedMessage;
 use crate::headers::{Header, Headers};
 use crate::record::ProducerRecord;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{Timestamp, TimestampKind};
 
 /// What librdkafka knows of a message's place in the log, whether it succeeded or failed.
 /// `enable.idempotence` keeps a record from being written twice for as long as no message of the
@@ -44,14 +44,16 @@ impl fmt::Display for Persistence {
 /// A message that was delivered: what an awaited send resolves to.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Delivery {
-    pub(crate) partition: i32,
+    // Small, because each message in flight has room for it.
+    partition: i32,
     /// −1: no broker answered.
-    pub(crate) broker_id: i32,
+    broker_id: i32,
     /// −1: no broker told one.
-    pub(crate) offset: i64,
-    pub(crate) timestamp: Timestamp,
-    pub(crate) latency_micros: u64,
-    pub(crate) persistence: Persistence,
+    offset: i64,
+    timestamp_millis: i64,
+    timestamp_kind: TimestampKind,
+    latency_micros: u64,
+    persistence: Persistence,
 }
 
 impl Delivery {
@@ -69,7 +71,7 @@ impl Delivery {
 
     /// The timestamp in the log.
     pub fn timestamp(&self) -> Timestamp {
-        self.timestamp
+        self.timestamp_kind.of(self.timestamp_millis)
     }
 
     /// [`Persisted`](Persistence::Persisted), or, with `acks=0`,
@@ -128,10 +130,12 @@ impl DeliveredMessage<'_> {
     #[inline]
     pub(crate) fn to_delivery(self) -> Delivery {
         let persistence = self.0.persistence();
+        let (timestamp_kind, timestamp_millis) = self.0.timestamp();
         Delivery {
             partition: self.0.partition(),
             offset: self.0.offset_if(persistence).unwrap_or(-1),
-            timestamp: self.0.timestamp(),
+            timestamp_millis,
+            timestamp_kind,
             persistence,
             latency_micros: self.0.latency_micros(),
             broker_id: self.0.raw_broker_id(),
@@ -205,7 +209,8 @@ macro_rules! message {
 
                 /// The timestamp in the log; not available where it failed.
                 pub fn timestamp(&self) -> Timestamp {
-                    self.0.timestamp()
+                    let (kind, millis) = self.0.timestamp();
+                    kind.of(millis)
                 }
 
                 /// What is known of its place in the log.
@@ -278,7 +283,10 @@ impl OwnedMessage {
             key: message.key().map(Bytes::copy_from_slice),
             payload: message.payload().map(Bytes::copy_from_slice),
             headers: message.headers().collect(),
-            timestamp: message.timestamp(),
+            timestamp: {
+                let (kind, millis) = message.timestamp();
+                kind.of(millis)
+            },
         }
     }
 

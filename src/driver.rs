@@ -29,7 +29,7 @@ use crate::sync::{lock, wake};
 const CHUNK: usize = 512;
 
 /// How many messages or other events the driver serves before it leaves the worker to others.
-const MESSAGES_PER_POLL: usize = 1024;
+const MESSAGES_PER_POLL: usize = 2048;
 
 /// One slice of a blocking flush: how late the thread notices that nobody waits any more.
 const FLUSH_SLICE: Duration = Duration::from_millis(200);
@@ -72,6 +72,7 @@ struct Serving<D: Send + Sync + 'static> {
 
 /// A message taken from an event, whose callback has run.
 struct Ended<D> {
+    sequence: u64,
     promise: DeliveryPromise<D>,
     ending: Ending,
 }
@@ -131,19 +132,14 @@ impl<C: ProducerContext> Shared<C> {
         opaque: C::DeliveryOpaque,
     ) -> Result<T::Handle, (KafkaError, C::DeliveryOpaque)> {
         let sequence = self.core.issue();
-        let parcel = Parcel {
-            sequence,
-            partition: fields.partition,
-            timestamp: fields.timestamp,
-            opaque: Some(opaque),
-        };
+        let parcel = Parcel::new(sequence, fields.partition, fields.timestamp, Some(opaque));
         // The handle is made before the call: the report may be served before it returns.
         let (promise, handle) = T::promise(&self.promises, parcel);
         match self.core.produce(fields, promise) {
             Ok(()) => Ok(handle),
             Err((error, mut promise)) => {
                 self.refused(sequence, fields.payload_len());
-                Err((error, promise.cargo_mut().take_opaque()))
+                Err((error, promise.cargo().take_opaque()))
             }
         }
     }
@@ -153,12 +149,7 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         error: SendError<C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        let parcel = Parcel {
-            sequence: 0,
-            partition: 0,
-            timestamp: None,
-            opaque: None,
-        };
+        let parcel = Parcel::new(0, 0, None, None);
         let (mut promise, future) = Awaited::promise(&self.promises, parcel);
         promise.put(Err(error));
         promise.keep();
@@ -226,7 +217,9 @@ impl<C: ProducerContext> Shared<C> {
         mut promise: MessagePromise<C>,
     ) -> Ended<C::DeliveryOpaque> {
         let result = message.into_result();
-        let opaque = promise.cargo_mut().take_opaque();
+        let parcel = promise.cargo();
+        let sequence = parcel.sequence;
+        let opaque = parcel.take_opaque();
         self.core.report(&*self.context, &result, opaque);
         let ending = match result {
             Ok(message) => {
@@ -240,16 +233,16 @@ impl<C: ProducerContext> Shared<C> {
                 Ending::of_failure(failure.code())
             }
         };
-        Ended { promise, ending }
+        Ended {
+            sequence,
+            promise,
+            ending,
+        }
     }
 
     #[cold]
     fn end_failure(&self, failure: &DeliveryError<'_>, promise: &mut MessagePromise<C>) {
-        let &Parcel {
-            partition,
-            timestamp,
-            ..
-        } = promise.cargo();
+        let (partition, timestamp) = promise.cargo().asked_for();
         let parts = || {
             let error = self.core.error(failure.code().raw());
             let record = failure.to_record(partition, timestamp);
@@ -275,7 +268,7 @@ impl<C: ProducerContext> Shared<C> {
             let endings = serving
                 .batch
                 .iter()
-                .map(|ended| (ended.promise.cargo().sequence, ended.ending));
+                .map(|ended| (ended.sequence, ended.ending));
             watches.account(endings, &mut serving.finished);
             self.core.settle(count as u64);
         }

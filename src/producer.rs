@@ -335,7 +335,7 @@ impl<C: ProducerContext> Producer<C> {
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<T::Handle, SendError<C::DeliveryOpaque>>> + Send {
         async move {
-            poll_fn(coop::poll_proceed).await;
+            poll_fn(coop::poll_enqueue).await;
             let admitted = match self.try_admit(&record.fields) {
                 Ok(Admission::Granted) => Ok(()),
                 Ok(Admission::Full) => {

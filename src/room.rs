@@ -146,7 +146,7 @@ impl Room {
                 return Poll::Ready(Err(NoRoom::Closed));
             }
             if state.waiters.is_empty() && state.fits(self.limits, bytes) {
-                ready!(coop::poll_proceed(cx));
+                ready!(coop::poll_enqueue(cx));
                 state.take(bytes);
                 return Poll::Ready(Ok(()));
             }

@@ -22,3 +22,21 @@ impl Timestamp {
         }
     }
 }
+
+/// Which of a [`Timestamp`]'s variants it is, where the milliseconds are kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimestampKind {
+    NotAvailable,
+    CreateTime,
+    LogAppendTime,
+}
+
+impl TimestampKind {
+    pub(crate) fn of(self, millis: i64) -> Timestamp {
+        match self {
+            TimestampKind::NotAvailable => Timestamp::NotAvailable,
+            TimestampKind::CreateTime => Timestamp::CreateTime(millis),
+            TimestampKind::LogAppendTime => Timestamp::LogAppendTime(millis),
+        }
+    }
+}

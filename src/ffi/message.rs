@@ -13,7 +13,7 @@ use super::redeclared::{
 };
 use crate::delivery::Persistence;
 use crate::headers::Header;
-use crate::timestamp::Timestamp;
+use crate::timestamp::TimestampKind;
 
 /// A message of an event that lives for `'a`.
 #[derive(Clone, Copy)]
@@ -121,7 +121,7 @@ impl<'a> BorrowedMessage<'a> {
     }
 
     #[inline]
-    pub(crate) fn timestamp(&self) -> Timestamp {
+    pub(crate) fn timestamp(&self) -> (TimestampKind, i64) {
         const CREATE: c_int =
             sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME as c_int;
         const APPEND: c_int =
@@ -129,12 +129,13 @@ impl<'a> BorrowedMessage<'a> {
         let mut kind = 0;
         // SAFETY: the message is valid by `new`'s contract.
         let millis = unsafe { rd_kafka_message_timestamp(self.ptr.as_ptr(), &mut kind) };
-        match kind {
-            _ if millis < 0 => Timestamp::NotAvailable,
-            CREATE => Timestamp::CreateTime(millis),
-            APPEND => Timestamp::LogAppendTime(millis),
-            _ => Timestamp::NotAvailable,
-        }
+        let kind = match kind {
+            _ if millis < 0 => TimestampKind::NotAvailable,
+            CREATE => TimestampKind::CreateTime,
+            APPEND => TimestampKind::LogAppendTime,
+            _ => TimestampKind::NotAvailable,
+        };
+        (kind, millis)
     }
 
     #[inline]

@@ -10,7 +10,6 @@
 //! is used again. So there is neither an allocation nor a lock for each message that ends, nor a
 //! count to raise: a segment starts with the count of all that can ever look at it.
 
-use std::cell;
 use std::ffi::c_void;
 use std::fmt;
 use std::mem::{ManuallyDrop, offset_of};
@@ -30,8 +29,8 @@ const REFERENCES_PER_SLOT: usize = 2;
 /// How many spare segments are kept: enough for some 16 000 messages in flight.
 const SPARE: usize = 512;
 
-/// The states of a slot. While it is `EMPTY` the waker is the expectation's alone, from `DONE` on
-/// the result is; in all other states these two are the promise's.
+/// The states of a slot. The contents are the expectation's from `DONE` on, the waker is while it is
+/// `EMPTY`; in all other states both are the promise's.
 mod state {
     /// There is no result, and nobody to wake.
     pub(super) const EMPTY: u8 = 0;
@@ -73,19 +72,23 @@ struct Segment<T, R> {
     slots: ManuallyDrop<[Slot<T, R>; SLOTS]>,
 }
 
+/// For the usual types one line of the processor's cache.
+#[repr(align(64))]
 struct Slot<T, R> {
     state: AtomicU8,
     /// Its place in the segment.
     index: u8,
-    /// The promise's.
-    cargo: cell::UnsafeCell<Option<T>>,
-    /// The promise's.
-    loan: cell::UnsafeCell<Option<Loan>>,
     waker: UnsafeCell<Option<Waker>>,
-    result: UnsafeCell<Option<R>>,
+    contents: UnsafeCell<Contents<T, R>>,
 }
 
-/// The duty to leave a result. It is not cloned: what belongs to it in the slot is exclusively its.
+enum Contents<T, R> {
+    Nothing,
+    Cargo(T, Option<Loan>),
+    Result(R),
+}
+
+/// The duty to leave a result. There is one of it, so what belongs to it in the slot is exclusively its.
 pub(crate) struct Promise<T, R> {
     slot: NonNull<Slot<T, R>>,
 }
@@ -100,14 +103,18 @@ pub(crate) struct Expectation<T, R> {
 unsafe impl<T: Send, R: Send> Send for Promise<T, R> {}
 // SAFETY: as above.
 unsafe impl<T: Send, R: Send> Send for Expectation<T, R> {}
-// SAFETY: a shared promise gives out `&T` alone.
-unsafe impl<T: Send + Sync, R: Send> Sync for Promise<T, R> {}
+// SAFETY: a shared promise gives out nothing but its atomic state.
+unsafe impl<T: Send, R: Send> Sync for Promise<T, R> {}
 // SAFETY: a shared expectation gives out nothing but its atomic state.
 unsafe impl<T: Send, R: Send> Sync for Expectation<T, R> {}
 // SAFETY: the slots have nothing in them yet, and moving them moves access to what comes.
 unsafe impl<T: Send, R: Send> Send for Unused<T, R> {}
 
 impl<T, R> Promises<T, R> {
+    /// What a promise and its expectation take in memory.
+    #[cfg(test)]
+    pub(crate) const BYTES: usize = size_of::<Slot<T, R>>();
+
     pub(crate) fn new() -> Self {
         Self {
             unused: Mutex::new(Unused {
@@ -181,10 +188,8 @@ impl<T, R> Segment<T, R> {
             slots: ManuallyDrop::new(std::array::from_fn(|index| Slot {
                 state: AtomicU8::new(state::EMPTY),
                 index: index as u8,
-                cargo: cell::UnsafeCell::new(None),
-                loan: cell::UnsafeCell::new(None),
                 waker: UnsafeCell::new(None),
-                result: UnsafeCell::new(None),
+                contents: UnsafeCell::new(Contents::Nothing),
             })),
         })
     }
@@ -233,10 +238,13 @@ impl<T, R> Promise<T, R> {
     #[inline]
     fn new(slot: NonNull<Slot<T, R>>, cargo: T, state: u8) -> Self {
         let promise = Self { slot };
+        let slot = promise.slot();
         // Nobody else looks at the slot yet.
-        promise.slot().state.store(state, Relaxed);
-        // SAFETY: the cargo is the promise's alone; there is none to drop in an unused slot.
-        unsafe { promise.slot().cargo.get().write(Some(cargo)) };
+        slot.state.store(state, Relaxed);
+        let cargo = Contents::Cargo(cargo, None);
+        // SAFETY: the contents are the promise's; in an unused slot there is nothing to drop.
+        slot.contents
+            .with_mut(|place| unsafe { place.write(cargo) });
         promise
     }
 
@@ -248,30 +256,19 @@ impl<T, R> Promise<T, R> {
     }
 
     #[inline]
-    fn cargo_cell(&mut self) -> &mut Option<T> {
-        // SAFETY: the cargo is the promise's alone, which is borrowed mutably.
-        unsafe { &mut *self.slot().cargo.get() }
+    fn contents(&mut self) -> &mut Contents<T, R> {
+        let contents = self.slot().contents.with_mut(|contents| contents);
+        // SAFETY: until the promise is kept the contents are its alone, and it is borrowed mutably.
+        unsafe { &mut *contents }
     }
 
+    /// What the promise carries, until a result is [`put`](Self::put).
     #[inline]
-    fn loan_cell(&mut self) -> &mut Option<Loan> {
-        // SAFETY: as the cargo.
-        unsafe { &mut *self.slot().loan.get() }
-    }
-
-    /// What the promise carries.
-    #[inline]
-    pub(crate) fn cargo(&self) -> &T {
-        // SAFETY: the cargo is the promise's alone, and only changed by whoever borrows it mutably.
-        unsafe { &*self.slot().cargo.get() }
-            .as_ref()
-            .expect(HAS_CARGO)
-    }
-
-    /// What the promise carries.
-    #[inline]
-    pub(crate) fn cargo_mut(&mut self) -> &mut T {
-        self.cargo_cell().as_mut().expect(HAS_CARGO)
+    pub(crate) fn cargo(&mut self) -> &mut T {
+        match self.contents() {
+            Contents::Cargo(cargo, _) => cargo,
+            _ => unreachable!("the cargo is there until the result is"),
+        }
     }
 
     /// Whether somebody still expects the result. Once false it stays so.
@@ -280,57 +277,42 @@ impl<T, R> Promise<T, R> {
         self.slot().state.load(Relaxed) < state::GONE
     }
 
-    /// Leaves the result, once, to be found when it is [`kept`](Self::keep).
+    /// Leaves the result in place of the cargo, to be found when the promise is
+    /// [`kept`](Self::keep).
     #[inline]
     pub(crate) fn put(&mut self, result: R) {
-        // SAFETY: until the state is `DONE` the result is the promise's, and `keep`, which sets
-        // that, takes the promise. There is none before it.
-        self.slot()
-            .result
-            .with_mut(|place| unsafe { place.write(Some(result)) });
+        *self.contents() = Contents::Result(result);
     }
 
     /// Keeps the promise: what was [`put`](Self::put) is the expectation's now. Returns whom to
     /// wake.
     #[inline]
     pub(crate) fn keep(self) -> Option<Waker> {
-        let slot = self.slot();
-        let before = if self.is_awaited() {
-            slot.state.swap(state::DONE, AcqRel)
-        } else {
-            state::GONE
-        };
-        match before {
+        if !self.is_awaited() {
+            return None;
+        }
+        let this = ManuallyDrop::new(self);
+        let slot = this.slot();
+        let waker = match slot.state.swap(state::DONE, AcqRel) {
             // SAFETY: in this state the waker was the promise's, and whoever sees `DONE` does not
             // touch it.
             state::WAITING => slot.waker.with_mut(|waker| unsafe { (*waker).take() }),
             state::EMPTY => None,
             _gone => {
-                self.take_back();
-                None
+                drop(ManuallyDrop::into_inner(this));
+                return None;
             }
-        }
-    }
-
-    /// Drops a result that nobody expects.
-    #[cold]
-    fn take_back(&self) {
-        // SAFETY: there is no expectation any more, so the result is still the promise's.
-        drop(
-            self.slot()
-                .result
-                .with_mut(|result| unsafe { (*result).take() }),
-        );
+        };
+        // SAFETY: the promise's reference ends here, without its drop.
+        unsafe { Segment::release(this.slot, 1) };
+        waker
     }
 }
-
-const HAS_CARGO: &str = "a promise has its cargo until it is dropped";
 
 impl<T, R> Drop for Promise<T, R> {
     #[inline]
     fn drop(&mut self) {
-        *self.cargo_cell() = None;
-        *self.loan_cell() = None;
+        *self.contents() = Contents::Nothing;
         let references = if self.slot().state.load(Relaxed) == state::DETACHED {
             REFERENCES_PER_SLOT
         } else {
@@ -358,7 +340,10 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Promise<T, R> {
 
     #[inline]
     fn loan(&mut self) -> Option<&mut Option<Loan>> {
-        Some(self.loan_cell())
+        match self.contents() {
+            Contents::Cargo(_, loan) => Some(loan),
+            _ => None,
+        }
     }
 }
 
@@ -399,12 +384,17 @@ impl<T, R> Expectation<T, R> {
     /// Takes the result; the state must have been seen to be `DONE`, with `Acquire`.
     #[inline]
     fn take(&mut self) -> R {
-        let slot = self.slot();
         debug_assert!(self.is_ready());
-        // SAFETY: from `DONE` on the result is the expectation's.
-        let result = slot.result.with_mut(|result| unsafe { (*result).take() });
+        let slot = self.slot();
+        // SAFETY: from `DONE` on the contents are the expectation's.
+        let contents = slot
+            .contents
+            .with_mut(|contents| unsafe { contents.replace(Contents::Nothing) });
         slot.state.store(state::TAKEN, Relaxed);
-        result.expect("a promise is kept after its result was put")
+        match contents {
+            Contents::Result(result) => result,
+            _ => unreachable!("a promise is kept after its result was put"),
+        }
     }
 
     /// Registers the task to be woken; or says that there is nothing to wait for any more.
@@ -458,8 +448,10 @@ impl<T, R> Drop for Expectation<T, R> {
             match slot.state.swap(state::GONE, AcqRel) {
                 // SAFETY: whoever sees `GONE` touches the waker no more.
                 state::WAITING => drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() })),
-                // SAFETY: from `DONE` on the result is the expectation's.
-                state::DONE => drop(slot.result.with_mut(|result| unsafe { (*result).take() })),
+                // SAFETY: from `DONE` on the contents are the expectation's.
+                state::DONE => slot
+                    .contents
+                    .with_mut(|contents| unsafe { *contents = Contents::Nothing }),
                 _ => {}
             }
         }

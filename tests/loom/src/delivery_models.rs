@@ -15,12 +15,7 @@ use crate::delivery::Delivery;
 use crate::{check, idle_waker};
 
 fn parcel() -> Parcel<()> {
-    Parcel {
-        sequence: 0,
-        partition: -1,
-        timestamp: None,
-        opaque: Some(()),
-    }
+    Parcel::new(0, -1, None, Some(()))
 }
 
 fn pair() -> (DeliveryPromise<()>, DeliveryFuture) {

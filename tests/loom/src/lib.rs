@@ -50,7 +50,11 @@ mod sync {
 mod coop {
     use std::task::{Context, Poll};
 
-    pub(crate) fn poll_proceed(_: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_delivery(_: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    pub(crate) fn poll_enqueue(_: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 }
