@@ -92,6 +92,7 @@ mod record;
 mod report;
 mod room;
 mod secrets;
+mod sending;
 mod stall;
 mod sync;
 mod timestamp;

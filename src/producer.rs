@@ -22,6 +22,7 @@ use crate::purge::PurgeConfig;
 use crate::record::{Fields, ProducerRecord};
 use crate::report::{CloseReport, FlushError, FlushReport};
 use crate::room::NoRoom;
+use crate::sending::Sending;
 use crate::topic::{self, Topic};
 
 /// A producer for async services: every record's delivery is a future.
@@ -179,11 +180,11 @@ impl<C: ProducerContext> Producer<C> {
     /// # Panics
     ///
     /// With `max_block` set, on a runtime without its time driver, where it has to wait.
-    pub async fn send(
+    pub fn send(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
-    ) -> Result<Delivery, SendError<C::DeliveryOpaque>> {
-        self.enqueue(record).await?.await
+    ) -> impl Future<Output = Result<Delivery, SendError<C::DeliveryOpaque>>> + Send {
+        Sending::new(self.enqueue(record))
     }
 
     /// As [`send`](Self::send), with another limit for the wait for room. The time until the
@@ -200,12 +201,12 @@ impl<C: ProducerContext> Producer<C> {
     /// # Panics
     ///
     /// On a runtime without its time driver, where it has to wait.
-    pub async fn send_timeout(
+    pub fn send_timeout(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
         timeout: Duration,
-    ) -> Result<Delivery, SendError<C::DeliveryOpaque>> {
-        self.enqueue_timeout(record, timeout).await?.await
+    ) -> impl Future<Output = Result<Delivery, SendError<C::DeliveryOpaque>>> + Send {
+        Sending::new(self.enqueue_timeout(record, timeout))
     }
 
     /// Waits for room and enqueues a record: its place in the order is fixed when this returns. The
@@ -368,7 +369,8 @@ impl<C: ProducerContext> Producer<C> {
         let room = &self.shared().room;
         let acquired = match timeout {
             None => room.acquire(bytes).await,
-            Some(timeout) => time::timeout(timeout, room.acquire(bytes))
+            // Boxed, because a timer is large, and few need one.
+            Some(timeout) => Box::pin(time::timeout(timeout, room.acquire(bytes)))
                 .await
                 .map_err(|_| KafkaError::no_room(timeout))?,
         };
