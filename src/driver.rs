@@ -13,7 +13,7 @@ use crate::context::ProducerContext;
 use crate::core::Core;
 use crate::delivery::DeliveryError;
 use crate::error::{KafkaError, SendError};
-use crate::ffi::{BorrowedMessage, DeliveryEvent, Event, Queue};
+use crate::ffi::{BorrowedMessage, DeliveryEvent, Event, Queue, catch_panic};
 use crate::flush::{Closing, Ending, Finished, Tally, Watches};
 use crate::lane;
 use crate::purge::PurgeConfig;
@@ -481,22 +481,29 @@ impl<'s, C: ProducerContext> Watching<'s, C> {
     }
 
     /// Stops waiting.
-    pub(crate) fn give_up(self, why: KafkaError) -> FlushError {
-        let remaining = lock(&self.shared.watches).cancel(self.id).unwrap_or(0);
+    pub(crate) fn give_up(mut self, why: KafkaError) -> FlushError {
+        let remaining = self.cancel().unwrap_or(0);
         FlushError::new(why, usize::try_from(remaining).unwrap_or(usize::MAX))
+    }
+
+    fn cancel(&mut self) -> Option<u64> {
+        // Nobody waits any more: the sender, which goes under the lock, must not call a waker there.
+        self.done.close();
+        lock(&self.shared.watches).cancel(self.id)
     }
 }
 
 impl<C: ProducerContext> Drop for Watching<'_, C> {
     fn drop(&mut self) {
-        lock(&self.shared.watches).cancel(self.id);
+        self.cancel();
     }
 }
 
 /// Tells watches that have come to their end; one that nobody waits for any more is no error.
 fn tell(finished: &mut Vec<Finished>) {
     for (done, tally) in finished.drain(..) {
-        let _ = done.send(tally);
+        // It calls a waker, which may panic; see `wake`.
+        let _ = catch_panic(|| done.send(tally));
     }
 }
 

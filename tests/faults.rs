@@ -6,6 +6,7 @@ mod common;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Wake};
 use std::time::{Duration, Instant};
 
 use common::{Counting, cluster, config, payloads, until};
@@ -917,6 +918,45 @@ impl ProducerContext for Panicking {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {
         Self::panic(&self.deliveries, "delivery")
     }
+}
+
+/// Polls a future once, with a waker that panics.
+fn poll_for_panic<F: Future + Unpin>(future: &mut F) {
+    struct Panicking;
+
+    impl Wake for Panicking {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("as asked"));
+        }
+    }
+
+    let waker = Arc::new(Panicking).into();
+    let polled = future.poll_unpin(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+}
+
+#[tokio::test]
+async fn wakers_that_panic_stop_nothing() {
+    let cluster = cluster("t", 1);
+    cluster.broker_down(1).unwrap();
+    let producer: Producer = hasty(&cluster).create().unwrap();
+    let mut delivery = producer.enqueue(record("t", None)).await.unwrap();
+    poll_for_panic(&mut delivery);
+    poll_for_panic(&mut Box::pin(producer.flush()));
+    let (mut flush, other_flush) = (Box::pin(producer.flush()), producer.flush());
+    poll_for_panic(&mut flush);
+    cluster.broker_up(1).unwrap();
+    assert_eq!(other_flush.await.unwrap().delivered, 1);
+    assert_eq!(flush.await.unwrap().delivered, 1);
+    delivery.await.unwrap();
+
+    let queue = PurgeConfig::default().queue();
+    let (mut purge, other_purge) = (Box::pin(producer.purge(queue)), producer.purge(queue));
+    poll_for_panic(&mut purge);
+    assert_eq!(other_purge.await, 0);
+    assert_eq!(purge.await, 0);
+    producer.send(record("t", None)).await.unwrap();
+    assert_eq!(producer.close().await.failed, 0);
 }
 
 /// What is logged on this thread from now on.
