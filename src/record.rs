@@ -13,14 +13,22 @@ use crate::topic::Topic;
 /// The partition of a record that names none: the partitioner chooses.
 pub(crate) const PARTITION_UNASSIGNED: i32 = -1;
 
-/// From how many bytes on an owned payload is lent to librdkafka instead of being copied.
+/// From how many bytes on an owned payload is lent to librdkafka instead of being copied: a loan
+/// takes an allocation, and the copy of a smaller payload is cheaper than that.
 pub(crate) const LENT_FROM: usize = 1024;
 
 /// A record for any of the producers: topic, key, payload, headers, timestamp, partition, and the
 /// value `D` that comes back in the delivery callback.
 ///
-/// Borrowed or owned parts mix freely; sending copies the bytes into librdkafka's queue, so
-/// borrowed ones need to live only until then.
+/// Borrowed or owned parts mix freely. Sending copies what is borrowed into librdkafka's queue, so
+/// it needs to live only until then; keys and headers are always copied.
+///
+/// A [`Producer`](crate::Producer) lends owned payloads of 1 KiB and more (`Bytes`, `Vec<u8>`,
+/// `String`, …) to librdkafka instead of copying them. With `message.copy.max.bytes=0` they are not
+/// copied into the request either. Such a payload is dropped after its delivery has been reported,
+/// on the driver's task or a thread at teardown: a custom owner of `Bytes` must not block there. What
+/// it keeps alive is the whole allocation, while the queue's limit counts the payload's length alone:
+/// a short slice of a long `Bytes` is better copied.
 ///
 /// ```
 /// use tokio_rdkafka::{Headers, ProducerRecord};

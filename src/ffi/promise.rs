@@ -312,14 +312,31 @@ impl<T, R> Promise<T, R> {
 impl<T, R> Drop for Promise<T, R> {
     #[inline]
     fn drop(&mut self) {
-        *self.contents() = Contents::Nothing;
-        let references = if self.slot().state.load(Relaxed) == state::DETACHED {
-            REFERENCES_PER_SLOT
-        } else {
-            1
+        // Those of the promise, and of an expectation that never was.
+        let _references = References {
+            slot: self.slot,
+            count: if self.slot().state.load(Relaxed) == state::DETACHED {
+                REFERENCES_PER_SLOT
+            } else {
+                1
+            },
         };
-        // SAFETY: the promise's reference, with that of an expectation that never was, ends here.
-        unsafe { Segment::release(self.slot, references) }
+        *self.contents() = Contents::Nothing;
+    }
+}
+
+/// References of half a slot that is being dropped, given up also where the drop of something in it
+/// panics.
+struct References<T, R> {
+    slot: NonNull<Slot<T, R>>,
+    count: usize,
+}
+
+impl<T, R> Drop for References<T, R> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the references are of the half that made this in its drop, as the last to end.
+        unsafe { Segment::release(self.slot, self.count) }
     }
 }
 
@@ -400,6 +417,8 @@ impl<T, R> Expectation<T, R> {
     /// Registers the task to be woken; or says that there is nothing to wait for any more.
     #[inline(never)]
     fn register(&mut self, cx: &mut Context<'_>) -> bool {
+        // First, because it is foreign code, and may panic.
+        let waker = cx.waker().clone();
         let slot = self.slot();
         let mut now = slot.state.load(Acquire);
         if now == state::WAITING {
@@ -410,7 +429,7 @@ impl<T, R> Expectation<T, R> {
             // SAFETY: in this state the waker is the expectation's.
             let outdated = slot
                 .waker
-                .with_mut(|waker| unsafe { replace_outdated(&mut *waker, cx.waker()) });
+                .with_mut(|place| unsafe { (*place).replace(waker) });
             now = exchange(&slot.state, state::EMPTY, state::WAITING);
             if now == state::WAITING {
                 // Dropping a waker may run foreign code: after everything else.
@@ -418,7 +437,7 @@ impl<T, R> Expectation<T, R> {
                 return false;
             }
             // SAFETY: the promise saw `EMPTY` when it was kept, and left the waker alone.
-            slot.waker.with_mut(|waker| unsafe { *waker = None });
+            drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() }));
         }
         assert!(now == state::DONE, "polled after it had resolved");
         true
@@ -433,16 +452,13 @@ fn exchange(now: &AtomicU8, from: u8, to: u8) -> u8 {
     }
 }
 
-fn replace_outdated(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
-    match place {
-        Some(current) if current.will_wake(waker) => None,
-        _ => place.replace(waker.clone()),
-    }
-}
-
 impl<T, R> Drop for Expectation<T, R> {
     #[inline]
     fn drop(&mut self) {
+        let _reference = References {
+            slot: self.slot,
+            count: 1,
+        };
         let slot = self.slot();
         if !self.is_taken() {
             match slot.state.swap(state::GONE, AcqRel) {
@@ -455,8 +471,6 @@ impl<T, R> Drop for Expectation<T, R> {
                 _ => {}
             }
         }
-        // SAFETY: the expectation's reference ends here.
-        unsafe { Segment::release(self.slot, 1) }
     }
 }
 
