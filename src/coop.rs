@@ -44,12 +44,21 @@ fn poll_step(cx: &mut Context<'_>) -> Poll<()> {
     Poll::Ready(())
 }
 
-/// The same, before room is taken.
+/// Whether an enqueue may take room now, if there is some.
 #[inline]
-pub(crate) fn poll_enqueue(cx: &mut Context<'_>) -> Poll<()> {
+pub(crate) fn may_enqueue() -> bool {
     let enqueues = ENQUEUES.get() + 1;
     if enqueues < ENQUEUES_PER_TURN {
         ENQUEUES.set(enqueues);
+    }
+    enqueues < ENQUEUES_PER_TURN
+}
+
+/// To be called before room is taken that is there: whoever has to wait for some yields anyway, and
+/// should have a place in the line first.
+#[inline]
+pub(crate) fn poll_enqueue(cx: &mut Context<'_>) -> Poll<()> {
+    if may_enqueue() {
         return Poll::Ready(());
     }
     ENQUEUES.set(0);

@@ -1,7 +1,6 @@
 //! The asynchronous producer.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -103,12 +102,6 @@ type Enqueued<C> = Result<
     DeliveryFuture<<C as ProducerContext>::DeliveryOpaque>,
     SendError<<C as ProducerContext>::DeliveryOpaque>,
 >;
-
-/// What became of the attempt to take room without waiting.
-enum Admission {
-    Granted,
-    Full,
-}
 
 /// What all clones share, and the driver does not: its drop is that of the last handle.
 struct ProducerHandle<C: ProducerContext> {
@@ -336,13 +329,12 @@ impl<C: ProducerContext> Producer<C> {
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<T::Handle, SendError<C::DeliveryOpaque>>> + Send {
         async move {
-            poll_fn(coop::poll_enqueue).await;
-            let admitted = match self.try_admit(&record.fields) {
-                Ok(Admission::Granted) => Ok(()),
-                Ok(Admission::Full) => {
-                    let bytes = record.fields.payload_len();
-                    self.wait_for_room(bytes, timeout).await
-                }
+            let admitted = match self.check(&record.fields) {
+                Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => Ok(()),
+                Ok(bytes) => match topic::check_name(record.fields.topic.as_str()) {
+                    Ok(()) => self.wait_for_room(bytes, timeout).await,
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             };
             if let Err(error) = admitted {
@@ -381,10 +373,14 @@ impl<C: ProducerContext> Producer<C> {
         &self,
         mut record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<T::Handle, EnqueueError<'a, C::DeliveryOpaque>> {
-        match self.try_admit(&record.fields) {
-            Ok(Admission::Granted) => {}
-            Ok(Admission::Full) => return Err(EnqueueError::new(KafkaError::queue_full(), record)),
-            Err(error) => return Err(EnqueueError::new(error, record)),
+        let admitted = self.check(&record.fields).and_then(|bytes| {
+            self.try_acquire(bytes).or_else(|none| {
+                topic::check_name(record.fields.topic.as_str())?;
+                Err(none.into())
+            })
+        });
+        if let Err(error) = admitted {
+            return Err(EnqueueError::new(error, record));
         }
         match self
             .shared()
@@ -398,34 +394,21 @@ impl<C: ProducerContext> Producer<C> {
         }
     }
 
-    /// Takes room for a record, where there is some and nobody waits.
-    ///
-    /// # Errors
-    ///
-    /// What need not wait for room to fail; but for the topic's name, which is checked when there
-    /// is no room, and otherwise where its handle is made.
+    /// What need not wait for room to fail, but for the topic's name: that is checked before a wait,
+    /// and otherwise where its handle is made. The payload's length.
     #[inline]
-    fn try_admit(&self, fields: &Fields<'_>) -> Result<Admission, KafkaError> {
-        let shared = self.shared();
+    fn check(&self, fields: &Fields<'_>) -> Result<usize, KafkaError> {
         fields.check()?;
-        shared.core.check_fatal()?;
+        self.shared().core.check_fatal()?;
         let bytes = fields.payload_len();
-        shared.room.check_bytes(bytes)?;
-        match shared.room.try_acquire(bytes) {
-            Ok(()) => Ok(Admission::Granted),
-            Err(none) => Self::not_admitted(fields, none),
-        }
+        self.shared().room.check_bytes(bytes)?;
+        Ok(bytes)
     }
 
-    #[cold]
-    fn not_admitted(fields: &Fields<'_>, none: NoRoom) -> Result<Admission, KafkaError> {
-        match none {
-            NoRoom::Full => {
-                topic::check_name(fields.topic.as_str())?;
-                Ok(Admission::Full)
-            }
-            NoRoom::Closed => Err(KafkaError::closed()),
-        }
+    /// Takes room, where there is some and nobody waits.
+    #[inline]
+    fn try_acquire(&self, bytes: usize) -> Result<(), NoRoom> {
+        self.shared().room.try_acquire(bytes)
     }
 
     /// Waits for room for one record, to send it later without waiting: the two steps of
