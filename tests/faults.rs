@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Wake};
 use std::time::{Duration, Instant};
 
-use common::{Counting, cluster, config, payloads, until};
+use common::{Counting, captured, cluster, config, payloads, until};
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio_rdkafka::{
@@ -957,32 +957,6 @@ async fn wakers_that_panic_stop_nothing() {
     assert_eq!(purge.await, 0);
     producer.send(record("t", None)).await.unwrap();
     assert_eq!(producer.close().await.failed, 0);
-}
-
-/// What is logged on this thread from now on.
-fn captured() -> (tracing::subscriber::DefaultGuard, impl Fn() -> String) {
-    #[derive(Clone, Default)]
-    struct Captured(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Captured {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let captured = Captured::default();
-    let writer = captured.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let text = move || String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    (tracing::subscriber::set_default(subscriber), text)
 }
 
 #[tokio::test(flavor = "current_thread")]

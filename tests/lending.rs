@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use common::{cluster, config, until};
+use common::{captured, cluster, config, until};
 use futures::FutureExt;
 use futures::executor::block_on;
 use futures::future::join_all;
@@ -693,32 +693,6 @@ fn payloads_live_on_when_the_runtime_is_shut_down_at_any_time() {
             ledger.all_came_to_their_end().await;
         });
     }
-}
-
-/// What is logged on this thread from now on.
-fn captured() -> (tracing::subscriber::DefaultGuard, impl Fn() -> String) {
-    #[derive(Clone, Default)]
-    struct Captured(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Captured {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let captured = Captured::default();
-    let writer = captured.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let text = move || String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    (tracing::subscriber::set_default(subscriber), text)
 }
 
 #[tokio::test(flavor = "current_thread")]

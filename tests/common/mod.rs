@@ -2,7 +2,7 @@
 #![allow(dead_code)] // Each uses a part.
 
 use std::future::Future;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -124,4 +124,30 @@ pub async fn poll_then_drop<F: Future>(future: F, polls: usize, drop: Drop) -> O
         }
     })
     .await
+}
+
+/// What is logged on this thread from now on.
+pub fn captured() -> (tracing::subscriber::DefaultGuard, impl Fn() -> String) {
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let text = move || String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    (tracing::subscriber::set_default(subscriber), text)
 }
