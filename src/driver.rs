@@ -243,20 +243,24 @@ impl<C: ProducerContext> Shared<C> {
     #[cold]
     fn end_failure(&self, failure: &DeliveryError<'_>, promise: &mut MessagePromise<C>) {
         let (partition, timestamp) = promise.cargo().asked_for();
-        let parts = || {
-            let error = self.core.error(failure.code().raw());
-            let record = failure.to_record(partition, timestamp);
-            (error, failure.persistence(), record)
-        };
         if promise.is_awaited() {
-            let (error, persistence, record) = parts();
-            promise.put(Err(SendError::undelivered(error, persistence, record)));
+            promise.put(Err(self.undelivered(failure, partition, timestamp)));
         } else if let Some(closing) = &mut lock(&self.watches).closing {
-            let (error, persistence, record) = parts();
-            closing
-                .records
-                .push(SendError::undelivered(error, persistence, record));
+            let record = self.undelivered(failure, partition, timestamp);
+            closing.records.push(record);
         }
+    }
+
+    /// The failure with its record; its opaque is the callback's.
+    fn undelivered<D>(
+        &self,
+        failure: &DeliveryError<'_>,
+        partition: i32,
+        timestamp: Option<i64>,
+    ) -> SendError<D> {
+        let error = self.core.error(failure.code().raw());
+        let record = failure.to_record(partition, timestamp);
+        SendError::undelivered(error, failure.persistence(), record)
     }
 
     /// Accounts for the batch, gives its room back, then resolves its futures, then wakes those

@@ -665,3 +665,14 @@ async fn several_producers_share_a_context_and_a_runtime() {
     seen.sort_unstable();
     assert_eq!(seen, (0..16).collect::<Vec<_>>());
 }
+
+/// Tasks that wait by the thousand, and `buffer_unordered`, keep and move them.
+#[tokio::test]
+async fn a_waiting_send_is_small() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).create().unwrap();
+    let record = || ProducerRecord::to("t").payload("v");
+    let of_record = size_of_val(&record());
+    assert!(size_of_val(&producer.send(record())) <= of_record + 144);
+    assert!(size_of_val(&producer.enqueue(record())) <= of_record + 144);
+}

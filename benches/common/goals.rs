@@ -150,9 +150,6 @@ impl Goal {
     }
 }
 
-/// Rust allocations for a message that is awaited.
-pub(crate) const AWAITED_ALLOCATIONS: Bound = AtMost(1.0);
-
 /// No allocation but what a growing buffer makes now and then.
 pub(crate) const NO_ALLOCATION: Bound = AtMost(0.001);
 
@@ -177,7 +174,7 @@ pub(crate) const GOALS: [Goal; 43] = [
     goal(3, Work::Detached, SIZE, OursDetached, Rate, Of(Threaded), AtLeast(1.1)),
     goal(3, Work::Detached, SIZE, OursDetached, Rate, Of(CLoop), AtLeast(0.97)),
     goal(3, Work::Instructions, SIZE, OursDetached, Instructions, Of(CLoop), AtMost(1.04)),
-    goal(4, Work::Window, SIZE, Ours, AllocationsPerMessage, Nobody, AWAITED_ALLOCATIONS),
+    goal(4, Work::Window, SIZE, Ours, AllocationsPerMessage, Nobody, AtMost(1.0)),
     goal(4, Work::Detached, SIZE, OursDetached, AllocationsPerMessage, Nobody, NO_ALLOCATION),
     goal(5, Work::Topics, SIZE, OursDetachedByName, Rate, ItselfAt(Topics(1)), AtLeast(0.9)).when(Topics(1_000)),
     goal(6, Work::Full, SIZE, OursSend, ShareOfAllowed, Nobody, AtLeast(0.9)),

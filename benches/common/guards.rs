@@ -3,7 +3,7 @@
 //! Counts are exact. Everything else is a ratio with a wide margin, as machines that run checks are busy.
 
 use super::contender::{Kind, Runtime};
-use super::goals::{AWAITED_ALLOCATIONS, Bound, Goal, NO_ALLOCATION, Peer, SIZE, When, goal};
+use super::goals::{Bound, Goal, NO_ALLOCATION, Peer, SIZE, When, goal};
 use super::sample::Metric;
 use super::work::Work;
 
@@ -24,7 +24,7 @@ pub(crate) const GUARDS: [Goal; 10] = [
     goal(2, Work::Window, SIZE, Ours, CpuPerMillion, Of(Future), AtMost(0.75)).on(Mt),
     goal(3, Work::Detached, SIZE, OursDetached, CpuPerMillion, Of(Threaded), AtMost(1.2)).on(Ct),
     goal(3, Work::Instructions, SIZE, OursDetached, Instructions, Of(CLoop), AtMost(1.30)),
-    goal(4, Work::Window, SIZE, Ours, AllocationsPerMessage, Nobody, AWAITED_ALLOCATIONS),
+    goal(4, Work::Window, SIZE, Ours, AllocationsPerMessage, Nobody, AtMost(0.05)),
     goal(4, Work::Detached, SIZE, OursDetached, AllocationsPerMessage, Nobody, NO_ALLOCATION).on(Ct),
     goal(6, Work::Full, SIZE, OursSend, CpuPerMillion, ItselfAt(Tasks(1_000)), AtMost(4.0)).when(Tasks(20_000)).on(Mt),
 ];

@@ -1,7 +1,7 @@
 //! Promises: what a message carries through C, and the place where its result is left.
 //!
 //! ```text
-//! Promises ── keep(cargo) ─┬─→ Promise       goes through librdkafka as the message's opaque
+//! Promises ── pair(cargo) ─┬─→ Promise       goes through librdkafka as the message's opaque
 //!                          └─→ Expectation   stays with whoever awaits the result
 //! ```
 //!
