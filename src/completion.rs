@@ -124,12 +124,19 @@ impl<D> Told<D> for Detached {
     }
 }
 
+impl<D> DeliveryFuture<D> {
+    /// Whether the message has been delivered or has failed.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.expectation.is_ready()
+    }
+}
+
 impl<D> Future for DeliveryFuture<D> {
     type Output = Outcome<D>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.expectation.is_ready() {
+        if self.is_ready() {
             ready!(coop::poll_delivery(cx));
         }
         self.expectation.poll(cx)
@@ -139,7 +146,7 @@ impl<D> Future for DeliveryFuture<D> {
 impl<D> fmt::Debug for DeliveryFuture<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeliveryFuture")
-            .field("is_ready", &self.expectation.is_ready())
+            .field("is_ready", &self.is_ready())
             .finish_non_exhaustive()
     }
 }

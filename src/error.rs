@@ -30,6 +30,7 @@ enum Kind {
     Code,
     Fatal,
     Closed,
+    Stopped,
     NoRoom,
     Runtime,
     Config(Option<String>),
@@ -61,6 +62,16 @@ impl KafkaError {
 
     pub(crate) fn closed() -> Self {
         Self::new(Kind::Closed, None, "the producer is closed")
+    }
+
+    /// A sink takes no more records, since one failed.
+    pub(crate) fn stopped(cause: &KafkaError) -> Self {
+        Self(Arc::new(Inner {
+            kind: Kind::Stopped,
+            code: None,
+            text: "the sink has stopped after a failure".to_owned(),
+            source: Some(cause.clone().into()),
+        }))
     }
 
     pub(crate) fn queue_full() -> Self {

@@ -72,6 +72,7 @@ mod config;
 mod context;
 mod coop;
 mod core;
+mod deliveries;
 mod delivery;
 mod driver;
 mod error;
@@ -92,8 +93,11 @@ mod record;
 mod report;
 mod room;
 mod secrets;
+mod send_all;
 mod sending;
+mod sink;
 mod stall;
+mod stream;
 mod sync;
 mod timestamp;
 mod topic;
@@ -103,6 +107,7 @@ pub use builder::ProducerBuilder;
 pub use completion::DeliveryFuture;
 pub use config::{ClientConfig, FromClientConfig, FromClientConfigAndContext};
 pub use context::{ClientContext, DefaultProducerContext, ProducerContext};
+pub use deliveries::{Deliveries, DeliveriesIter, ProduceError};
 pub use delivery::{
     DeliveredMessage, Delivery, DeliveryError, DeliveryResult, OwnedMessage, Persistence,
 };
@@ -118,6 +123,9 @@ pub use producer::{Producer, WeakProducer};
 pub use purge::PurgeConfig;
 pub use record::{ProducerRecord, TopicName};
 pub use report::{CloseReport, FlushError, FlushReport};
+pub use send_all::SendAll;
+pub use sink::{ProducerSink, SinkStatistics};
+pub use stream::{Produce, ProduceEach, ProduceExt};
 pub use timestamp::Timestamp;
 pub use topic::Topic;
 

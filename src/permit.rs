@@ -1,9 +1,10 @@
 //! Room that was taken in advance.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::completion::{Awaited, DeliveryFuture};
 use crate::context::{DefaultProducerContext, ProducerContext};
@@ -19,24 +20,21 @@ use crate::room::NoRoom;
 /// Dropped unused, it gives its room back.
 #[must_use = "an unused permit gives its room back"]
 pub struct Permit<'p, C: ProducerContext = DefaultProducerContext> {
-    reservation: Reservation<C>,
-    producer: PhantomData<&'p Producer<C>>,
+    reservation: Reservation<&'p Producer<C>, C>,
 }
 
 /// A [`Permit`] that keeps its producer open instead of borrowing it, of
 /// [`Producer::reserve_owned`] or [`Producer::poll_reserve`].
 #[must_use = "an unused permit gives its room back"]
 pub struct OwnedPermit<C: ProducerContext = DefaultProducerContext> {
-    reservation: Reservation<C>,
-    producer: Producer<C>,
+    reservation: Reservation<Producer<C>, C>,
 }
 
-impl<C: ProducerContext> Permit<'_, C> {
-    pub(crate) fn new(reservation: Reservation<C>) -> Self {
-        Self {
-            reservation,
-            producer: PhantomData,
-        }
+impl<'p, C: ProducerContext> Permit<'p, C> {
+    /// Of room that has been taken.
+    pub(crate) fn new(producer: &'p Producer<C>, bytes: Option<usize>) -> Self {
+        let reservation = Reservation::new(producer, bytes);
+        Self { reservation }
     }
 
     /// Sends a record. Whatever keeps it from being sent comes through the future: a wrong field, a
@@ -53,11 +51,10 @@ impl<C: ProducerContext> Permit<'_, C> {
 }
 
 impl<C: ProducerContext> OwnedPermit<C> {
-    pub(crate) fn new(reservation: Reservation<C>, producer: Producer<C>) -> Self {
-        Self {
-            reservation,
-            producer,
-        }
+    /// Of room that has been taken.
+    pub(crate) fn new(producer: Producer<C>) -> Self {
+        let reservation = Reservation::new(producer, None);
+        Self { reservation }
     }
 
     /// Sends a record; see [`Permit::send`].
@@ -70,66 +67,50 @@ impl<C: ProducerContext> OwnedPermit<C> {
 
     /// The producer that the permit is of.
     pub fn producer(&self) -> &Producer<C> {
-        &self.producer
+        &self.reservation.producer
     }
 }
 
-/// Room that has been taken for one message, to be used or given back.
-pub(crate) struct Reservation<C: ProducerContext> {
-    shared: Arc<Shared<C>>,
+/// Room that has been taken for one message, to be used or given back. `P` is the producer, owned
+/// or borrowed.
+struct Reservation<P: Borrow<Producer<C>>, C: ProducerContext> {
+    producer: P,
     /// Payload bytes that were taken with it; `None`: whatever the payload has is charged at its
     /// use.
     bytes: Option<usize>,
     is_used: bool,
+    context: PhantomData<fn() -> C>,
 }
 
-impl<C: ProducerContext> Reservation<C> {
-    /// Waits for room.
-    pub(crate) async fn wait(
-        shared: &Arc<Shared<C>>,
-        bytes: Option<usize>,
-    ) -> Result<Self, KafkaError> {
-        shared.room.check_bytes(bytes.unwrap_or(0))?;
-        shared
-            .room
-            .acquire(bytes.unwrap_or(0))
-            .await
-            .map_err(KafkaError::from)?;
-        Ok(Self::taken(shared, bytes))
-    }
-
-    /// Takes room where there is some.
-    pub(crate) fn now(shared: &Arc<Shared<C>>) -> Result<Self, KafkaError> {
-        shared.room.try_acquire(0).map_err(KafkaError::from)?;
-        Ok(Self::taken(shared, None))
-    }
-
-    fn taken(shared: &Arc<Shared<C>>, bytes: Option<usize>) -> Self {
+impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
+    fn new(producer: P, bytes: Option<usize>) -> Self {
         Self {
-            shared: Arc::clone(shared),
+            producer,
             bytes,
             is_used: false,
+            context: PhantomData,
         }
     }
 
+    #[inline]
     fn send(
         mut self,
         mut record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
+        let shared = self.producer.borrow().shared();
         let payload = record.fields.payload_len();
         let checked = record.fields.check().and_then(|()| match self.bytes {
             Some(bytes) if payload > bytes => Err(KafkaError::record(
                 "payload",
                 "is larger than what was reserved",
             )),
-            _ => self.shared.room.check_bytes(payload),
+            _ => shared.room.check_bytes(payload),
         });
         if let Err(error) = checked {
-            return self.shared.failed(SendError::refused(error, record));
+            return shared.failed(SendError::refused(error, record));
         }
         self.is_used = true;
-        self.shared.room.recharge(self.bytes.unwrap_or(0), payload);
-        let shared = &self.shared;
+        shared.room.recharge(self.bytes.unwrap_or(0), payload);
         match shared.produce::<Awaited>(&mut record.fields, record.opaque) {
             Ok(future) => future,
             Err((error, opaque)) => {
@@ -140,46 +121,55 @@ impl<C: ProducerContext> Reservation<C> {
     }
 }
 
-impl<C: ProducerContext> Drop for Reservation<C> {
+impl<P: Borrow<Producer<C>>, C: ProducerContext> Drop for Reservation<P, C> {
     fn drop(&mut self) {
         if !self.is_used {
-            self.shared.room.give_back(self.bytes.unwrap_or(0));
+            let room = &self.producer.borrow().shared().room;
+            room.give_back(self.bytes.unwrap_or(0));
         }
     }
 }
 
 /// A place in the line for room that a handle keeps between calls of
-/// [`Producer::poll_reserve`](crate::Producer::poll_reserve).
+/// [`Producer::poll_reserve`](crate::Producer::poll_reserve), or while it is to enqueue a record.
 pub(crate) struct Place<C: ProducerContext> {
     shared: Arc<Shared<C>>,
+    bytes: usize,
     key: Option<usize>,
 }
 
 impl<C: ProducerContext> Place<C> {
-    pub(crate) fn new(shared: &Arc<Shared<C>>) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            key: None,
-        }
-    }
-
+    /// Room for a message with so many bytes of payload, waited for at `place`.
+    #[inline]
     pub(crate) fn poll(
-        &mut self,
+        place: &mut Option<Self>,
+        shared: &Arc<Shared<C>>,
+        bytes: usize,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Reservation<C>, KafkaError>> {
-        let Self { shared, key } = self;
-        let acquired = shared.room.poll_acquire(0, key, cx);
-        acquired.map(|acquired| {
-            acquired.map_err(KafkaError::from)?;
-            Ok(Reservation::taken(shared, None))
-        })
+    ) -> Poll<Result<(), KafkaError>> {
+        let acquired = match place {
+            Some(Self { bytes, key, .. }) => ready!(shared.room.poll_acquire(*bytes, key, cx)),
+            None => {
+                let mut key = None;
+                match shared.room.poll_acquire(bytes, &mut key, cx) {
+                    Poll::Ready(acquired) => acquired,
+                    Poll::Pending => {
+                        let shared = Arc::clone(shared);
+                        *place = key.is_some().then_some(Self { shared, bytes, key });
+                        return Poll::Pending;
+                    }
+                }
+            }
+        };
+        *place = None;
+        Poll::Ready(acquired.map_err(KafkaError::from))
     }
 }
 
 impl<C: ProducerContext> Drop for Place<C> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            self.shared.room.cancel(0, key);
+            self.shared.room.cancel(self.bytes, key);
         }
     }
 }

@@ -16,12 +16,14 @@ use crate::coop;
 use crate::delivery::Delivery;
 use crate::driver::{Shared, Watching};
 use crate::error::{EnqueueError, KafkaError, SendError};
-use crate::permit::{OwnedPermit, Permit, Place, Reservation};
+use crate::permit::{OwnedPermit, Permit, Place};
 use crate::purge::PurgeConfig;
 use crate::record::{Fields, ProducerRecord};
 use crate::report::{CloseReport, FlushError, FlushReport};
 use crate::room::NoRoom;
+use crate::send_all::SendAll;
 use crate::sending::Sending;
+use crate::sink::ProducerSink;
 use crate::topic::{self, Topic};
 
 /// A producer for async services: every record's delivery is a future.
@@ -147,7 +149,7 @@ impl<C: ProducerContext> Producer<C> {
         }
     }
 
-    fn shared(&self) -> &Arc<Shared<C>> {
+    pub(crate) fn shared(&self) -> &Arc<Shared<C>> {
         &self.handle.shared
     }
 
@@ -449,9 +451,8 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// Dropping it loses the place in the line, which passes on.
     pub async fn reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
-        Reservation::wait(self.shared(), None)
-            .await
-            .map(Permit::new)
+        self.wait_for_room(0, None).await?;
+        Ok(Permit::new(self, None))
     }
 
     /// As [`reserve`](Self::reserve), with room for `bytes` of payload. What a shorter payload
@@ -465,9 +466,9 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// As [`reserve`](Self::reserve).
     pub async fn reserve_bytes(&self, bytes: usize) -> Result<Permit<'_, C>, KafkaError> {
-        Reservation::wait(self.shared(), Some(bytes))
-            .await
-            .map(Permit::new)
+        self.shared().room.check_bytes(bytes)?;
+        self.wait_for_room(bytes, None).await?;
+        Ok(Permit::new(self, Some(bytes)))
     }
 
     /// As [`reserve`](Self::reserve), with a permit that can be moved anywhere, and keeps the
@@ -481,8 +482,8 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// As [`reserve`](Self::reserve).
     pub async fn reserve_owned(&self) -> Result<OwnedPermit<C>, KafkaError> {
-        let reservation = Reservation::wait(self.shared(), None).await?;
-        Ok(OwnedPermit::new(reservation, self.clone()))
+        self.wait_for_room(0, None).await?;
+        Ok(OwnedPermit::new(self.clone()))
     }
 
     /// As [`reserve`](Self::reserve), without waiting.
@@ -492,7 +493,8 @@ impl<C: ProducerContext> Producer<C> {
     /// Where there is no room ([`is_queue_full`](KafkaError::is_queue_full); also while others wait
     /// for some), or the producer is closed.
     pub fn try_reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
-        Reservation::now(self.shared()).map(Permit::new)
+        self.try_acquire(0)?;
+        Ok(Permit::new(self, None))
     }
 
     /// As [`reserve_owned`](Self::reserve_owned), for hand-written futures. While it is pending the
@@ -506,11 +508,87 @@ impl<C: ProducerContext> Producer<C> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<OwnedPermit<C>, KafkaError>> {
-        let handle = &self.handle;
-        let place = self.place.get_or_insert_with(|| Place::new(&handle.shared));
-        let reservation = ready!(place.poll(cx));
+        ready!(Place::poll(&mut self.place, &self.handle.shared, 0, cx))?;
+        Poll::Ready(Ok(OwnedPermit::new(self.clone())))
+    }
+
+    /// Gives up the place in the line of [`poll_reserve`](Self::poll_reserve).
+    pub fn abort_reserve(&mut self) {
         self.place = None;
-        Poll::Ready(reservation.map(|reservation| OwnedPermit::new(reservation, self.clone())))
+    }
+
+    /// A [`Sink`](futures_sink::Sink) of records, for streams to be forwarded to; any number of them.
+    pub fn sink(&self) -> ProducerSink<C> {
+        ProducerSink::new(self.clone())
+    }
+
+    /// Sends the records of an iterator, as fast as there is room: a stream of what became of each,
+    /// in their order. See [`SendAll`].
+    ///
+    /// ```no_run
+    /// use futures::TryStreamExt;
+    /// use tokio_rdkafka::{Producer, ProducerRecord};
+    ///
+    /// # async fn run(producer: Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let rows = (1..=10_000_000).map(|row: u32| ProducerRecord::to("rows").payload(row.to_string()));
+    /// let mut results = producer.send_all(rows).max_in_flight(1_000);
+    /// while let Some(delivery) = results.try_next().await? {
+    ///     println!("{:?}", delivery.offset());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send_all<'a, I>(&self, records: I) -> SendAll<I::IntoIter, C>
+    where
+        I: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
+    {
+        SendAll::new(self.clone(), records.into_iter())
+    }
+
+    /// Waits for room for the record, takes it and enqueues it; whatever keeps it from being sent
+    /// comes through the future. The place in the line is kept as in
+    /// [`poll_reserve`](Self::poll_reserve).
+    ///
+    /// # Panics
+    ///
+    /// Where there is no record.
+    pub(crate) fn poll_enqueue(
+        &mut self,
+        cx: &mut Context<'_>,
+        record: &mut Option<ProducerRecord<'_, C::DeliveryOpaque>>,
+    ) -> Poll<DeliveryFuture<C::DeliveryOpaque>> {
+        let Some(waiting) = record else {
+            panic!("there is a record to enqueue");
+        };
+        let admitted = match self.check(&waiting.fields) {
+            Ok(bytes) => ready!(Place::poll(&mut self.place, &self.handle.shared, bytes, cx)),
+            Err(error) => Err(error),
+        };
+        let mut record = record.take().expect("it was there");
+        let (error, record) = match admitted {
+            Ok(()) => match self
+                .shared()
+                .produce::<Awaited>(&mut record.fields, record.opaque)
+            {
+                Ok(future) => return Poll::Ready(future),
+                Err((error, opaque)) => {
+                    record.opaque = opaque;
+                    (error, record)
+                }
+            },
+            Err(error) => (error, record),
+        };
+        Poll::Ready(self.refuse(error, record))
+    }
+
+    /// The future of a record that is not enqueued.
+    #[cold]
+    fn refuse(
+        &self,
+        error: KafkaError,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+    ) -> DeliveryFuture<C::DeliveryOpaque> {
+        self.shared().failed(SendError::refused(error, record))
     }
 
     /// Sends what is queued without waiting for `linger.ms`, and waits until all messages that are

@@ -1,0 +1,125 @@
+//! Records from an iterator, and a stream of what became of them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+
+use crate::completion::DeliveryFuture;
+use crate::context::{DefaultProducerContext, ProducerContext};
+use crate::delivery::Delivery;
+use crate::error::SendError;
+use crate::producer::Producer;
+use crate::record::ProducerRecord;
+
+/// How many records of one stream are in flight at most, unless it is set.
+pub(crate) const MAX_IN_FLIGHT: usize = 10_000;
+
+/// The stream of [`Producer::send_all`]: the result of each record, in the iterator's order.
+///
+/// It goes on after a failure. It takes a record from the iterator when it is polled, and only where
+/// there may be more in flight; a record waits for room as in [`Producer::enqueue`], with no limit
+/// of time.
+///
+/// # Errors
+///
+/// Each result as that of [`Producer::send`].
+///
+/// # Cancel safety
+///
+/// What has been enqueued when the stream is dropped is delivered all the same. One record may have
+/// been taken from the iterator that was not enqueued.
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct SendAll<I: Iterator, C: ProducerContext = DefaultProducerContext> {
+    producer: Producer<C>,
+    /// Until its end.
+    records: Option<I>,
+    /// The record that waits for room.
+    waiting: Option<I::Item>,
+    in_flight: VecDeque<DeliveryFuture<C::DeliveryOpaque>>,
+    max_in_flight: usize,
+}
+
+// Nothing in it is pinned in place.
+impl<I: Iterator, C: ProducerContext> Unpin for SendAll<I, C> {}
+
+impl<I: Iterator, C: ProducerContext> SendAll<I, C> {
+    pub(crate) fn new(producer: Producer<C>, records: I) -> Self {
+        Self {
+            producer,
+            records: Some(records),
+            waiting: None,
+            in_flight: VecDeque::new(),
+            max_in_flight: MAX_IN_FLIGHT,
+        }
+    }
+
+    /// How many records may be in flight: enqueued, but with a result that has not been returned;
+    /// 10 000 by default, and 1 at the least.
+    pub fn max_in_flight(self, max_in_flight: usize) -> Self {
+        Self {
+            max_in_flight: max_in_flight.max(1),
+            ..self
+        }
+    }
+}
+
+impl<'a, I, C> SendAll<I, C>
+where
+    I: Iterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
+    C: ProducerContext,
+{
+    /// Enqueues as many records as may be in flight.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.in_flight.len() < self.max_in_flight {
+            if self.waiting.is_none() {
+                self.waiting = self.records.as_mut().and_then(Iterator::next);
+            }
+            if self.waiting.is_none() {
+                self.records = None;
+                break;
+            }
+            let future = ready!(self.producer.poll_enqueue(cx, &mut self.waiting));
+            self.in_flight.push_back(future);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<'a, I, C> Stream for SendAll<I, C>
+where
+    I: Iterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
+    C: ProducerContext,
+{
+    type Item = Result<Delivery, SendError<C::DeliveryOpaque>>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let filled = this.poll_fill(cx);
+        let Some(front) = this.in_flight.front_mut() else {
+            return filled.map(|()| None);
+        };
+        let result = ready!(Pin::new(front).poll(cx));
+        this.in_flight.pop_front();
+        Poll::Ready(Some(result))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let taken = self.in_flight.len() + usize::from(self.waiting.is_some());
+        let (least, most) = self.records.as_ref().map_or((0, Some(0)), I::size_hint);
+        let most = most.and_then(|most| most.checked_add(taken));
+        (least.saturating_add(taken), most)
+    }
+}
+
+impl<I: Iterator, C: ProducerContext> fmt::Debug for SendAll<I, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendAll")
+            .field("in_flight", &self.in_flight.len())
+            .field("max_in_flight", &self.max_in_flight)
+            .finish_non_exhaustive()
+    }
+}
