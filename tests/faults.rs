@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Wake};
 use std::time::{Duration, Instant};
 
-use common::{Counting, captured, cluster, config, payloads, until};
+use common::{Counting, captured, cluster, config, payloads, produce_requests, until};
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio_rdkafka::{
@@ -124,12 +124,6 @@ fn assert_as_given(record: &ProducerRecord<'_>, topic: &str, partition: Option<i
 
 fn topic_of(code: Code) -> String {
     format!("t{}", code.raw())
-}
-
-fn produce_requests(cluster: &MockCluster) -> usize {
-    let requests = cluster.requests();
-    let is_produce = |request: &&tokio_rdkafka::MockRequest| request.api_key() == ApiKey::Produce;
-    requests.iter().filter(is_produce).count()
 }
 
 /// Enqueues the numbers of the range as payloads.

@@ -7,7 +7,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio_rdkafka::{
-    ClientConfig, ClientContext, DeliveryResult, MockCluster, Producer, ProducerContext,
+    ApiKey, ClientConfig, ClientContext, DeliveryResult, MockCluster, Persistence, Producer,
+    ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError,
 };
 
 /// How long anything may take before a test gives up.
@@ -37,6 +38,14 @@ pub async fn payloads(cluster: &MockCluster, topic: &str) -> Vec<String> {
         .iter()
         .map(|record| text(record.payload().expect("a payload")))
         .collect()
+}
+
+/// How many produce requests have come in since the tracking was started.
+pub fn produce_requests(cluster: &MockCluster) -> usize {
+    let requests = cluster.requests().into_iter();
+    requests
+        .filter(|request| request.api_key() == ApiKey::Produce)
+        .count()
 }
 
 /// Waits for a condition.
@@ -83,6 +92,80 @@ impl ProducerContext for Counting {
         if result.is_err() {
             *self.failed.lock().unwrap() += 1;
         }
+    }
+}
+
+/// What is wrong with one record among others.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    TooLarge,
+    UnknownPartition,
+    /// The broker refuses it.
+    Injected,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 3] = [Fault::TooLarge, Fault::UnknownPartition, Fault::Injected];
+
+    /// How many records there are.
+    pub const RECORDS: usize = 10;
+
+    /// The one that fails.
+    pub const MIDDLE: usize = 5;
+
+    /// A cluster, and a producer whose records go out one by one.
+    pub fn setting(self) -> (MockCluster, Producer) {
+        let cluster = cluster("t", 1);
+        if let Fault::Injected = self {
+            let mut errors = [RDKafkaErrorCode::NoError; Self::MIDDLE + 1];
+            errors[Self::MIDDLE] = self.code();
+            cluster.request_errors(ApiKey::Produce, &errors);
+        }
+        let producer = config(&cluster)
+            .set("batch.num.messages", "1")
+            .set("max.in.flight", "1")
+            .set("message.max.bytes", "2000")
+            .create()
+            .expect("a producer");
+        (cluster, producer)
+    }
+
+    /// The records: numbers as payloads, but for one that is too large.
+    pub fn record(self, index: usize) -> ProducerRecord<'static> {
+        let record = ProducerRecord::to("t").payload(index.to_string());
+        match self {
+            Fault::TooLarge if index == Self::MIDDLE => record.payload(vec![b'5'; 5_000]),
+            Fault::UnknownPartition if index == Self::MIDDLE => record.partition(9),
+            _ => record,
+        }
+    }
+
+    pub fn records(self) -> impl Iterator<Item = ProducerRecord<'static>> {
+        (0..Self::RECORDS).map(move |index| self.record(index))
+    }
+
+    fn code(self) -> RDKafkaErrorCode {
+        match self {
+            Fault::TooLarge => RDKafkaErrorCode::MessageSizeTooLarge,
+            Fault::UnknownPartition => RDKafkaErrorCode::UnknownPartition,
+            Fault::Injected => RDKafkaErrorCode::InvalidRecord,
+        }
+    }
+
+    /// It is the middle one's error, with the record as it was.
+    pub fn assert_error<D>(self, error: &SendError<D>) {
+        assert_eq!(error.code(), Some(self.code()), "{error}");
+        assert_eq!(error.persistence(), Persistence::NotPersisted);
+        let expected = self.record(Self::MIDDLE);
+        assert_eq!(error.record().get_payload(), expected.get_payload());
+        assert_eq!(error.record().get_partition(), expected.get_partition());
+    }
+
+    /// All but the middle one have arrived, in order.
+    pub async fn assert_others_arrived(self, cluster: &MockCluster) {
+        let others = (0..Self::RECORDS).filter(|&index| index != Self::MIDDLE);
+        let others: Vec<_> = others.map(|index| index.to_string()).collect();
+        assert_eq!(payloads(cluster, "t").await, others, "{self:?}");
     }
 }
 
