@@ -51,6 +51,13 @@
 //! waits, and whoever uses it polls. Both take the same [`ProducerRecord`], [`ClientConfig`] and
 //! [`ProducerContext`].
 //!
+//! # Streams
+//!
+//! A [`ProducerSink`], of [`Producer::sink`], takes a stream of records that is forwarded to it.
+//! [`ProduceExt::produce`] makes a stream of what became of each item of a stream, and
+//! [`Producer::send_all`] one of what became of each record of an iterator; both in order, with a
+//! bound on what is in flight.
+//!
 //! # Features
 //!
 //! | feature | what it brings |

@@ -54,6 +54,8 @@ use crate::topic::{self, Topic};
 /// | [`enqueue_detached`](Self::enqueue_detached), [`try_enqueue_detached`](Self::try_enqueue_detached) | yes / no | no: the context's callback alone |
 /// | [`reserve`](Self::reserve), then [`Permit::send`] | yes, ahead of the record | returns its future |
 /// | [`blocking_enqueue`](Self::blocking_enqueue) | blocks the thread | returns its future |
+/// | [`sink`](Self::sink) | yes, in `poll_ready` | in `poll_flush` |
+/// | [`send_all`](Self::send_all), [`ProduceExt::produce`](crate::ProduceExt::produce) | yes | yields its result, in order |
 ///
 /// # Room
 ///
@@ -62,6 +64,10 @@ use crate::topic::{self, Topic};
 /// served, and is back before the future of a message resolves. When a purge or a time-out fails
 /// the whole queue at once, new messages come in while the failed ones are still being reported:
 /// until the last one has been, memory may reach twice the limit.
+///
+/// With a small queue and `linger.ms`, set `max.in.flight` or `enable.idempotence` too (5 requests for
+/// each broker). By default librdkafka sends a request as soon as the linger is over, however many are
+/// under way: where a full queue lets records in one by one, small requests beget small ones.
 ///
 /// Room that unused [`Permit`]s hold is theirs, but they do not stop others for ever: see
 /// [`reserve`](Self::reserve).

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use common::{Counting, DEADLINE, cluster, config};
 use tokio_rdkafka::{
-    BaseProducer, ClientConfig, ClientContext, DeliveryFuture, DeliveryResult, EnqueueError,
-    KafkaError, MockCluster, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode,
-    RDKafkaLogLevel, SendError, Topic, WeakProducer,
+    BaseProducer, ClientConfig, ClientContext, Deliveries, DeliveryFuture, DeliveryResult,
+    EnqueueError, KafkaError, MockCluster, ProduceEach, ProduceError, Producer, ProducerContext,
+    ProducerRecord, ProducerSink, RDKafkaErrorCode, RDKafkaLogLevel, SendAll, SendError,
+    SinkStatistics, Topic, WeakProducer,
 };
 
 /// Keeps what it is told.
@@ -190,6 +191,9 @@ async fn panicking_log_error_and_stats_callbacks_stall_nothing() {
     assert_eq!(producer.close().await.failed, 0);
 }
 
+/// What a stream of pairs makes.
+type Results = ProduceEach<'static, futures::stream::Empty<((), ProducerRecord<'static>)>, ()>;
+
 #[test]
 fn what_goes_between_threads_can() {
     fn is_shared<T: Send + Sync + Unpin + 'static>() {}
@@ -203,6 +207,14 @@ fn what_goes_between_threads_can() {
     is_shared::<KafkaError>();
     is_shared::<SendError>();
     is_shared::<EnqueueError<'static>>();
+    is_shared::<ProduceError>();
+    is_shared::<Deliveries>();
+    is_shared::<SinkStatistics>();
+    is_shared::<SendAll<std::vec::IntoIter<ProducerRecord<'static>>>>();
+    is_shared::<Results>();
+    fn is_moved<T: Send + Unpin + 'static>() {}
+    // It keeps the handler of failures, which need not be `Sync`.
+    is_moved::<ProducerSink>();
     is_shared::<MockCluster>();
 }
 
