@@ -45,6 +45,10 @@ const FIRST_SWEEP: usize = 1024;
 /// # }
 /// ```
 ///
+/// In an `async` block that is spawned, rustc does not see that `.map(Ok)` on a stream of records is
+/// `Send` ("not general enough", a limitation with types that have a lifetime). Make the record and
+/// its `Ok` in one closure, as above, or spawn what [`forward`] returns itself.
+///
 /// # Failures
 ///
 /// Each record that fails is the error of one later call, or of `start_send` where it is refused

@@ -456,3 +456,25 @@ async fn a_refused_record_is_a_failure_of_the_sink() {
     assert_eq!(counts(&sink.statistics()), (1, 1, 0));
     assert_room_is_whole(&producer, 1);
 }
+
+/// In the forms that rustc takes; see the docs of `ProducerSink`.
+#[tokio::test]
+async fn a_forward_can_be_spawned() {
+    let cluster = cluster("t", 1);
+    let producer = producer_with_room(&cluster, 10);
+    let [first, second, third] = [producer.sink(), producer.sink(), producer.sink()];
+    let whole = tokio::spawn(stream::iter(0..3).map(record).map(Ok).forward(first));
+    whole.await.unwrap().unwrap();
+    let at_once = tokio::spawn(async move {
+        let records = stream::iter(0..3).map(|index| Ok(record(index)));
+        records.forward(second).await
+    });
+    at_once.await.unwrap().unwrap();
+    let fallible = tokio::spawn(async move {
+        let lines = stream::iter(0..3).map(Ok::<_, std::io::Error>);
+        let sink = third.sink_map_err(std::io::Error::other);
+        lines.map_ok(record).forward(sink).await
+    });
+    fallible.await.unwrap().unwrap();
+    until_records(&cluster, "t", 9).await;
+}

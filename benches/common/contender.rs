@@ -15,6 +15,7 @@ use super::goals::SIZE;
 use super::job::{Case, Job};
 use super::ours::{ByHandle, ByName, Lent, Ours};
 use super::sample::Sample;
+use super::streams;
 use super::tasks;
 use super::threaded::Threaded;
 use super::work::Work;
@@ -42,7 +43,12 @@ pub(crate) enum Kind {
     OursDetached,
     /// Our `enqueue_detached`, by topic names
     OursDetachedByName,
-    // Row 14: `send_all` and the sink come here.
+    /// A stream forwarded to our sink
+    OursSink,
+    /// Our `produce_each`, in order
+    OursStream,
+    /// Our `send_all`
+    OursSendAll,
 }
 
 /// What an async contender runs on.
@@ -92,6 +98,15 @@ impl Contender {
             Kind::OursDetachedByName => {
                 awaited::block_on(runtime, detached::run::<ByName>(job, allocator))
             }
+            Kind::OursSink => {
+                awaited::block_on(runtime, streams::run::<streams::Sink>(job, allocator))
+            }
+            Kind::OursStream => {
+                awaited::block_on(runtime, streams::run::<streams::Stream>(job, allocator))
+            }
+            Kind::OursSendAll => {
+                awaited::block_on(runtime, streams::run::<streams::SendAll>(job, allocator))
+            }
         }
     }
 }
@@ -108,14 +123,24 @@ impl Entrant {
     pub(crate) fn all(case: Case) -> Vec<Self> {
         use Kind::{
             CLoop, Future, FutureSend, Ours, OursByName, OursBytes, OursDetached,
-            OursDetachedByName, OursSend, Threaded,
+            OursDetachedByName, OursSend, OursSendAll, OursSink, OursStream, Threaded,
         };
         use Runtime::{Ct, Mt, MtBlockOn};
         let usual = case.size == SIZE;
         let (kinds, runtimes): (&[Kind], &[Runtime]) = match case.work {
             Work::Window if usual => (
                 &[
-                    CLoop, Threaded, Future, FutureSend, Ours, OursByName, OursBytes, OursSend,
+                    CLoop,
+                    Threaded,
+                    Future,
+                    FutureSend,
+                    Ours,
+                    OursByName,
+                    OursBytes,
+                    OursSend,
+                    OursSink,
+                    OursStream,
+                    OursSendAll,
                 ],
                 &[Ct, Mt],
             ),
@@ -146,6 +171,9 @@ impl Entrant {
                     OursByName,
                     OursSend,
                     OursDetached,
+                    OursSink,
+                    OursStream,
+                    OursSendAll,
                 ],
                 &[Ct],
             ),

@@ -10,7 +10,7 @@ use super::work::Work;
 use Bound::{AtLeast, AtMost};
 use Kind::{
     CLoop, Future, FutureSend, Ours, OursBytes, OursDetached, OursDetachedByName, OursSend,
-    Threaded,
+    OursSendAll, OursSink, OursStream, Threaded,
 };
 use Metric::{
     AllocationsPerMessage, CopiesAboveCLoop, CpuPerMillion, IdleCpuOther, Instructions, P50, P99,
@@ -159,9 +159,8 @@ const ONE_COPY_LESS: Bound = AtMost(-0.9);
 /// All goals, by row.
 ///
 /// Row 4 leaves `ours-send` out: `buffer_unordered` itself allocates once per future.
-/// Row 14, `send_all` and the sink, is still to come: its contenders belong to the works `window` and `instructions`.
 #[rustfmt::skip]
-pub(crate) const GOALS: [Goal; 43] = [
+pub(crate) const GOALS: [Goal; 50] = [
     goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(CLoop), AtMost(1.08)),
     goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(Future), AtMost(0.70)),
     goal(1, Work::Instructions, SIZE, OursSend, Instructions, Of(FutureSend), AtMost(0.66)),
@@ -206,6 +205,13 @@ pub(crate) const GOALS: [Goal; 43] = [
     goal(13, Work::Kafka, KIB, OursBytes, CpuPerMillion, Of(CLoop), AtMost(0.95)),
     goal(13, Work::Kafka, KIB, OursBytes, Rate, Of(CLoop), AtLeast(0.97)),
     goal(13, Work::Kafka, KIB, OursBytes, Rate, Of(Future), AtLeast(1.0)),
+    goal(14, Work::Instructions, SIZE, OursSendAll, Instructions, Of(CLoop), AtMost(1.03)),
+    goal(14, Work::Instructions, SIZE, OursSink, Instructions, Of(CLoop), AtMost(1.08)),
+    goal(14, Work::Window, SIZE, OursSink, Rate, Of(Ours), AtLeast(0.95)),
+    goal(14, Work::Window, SIZE, OursStream, Rate, Of(Ours), AtLeast(0.9)),
+    goal(14, Work::Window, SIZE, OursSink, AllocationsPerMessage, Nobody, NO_ALLOCATION),
+    goal(14, Work::Window, SIZE, OursStream, AllocationsPerMessage, Nobody, NO_ALLOCATION),
+    goal(14, Work::Window, SIZE, OursSendAll, AllocationsPerMessage, Nobody, NO_ALLOCATION),
 ];
 
 /// A goal on any runtime.

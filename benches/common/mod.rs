@@ -31,6 +31,7 @@ mod report;
 mod results;
 mod runner;
 mod sample;
+mod streams;
 mod tasks;
 mod threaded;
 mod threads;
