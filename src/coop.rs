@@ -54,6 +54,16 @@ pub(crate) fn may_enqueue() -> bool {
     enqueues < ENQUEUES_PER_TURN
 }
 
+/// To be called by what enqueues and also returns what is ready: pending where the next enqueue would
+/// yield, so that the whole of it does.
+#[inline]
+pub(crate) fn poll_turn(cx: &mut Context<'_>) -> Poll<()> {
+    if ENQUEUES.get() + 1 < ENQUEUES_PER_TURN {
+        return Poll::Ready(());
+    }
+    yield_turn(cx)
+}
+
 /// To be called before room is taken that is there: whoever has to wait for some yields anyway, and
 /// should have a place in the line first.
 #[inline]
@@ -61,6 +71,11 @@ pub(crate) fn poll_enqueue(cx: &mut Context<'_>) -> Poll<()> {
     if may_enqueue() {
         return Poll::Ready(());
     }
+    yield_turn(cx)
+}
+
+#[cold]
+fn yield_turn(cx: &mut Context<'_>) -> Poll<()> {
     ENQUEUES.set(0);
     cx.waker().wake_by_ref();
     Poll::Pending

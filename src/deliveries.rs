@@ -121,7 +121,6 @@ impl<D> Collected<D> {
         }
     }
 
-    #[inline]
     pub(crate) fn into_result(self) -> Result<Deliveries, ProduceError<D>> {
         match self.failed {
             None => Ok(self.delivered),

@@ -108,6 +108,7 @@ mod stream;
 mod sync;
 mod timestamp;
 mod topic;
+mod window;
 
 pub use base_producer::BaseProducer;
 pub use builder::ProducerBuilder;

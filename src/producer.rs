@@ -514,8 +514,13 @@ impl<C: ProducerContext> Producer<C> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<OwnedPermit<C>, KafkaError>> {
-        ready!(Place::poll(&mut self.place, &self.handle.shared, 0, cx))?;
+        ready!(self.poll_room(cx))?;
         Poll::Ready(Ok(OwnedPermit::new(self.clone())))
+    }
+
+    /// Takes the room of a permit.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), KafkaError>> {
+        Place::poll(&mut self.place, &self.handle.shared, 0, cx)
     }
 
     /// Gives up the place in the line of [`poll_reserve`](Self::poll_reserve).

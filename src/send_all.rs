@@ -1,8 +1,6 @@
 //! Records from an iterator, and a stream of what became of them.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -10,13 +8,12 @@ use futures_core::Stream;
 
 use crate::completion::DeliveryFuture;
 use crate::context::{DefaultProducerContext, ProducerContext};
+use crate::coop;
 use crate::delivery::Delivery;
 use crate::error::SendError;
 use crate::producer::Producer;
 use crate::record::ProducerRecord;
-
-/// How many records of one stream are in flight at most, unless it is set.
-pub(crate) const MAX_IN_FLIGHT: usize = 10_000;
+use crate::window::Window;
 
 /// The stream of [`Producer::send_all`]: the result of each record, in the iterator's order.
 ///
@@ -39,8 +36,7 @@ pub struct SendAll<I: Iterator, C: ProducerContext = DefaultProducerContext> {
     records: Option<I>,
     /// The record that waits for room.
     waiting: Option<I::Item>,
-    in_flight: VecDeque<DeliveryFuture<C::DeliveryOpaque>>,
-    max_in_flight: usize,
+    window: Window<(), DeliveryFuture<C::DeliveryOpaque>>,
 }
 
 // Nothing in it is pinned in place.
@@ -52,18 +48,15 @@ impl<I: Iterator, C: ProducerContext> SendAll<I, C> {
             producer,
             records: Some(records),
             waiting: None,
-            in_flight: VecDeque::new(),
-            max_in_flight: MAX_IN_FLIGHT,
+            window: Window::new(),
         }
     }
 
     /// How many records may be in flight: enqueued, but with a result that has not been returned;
     /// 10 000 by default, and 1 at the least.
-    pub fn max_in_flight(self, max_in_flight: usize) -> Self {
-        Self {
-            max_in_flight: max_in_flight.max(1),
-            ..self
-        }
+    pub fn max_in_flight(mut self, max_in_flight: usize) -> Self {
+        self.window.max_in_flight = max_in_flight.max(1);
+        self
     }
 }
 
@@ -72,20 +65,21 @@ where
     I: Iterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
     C: ProducerContext,
 {
-    /// Enqueues as many records as may be in flight.
+    /// Enqueues as many records as may be in flight. Ready where nothing is left to be enqueued.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.in_flight.len() < self.max_in_flight {
+        while self.window.has_room() {
             if self.waiting.is_none() {
                 self.waiting = self.records.as_mut().and_then(Iterator::next);
             }
             if self.waiting.is_none() {
                 self.records = None;
-                break;
+                return Poll::Ready(());
             }
             let future = ready!(self.producer.poll_enqueue(cx, &mut self.waiting));
-            self.in_flight.push_back(future);
+            self.window.in_flight += 1;
+            self.window.push((), future);
         }
-        Poll::Ready(())
+        Poll::Pending
     }
 }
 
@@ -98,17 +92,16 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        ready!(coop::poll_turn(cx));
         let filled = this.poll_fill(cx);
-        let Some(front) = this.in_flight.front_mut() else {
-            return filled.map(|()| None);
-        };
-        let result = ready!(Pin::new(front).poll(cx));
-        this.in_flight.pop_front();
-        Poll::Ready(Some(result))
+        match ready!(this.window.poll_next(cx)) {
+            None => filled.map(|()| None),
+            Some(((), result)) => Poll::Ready(Some(result)),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let taken = self.in_flight.len() + usize::from(self.waiting.is_some());
+        let taken = self.window.len() + usize::from(self.waiting.is_some());
         let (least, most) = self.records.as_ref().map_or((0, Some(0)), I::size_hint);
         let most = most.and_then(|most| most.checked_add(taken));
         (least.saturating_add(taken), most)
@@ -118,8 +111,8 @@ where
 impl<I: Iterator, C: ProducerContext> fmt::Debug for SendAll<I, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendAll")
-            .field("in_flight", &self.in_flight.len())
-            .field("max_in_flight", &self.max_in_flight)
+            .field("in_flight", &self.window.in_flight)
+            .field("max_in_flight", &self.window.max_in_flight)
             .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use futures_sink::Sink;
 use crate::completion::DeliveryFuture;
 use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::error::{KafkaError, SendError};
-use crate::permit::OwnedPermit;
+use crate::permit::Permit;
 use crate::producer::Producer;
 use crate::record::ProducerRecord;
 use crate::sync::lock;
@@ -71,7 +72,7 @@ const FIRST_SWEEP: usize = 1024;
 #[must_use = "a sink does nothing unless it is used"]
 pub struct ProducerSink<C: ProducerContext = DefaultProducerContext> {
     producer: Producer<C>,
-    admission: Admission<C>,
+    admission: Admission,
     in_flight: VecDeque<DeliveryFuture<C::DeliveryOpaque>>,
     /// From how many futures in flight on they are swept.
     sweep_at: usize,
@@ -87,9 +88,10 @@ type Flush = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Polled<C> = Poll<Result<(), SendError<<C as ProducerContext>::DeliveryOpaque>>>;
 
 /// What the next record is up to.
-enum Admission<C: ProducerContext> {
+enum Admission {
     Unasked,
-    Permit(OwnedPermit<C>),
+    /// There is room for it: a permit without its producer, which the sink has.
+    Room,
     /// There will be no permit, and why.
     Refused(KafkaError),
 }
@@ -179,8 +181,8 @@ impl<C: ProducerContext> ProducerSink<C> {
         if let (Admission::Unasked, Policy::Stop | Policy::Continue | Policy::Handle(_)) =
             (&self.admission, &self.policy)
         {
-            self.admission = match ready!(self.producer.poll_reserve(cx)) {
-                Ok(permit) => Admission::Permit(permit),
+            self.admission = match ready!(self.producer.poll_room(cx)) {
+                Ok(()) => Admission::Room,
                 // Of no record yet: the next one gets the error.
                 Err(error) => Admission::Refused(error),
             };
@@ -203,11 +205,14 @@ impl<C: ProducerContext> ProducerSink<C> {
         record: ProducerRecord<'static, C::DeliveryOpaque>,
     ) -> Result<(), SendError<C::DeliveryOpaque>> {
         if let Policy::Stopped(cause) = &self.policy {
-            return Err(SendError::refused(KafkaError::stopped(cause), record));
+            let error = KafkaError::stopped(cause);
+            self.abort_send();
+            return Err(SendError::refused(error, record));
         }
-        match std::mem::replace(&mut self.admission, Admission::Unasked) {
-            Admission::Permit(permit) => {
+        match mem::replace(&mut self.admission, Admission::Unasked) {
+            Admission::Room => {
                 add_one(&self.counts.sent);
+                let permit = Permit::new(&self.producer, None);
                 self.in_flight.push_back(permit.send(record));
                 if self.in_flight.len() >= self.sweep_at {
                     self.sweep();
@@ -221,7 +226,9 @@ impl<C: ProducerContext> ProducerSink<C> {
 
     /// Gives up the room for the next record, or the place in the line for it.
     pub fn abort_send(&mut self) {
-        self.admission = Admission::Unasked;
+        if let Admission::Room = mem::replace(&mut self.admission, Admission::Unasked) {
+            drop(Permit::new(&self.producer, None));
+        }
         self.producer.abort_reserve();
     }
 
@@ -339,9 +346,10 @@ impl<C: ProducerContext> Unpin for ProducerSink<C> {}
 
 impl<C: ProducerContext> Drop for ProducerSink<C> {
     fn drop(&mut self) {
+        self.abort_send();
         // Only for those who look at the statistics later.
         if Arc::strong_count(&self.counts) > 1 {
-            *lock(&self.counts.left) = std::mem::take(&mut self.in_flight);
+            *lock(&self.counts.left) = mem::take(&mut self.in_flight);
         }
     }
 }
@@ -440,10 +448,7 @@ impl<D> fmt::Debug for SinkStatistics<D> {
 impl<C: ProducerContext> fmt::Debug for ProducerSink<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProducerSink")
-            .field(
-                "has_permit",
-                &matches!(self.admission, Admission::Permit(_)),
-            )
+            .field("has_room", &matches!(self.admission, Admission::Room))
             .field("is_stopped", &matches!(self.policy, Policy::Stopped(_)))
             .field("in_flight", &self.in_flight.len())
             .finish_non_exhaustive()

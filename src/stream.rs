@@ -1,27 +1,26 @@
 //! Records from a stream, and a stream of what became of them.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::option;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_util::StreamExt;
-use futures_util::stream::{Fuse, FuturesUnordered};
+use futures_util::stream::Fuse;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
 use crate::completion::DeliveryFuture;
 use crate::context::{DefaultProducerContext, ProducerContext};
+use crate::coop;
 use crate::deliveries::{Collected, Deliveries, ProduceError};
 use crate::delivery::Delivery;
 use crate::error::SendError;
 use crate::producer::Producer;
 use crate::record::ProducerRecord;
-use crate::send_all::MAX_IN_FLIGHT;
+use crate::window::{Weighed, Window};
 
 /// Produces the records of a stream, and gives back what became of them.
 pub trait ProduceExt: Stream + Sized {
@@ -55,7 +54,15 @@ pub trait ProduceExt: Stream + Sized {
         R: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
         C: ProducerContext,
     {
-        Produce::new(self, producer.clone())
+        Produce {
+            source: self.fuse(),
+            producer: producer.clone(),
+            value: None,
+            records: None,
+            waiting: None,
+            futures: Futures::new(),
+            window: Window::new(),
+        }
     }
 
     /// As [`produce`](Self::produce), for one record in each item `(value, record)`.
@@ -81,9 +88,12 @@ pub trait ProduceExt: Stream + Sized {
         Self: Stream<Item = (T, ProducerRecord<'a, C::DeliveryOpaque>)>,
         C: ProducerContext,
     {
-        let records = SomeOf { source: self };
         ProduceEach {
-            inner: Produce::new(records, producer.clone()),
+            source: self.fuse(),
+            producer: producer.clone(),
+            value: None,
+            waiting: None,
+            window: Window::new(),
         }
     }
 }
@@ -114,13 +124,13 @@ pin_project! {
         #[pin]
         source: Fuse<St>,
         producer: Producer<C>,
-        filling: Option<Filling<T, I, C::DeliveryOpaque>>,
-        window: Window<T, C::DeliveryOpaque>,
-        // Records of the window and of what is being filled, and items without one.
-        in_flight: usize,
-        max_in_flight: usize,
-        stops_on_failure: bool,
-        is_stopped: bool,
+        // Of the item whose records are being enqueued.
+        value: Option<T>,
+        records: Option<I>,
+        // The record that waits for room.
+        waiting: Option<I::Item>,
+        futures: Futures<C::DeliveryOpaque>,
+        window: Window<T, Results<C::DeliveryOpaque>>,
     }
 }
 
@@ -141,96 +151,24 @@ pin_project! {
         C: ProducerContext,
     {
         #[pin]
-        inner: Produce<
-            SomeOf<St>,
-            T,
-            option::IntoIter<ProducerRecord<'a, C::DeliveryOpaque>>,
-            C,
-        >,
+        source: Fuse<St>,
+        producer: Producer<C>,
+        // Of the item whose record waits for room.
+        value: Option<T>,
+        waiting: Option<ProducerRecord<'a, C::DeliveryOpaque>>,
+        window: Window<T, DeliveryFuture<C::DeliveryOpaque>>,
     }
-}
-
-/// An item whose records are not all enqueued yet.
-struct Filling<T, I: Iterator, D> {
-    value: T,
-    records: I,
-    /// The record that waits for room.
-    waiting: Option<I::Item>,
-    futures: Futures<D>,
 }
 
 /// The futures of an item's records.
 type Futures<D> = SmallVec<[DeliveryFuture<D>; 1]>;
 
-/// What a value comes back with.
-type Outcome<D> = Result<Deliveries, ProduceError<D>>;
-
-/// The items whose records are enqueued.
-enum Window<T, D> {
-    Ordered {
-        items: VecDeque<(T, Futures<D>)>,
-        /// Of the first item.
-        results: Results<D>,
-    },
-    Unordered(FuturesUnordered<Resolving<T, D>>),
-}
-
-/// The results of an item so far.
+/// The future of what an item's records come to.
 struct Results<D> {
+    futures: Futures<D>,
     collected: Collected<D>,
-    /// How many there are.
+    /// How many are collected.
     count: usize,
-}
-
-/// The future of an item's outcome.
-struct Resolving<T, D> {
-    /// Until it is ready.
-    item: Option<(T, Futures<D>)>,
-    results: Results<D>,
-}
-
-impl<St: Stream, T, I: Iterator, C: ProducerContext> Produce<St, T, I, C> {
-    fn new(source: St, producer: Producer<C>) -> Self {
-        Self {
-            source: source.fuse(),
-            producer,
-            filling: None,
-            window: Window::Ordered {
-                items: VecDeque::new(),
-                results: Results::new(),
-            },
-            in_flight: 0,
-            max_in_flight: MAX_IN_FLIGHT,
-            stops_on_failure: false,
-            is_stopped: false,
-        }
-    }
-
-    /// How many records may be in flight: enqueued, but with a result that has not been returned;
-    /// 10 000 by default, and 1 at the least. An item without a record counts as one. An item with
-    /// more records than that is let in alone.
-    pub fn max_in_flight(self, max_in_flight: usize) -> Self {
-        Self {
-            max_in_flight: max_in_flight.max(1),
-            ..self
-        }
-    }
-
-    /// Stops at the first failure that is returned: takes nothing more from its source, returns what
-    /// is in flight by then, in which there may be more failures, and ends.
-    pub fn stop_on_failure(self) -> Self {
-        Self {
-            stops_on_failure: true,
-            ..self
-        }
-    }
-
-    /// Returns results as they come in, instead of in the stream's order: an item is not held up by
-    /// one before it whose partition has no leader, say. Takes an allocation for each item.
-    pub fn unordered(self) -> Self {
-        let window = Window::Unordered(FuturesUnordered::new());
-        Self { window, ..self }
-    }
 }
 
 impl<'a, St, T, R, C> Produce<St, T, R::IntoIter, C>
@@ -242,26 +180,61 @@ where
     /// Enqueues as many records as may be in flight. Ready where nothing is left to be enqueued.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        // What is let in alone has nothing else in flight that could make room for it.
-        while *this.in_flight < *this.max_in_flight || this.window.is_empty() {
-            if this.filling.is_none() && !*this.is_stopped {
-                let item = ready!(this.source.as_mut().poll_next(cx));
-                *this.filling = item.map(|(value, records)| Filling::new(value, records));
-            }
-            let Some(filling) = this.filling else {
-                return Poll::Ready(());
-            };
-            if filling.waiting.is_some() {
-                let future = ready!(this.producer.poll_enqueue(cx, &mut filling.waiting));
-                filling.futures.push(future);
-                *this.in_flight += 1;
-                filling.waiting = filling.records.next();
-            }
-            if filling.waiting.is_none() {
-                if let Some(Filling { value, futures, .. }) = this.filling.take() {
-                    *this.in_flight += usize::from(futures.is_empty());
-                    this.window.push(value, futures);
+        while this.window.has_room() {
+            if this.value.is_none() {
+                if this.window.is_stopped {
+                    return Poll::Ready(());
                 }
+                let Some((value, records)) = ready!(this.source.as_mut().poll_next(cx)) else {
+                    return Poll::Ready(());
+                };
+                *this.waiting = this.records.insert(records.into_iter()).next();
+                *this.value = Some(value);
+            }
+            if this.waiting.is_some() {
+                let future = ready!(this.producer.poll_enqueue(cx, this.waiting));
+                this.futures.push(future);
+                this.window.in_flight += 1;
+                *this.waiting = this.records.as_mut().and_then(Iterator::next);
+            }
+            if this.waiting.is_none() {
+                *this.records = None;
+                let results = Results::new(mem::take(this.futures));
+                if results.futures.is_empty() {
+                    this.window.in_flight += results.weight();
+                }
+                if let Some(value) = this.value.take() {
+                    this.window.push(value, results);
+                }
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<'a, St, T, C> ProduceEach<'a, St, T, C>
+where
+    St: Stream<Item = (T, ProducerRecord<'a, C::DeliveryOpaque>)>,
+    C: ProducerContext,
+{
+    /// As that of [`Produce`].
+    fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        while this.window.has_room() {
+            if this.waiting.is_none() {
+                if this.window.is_stopped {
+                    return Poll::Ready(());
+                }
+                let Some((value, record)) = ready!(this.source.as_mut().poll_next(cx)) else {
+                    return Poll::Ready(());
+                };
+                *this.waiting = Some(record);
+                *this.value = Some(value);
+            }
+            let future = ready!(this.producer.poll_enqueue(cx, this.waiting));
+            this.window.in_flight += 1;
+            if let Some(value) = this.value.take() {
+                this.window.push(value, future);
             }
         }
         Poll::Pending
@@ -277,54 +250,16 @@ where
     type Item = (T, Result<Deliveries, ProduceError<C::DeliveryOpaque>>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        ready!(coop::poll_turn(cx));
         let filled = self.as_mut().poll_fill(cx);
-        let this = self.project();
-        let Some((value, outcome)) = ready!(this.window.poll_next(cx)) else {
-            return filled.map(|()| None);
-        };
-        let records = match &outcome {
-            Ok(deliveries) => deliveries.len(),
-            Err(error) => error.results().len(),
-        };
-        *this.in_flight -= records.max(1);
-        *this.is_stopped |= *this.stops_on_failure && outcome.is_err();
-        Poll::Ready(Some((value, outcome)))
+        match ready!(self.project().window.poll_next(cx)) {
+            None => filled.map(|()| None),
+            item => Poll::Ready(item),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let taken = self.window.len() + usize::from(self.filling.is_some());
-        let (least, most) = if self.is_stopped {
-            (0, Some(0))
-        } else {
-            self.source.size_hint()
-        };
-        let most = most.and_then(|most| most.checked_add(taken));
-        let least = if self.stops_on_failure { 0 } else { least };
-        (least.saturating_add(taken), most)
-    }
-}
-
-impl<'a, St, T, C> ProduceEach<'a, St, T, C>
-where
-    St: Stream<Item = (T, ProducerRecord<'a, C::DeliveryOpaque>)>,
-    C: ProducerContext,
-{
-    /// How many records may be in flight; see [`Produce::max_in_flight`].
-    pub fn max_in_flight(self, max_in_flight: usize) -> Self {
-        let inner = self.inner.max_in_flight(max_in_flight);
-        Self { inner }
-    }
-
-    /// Stops at the first failure that is returned; see [`Produce::stop_on_failure`].
-    pub fn stop_on_failure(self) -> Self {
-        let inner = self.inner.stop_on_failure();
-        Self { inner }
-    }
-
-    /// Returns results as they come in; see [`Produce::unordered`].
-    pub fn unordered(self) -> Self {
-        let inner = self.inner.unordered();
-        Self { inner }
+        size_hint(&self.source, &self.window, self.value.is_some())
     }
 }
 
@@ -335,143 +270,111 @@ where
 {
     type Item = (T, Result<Delivery, SendError<C::DeliveryOpaque>>);
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let item = ready!(self.project().inner.poll_next(cx));
-        Poll::Ready(item.map(|(value, outcome)| {
-            let result = match outcome {
-                Ok(deliveries) => Ok(deliveries.into_iter().next().expect("it had a record")),
-                Err(error) => Err(error.into_error()),
-            };
-            (value, result)
-        }))
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        ready!(coop::poll_turn(cx));
+        let filled = self.as_mut().poll_fill(cx);
+        match ready!(self.project().window.poll_next(cx)) {
+            None => filled.map(|()| None),
+            item => Poll::Ready(item),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.inner.size_hint()
+        size_hint(&self.source, &self.window, self.value.is_some())
     }
 }
 
-pin_project! {
-    /// A stream's items, with its one record as the option of one.
-    pub struct SomeOf<St> {
-        #[pin]
-        source: St,
+/// Of what is in flight, or is to be, and what is left in the source.
+fn size_hint<T, F: Weighed>(
+    source: &impl Stream,
+    window: &Window<T, F>,
+    is_filling: bool,
+) -> (usize, Option<usize>) {
+    let taken = window.len() + usize::from(is_filling);
+    if window.is_stopped {
+        return (taken, Some(taken));
     }
+    let (least, most) = source.size_hint();
+    let least = if window.stops_on_failure { 0 } else { least };
+    let most = most.and_then(|most| most.checked_add(taken));
+    (least.saturating_add(taken), most)
 }
 
-impl<T, R, St: Stream<Item = (T, R)>> Stream for SomeOf<St> {
-    type Item = (T, Option<R>);
+/// The settings.
+macro_rules! settings {
+    ($(impl[$($generics:tt)*] $stream:ident<$($arguments:tt),*>;)*) => {
+        $(
+            impl<$($generics)*> $stream<$($arguments),*> {
+                /// How many records may be in flight: enqueued, but with a result that has not been
+                /// returned; 10 000 by default, and 1 at the least. An item without a record counts as
+                /// one. An item with more records than that is let in alone.
+                pub fn max_in_flight(mut self, max_in_flight: usize) -> Self {
+                    self.window.max_in_flight = max_in_flight.max(1);
+                    self
+                }
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let item = ready!(self.project().source.poll_next(cx));
-        Poll::Ready(item.map(|(value, record)| (value, Some(record))))
-    }
+                /// Stops at the first failure that is returned: takes nothing more from its source,
+                /// returns what is in flight by then, in which there may be more failures, and ends.
+                pub fn stop_on_failure(mut self) -> Self {
+                    self.window.stops_on_failure = true;
+                    self
+                }
 
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.source.size_hint()
-    }
-}
-
-impl<T, I: Iterator, D> Filling<T, I, D> {
-    fn new(value: T, records: impl IntoIterator<IntoIter = I, Item = I::Item>) -> Self {
-        let mut records = records.into_iter();
-        Self {
-            value,
-            waiting: records.next(),
-            records,
-            futures: Futures::new(),
-        }
-    }
-}
-
-impl<T, D> Window<T, D> {
-    fn len(&self) -> usize {
-        match self {
-            Window::Ordered { items, .. } => items.len(),
-            Window::Unordered(items) => items.len(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn push(&mut self, value: T, futures: Futures<D>) {
-        match self {
-            Window::Ordered { items, .. } => items.push_back((value, futures)),
-            Window::Unordered(items) => items.push(Resolving {
-                item: Some((value, futures)),
-                results: Results::new(),
-            }),
-        }
-    }
-
-    /// The next item that is returned; none where there is no item.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(T, Outcome<D>)>> {
-        match self {
-            Window::Ordered { items, results } => {
-                let Some((_, futures)) = items.front_mut() else {
-                    return Poll::Ready(None);
-                };
-                let outcome = ready!(results.poll(futures, cx));
-                Poll::Ready(items.pop_front().map(|(value, _)| (value, outcome)))
+                /// Returns results as they come in, instead of in the stream's order: an item is not
+                /// held up by one before it whose partition has no leader, say. Takes an allocation
+                /// for each item.
+                pub fn unordered(mut self) -> Self {
+                    self.window.set_unordered();
+                    self
+                }
             }
-            Window::Unordered(items) => items.poll_next_unpin(cx),
-        }
-    }
+
+            impl<$($generics)*> fmt::Debug for $stream<$($arguments),*> {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.debug_struct(stringify!($stream))
+                        .field("in_flight", &self.window.in_flight)
+                        .field("max_in_flight", &self.window.max_in_flight)
+                        .field("is_stopped", &self.window.is_stopped)
+                        .finish_non_exhaustive()
+                }
+            }
+        )*
+    };
+}
+
+settings! {
+    impl[St, T, I: Iterator, C: ProducerContext] Produce<St, T, I, C>;
+    impl['a, St, T, C: ProducerContext] ProduceEach<'a, St, T, C>;
 }
 
 impl<D> Results<D> {
-    fn new() -> Self {
+    fn new(futures: Futures<D>) -> Self {
         Self {
+            futures,
             collected: Collected::new(),
             count: 0,
         }
     }
+}
 
-    /// Takes the result of each future, and begins anew when it has all.
-    fn poll(&mut self, futures: &mut Futures<D>, cx: &mut Context<'_>) -> Poll<Outcome<D>> {
-        while let Some(future) = futures.get_mut(self.count) {
-            self.collected.push(ready!(Pin::new(future).poll(cx)));
-            self.count += 1;
-        }
-        Poll::Ready(mem::replace(self, Self::new()).collected.into_result())
+impl<D> Weighed for Results<D> {
+    fn weight(&self) -> usize {
+        self.futures.len().max(1)
     }
 }
 
 // Nothing in it is pinned in place.
-impl<T, D> Unpin for Resolving<T, D> {}
+impl<D> Unpin for Results<D> {}
 
-impl<T, D> Future for Resolving<T, D> {
-    type Output = (T, Outcome<D>);
+impl<D> Future for Results<D> {
+    type Output = Result<Deliveries, ProduceError<D>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { item, results } = &mut *self;
-        let (_, futures) = item.as_mut().expect("it is not polled after its end");
-        let outcome = ready!(results.poll(futures, cx));
-        let (value, _) = item.take().expect("it was there");
-        Poll::Ready((value, outcome))
-    }
-}
-
-impl<St, T, I: Iterator, C: ProducerContext> fmt::Debug for Produce<St, T, I, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Produce")
-            .field("in_flight", &self.in_flight)
-            .field("max_in_flight", &self.max_in_flight)
-            .field("is_stopped", &self.is_stopped)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<St, T, C: ProducerContext> fmt::Debug for ProduceEach<'_, St, T, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ProduceEach").field(&self.inner).finish()
-    }
-}
-
-impl<St> fmt::Debug for SomeOf<St> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SomeOf").finish_non_exhaustive()
+        let this = &mut *self;
+        while let Some(future) = this.futures.get_mut(this.count) {
+            this.collected.push(ready!(Pin::new(future).poll(cx)));
+            this.count += 1;
+        }
+        Poll::Ready(mem::replace(&mut this.collected, Collected::new()).into_result())
     }
 }

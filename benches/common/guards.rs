@@ -8,7 +8,10 @@ use super::sample::Metric;
 use super::work::Work;
 
 use Bound::AtMost;
-use Kind::{CLoop, Future, FutureSend, Ours, OursDetached, OursSend, Threaded};
+use Kind::{
+    CLoop, Future, FutureSend, Ours, OursDetached, OursSend, OursSendAll, OursSink, OursStream,
+    Threaded,
+};
 use Metric::{AllocationsPerMessage, CpuPerMillion, Instructions};
 use Peer::{ItselfAt, Nobody, Of};
 use Runtime::{Ct, Mt};
@@ -16,7 +19,7 @@ use When::Tasks;
 
 /// All guards, under the rows of the goals that they guard.
 #[rustfmt::skip]
-pub(crate) const GUARDS: [Goal; 10] = [
+pub(crate) const GUARDS: [Goal; 13] = [
     goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(CLoop), AtMost(1.35)),
     goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(Future), AtMost(0.85)),
     goal(1, Work::Instructions, SIZE, OursSend, Instructions, Of(FutureSend), AtMost(0.90)),
@@ -27,4 +30,7 @@ pub(crate) const GUARDS: [Goal; 10] = [
     goal(4, Work::Window, SIZE, Ours, AllocationsPerMessage, Nobody, AtMost(0.05)),
     goal(4, Work::Detached, SIZE, OursDetached, AllocationsPerMessage, Nobody, NO_ALLOCATION).on(Ct),
     goal(6, Work::Full, SIZE, OursSend, CpuPerMillion, ItselfAt(Tasks(1_000)), AtMost(4.0)).when(Tasks(20_000)).on(Mt),
+    goal(14, Work::Instructions, SIZE, OursSink, Instructions, Of(Ours), AtMost(1.15)),
+    goal(14, Work::Instructions, SIZE, OursStream, Instructions, Of(Ours), AtMost(1.10)),
+    goal(14, Work::Instructions, SIZE, OursSendAll, Instructions, Of(Ours), AtMost(1.10)),
 ];
