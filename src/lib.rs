@@ -85,6 +85,7 @@ mod lane;
 mod log_level;
 #[cfg(feature = "mock")]
 mod mock;
+mod offsets;
 mod payload;
 mod permit;
 mod producer;
@@ -117,6 +118,7 @@ pub use headers::{Header, Headers};
 pub use log_level::RDKafkaLogLevel;
 #[cfg(feature = "mock")]
 pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};
+pub use offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 pub use payload::{IntoPayload, Payload};
 pub use permit::{OwnedPermit, Permit};
 pub use producer::{Producer, WeakProducer};
