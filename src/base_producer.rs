@@ -1,10 +1,14 @@
 //! The synchronous producer: no task, no runtime; whoever uses it polls.
 
+mod gate;
+mod reporting;
+mod transactions;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{ClientConfig, FromClientConfigAndContext};
+use crate::config::{self, ClientConfig, FromClientConfigAndContext};
 use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::core::Core;
 use crate::error::{EnqueueError, KafkaError};
@@ -13,6 +17,8 @@ use crate::ffi::{Event, Queue};
 use crate::purge::PurgeConfig;
 use crate::record::ProducerRecord;
 use crate::topic::Topic;
+use gate::Gate;
+use reporting::Reporting;
 
 /// How many events one `poll` serves at the most, so that it returns even while deliveries keep
 /// coming in.
@@ -58,6 +64,9 @@ pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     queue: Queue,
     core: Core<Box<C::DeliveryOpaque>>,
     context: Arc<C>,
+    reporting: Reporting,
+    /// Of a producer with transactions.
+    gate: Option<Gate>,
 }
 
 impl<C: ProducerContext> BaseProducer<C> {
@@ -70,7 +79,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// (`queue.buffering.max.messages`, `queue.buffering.max.kbytes`;
     /// [`is_queue_full`](EnqueueError::is_queue_full)), where it is too large
     /// (`message.max.bytes`), its partition or topic is known not to exist, a field of it is wrong,
-    /// or after a fatal error. No callback runs then.
+    /// or after a fatal error; with `transactional.id`, also outside of a transaction
+    /// ([`State`](RDKafkaErrorCode::State)). No callback runs then.
     pub fn send<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
@@ -79,6 +89,17 @@ impl<C: ProducerContext> BaseProducer<C> {
         if let Err(error) = fields.check() {
             return Err(EnqueueError::new(error, ProducerRecord { fields, opaque }));
         }
+        // Held until the record is in.
+        let _way_in = match &self.gate {
+            None => None,
+            Some(gate) => match gate.enter() {
+                Some(way_in) => Some(way_in),
+                None => {
+                    let record = ProducerRecord { fields, opaque };
+                    return Err(EnqueueError::new(transaction_ends(), record));
+                }
+            },
+        };
         self.core.issue();
         self.core
             .produce(&mut fields, Box::new(opaque))
@@ -116,6 +137,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         let Event::Delivery(mut event) = event else {
             return self.core.serve_client_event(&*self.context, event);
         };
+        let _report = self.reporting.begin();
         let mut served = 0;
         while let Some((message, opaque)) = event.next() {
             self.core
@@ -132,7 +154,10 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///
     /// [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut) where messages are still in
     /// flight after `timeout`; they go on being delivered as long as somebody polls.
+    /// [`State`](RDKafkaErrorCode::State) in a delivery callback, whose own message it would wait
+    /// for.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
+        self.check_not_reporting("flush")?;
         let deadline = Instant::now().checked_add(timeout);
         loop {
             while self.poll(Duration::ZERO) > 0 {}
@@ -192,13 +217,25 @@ impl<C: ProducerContext> BaseProducer<C> {
     }
 }
 
+#[cold]
+fn transaction_ends() -> KafkaError {
+    KafkaError::with_text(
+        RDKafkaErrorCode::State,
+        "the transaction is being committed or aborted",
+    )
+}
+
 impl<C: ProducerContext> FromClientConfigAndContext<C> for BaseProducer<C> {
     fn from_config_and_context(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
-        let (core, queue) = Core::new(config, config.to_conf()?)?;
+        let conf = config.to_conf()?;
+        let is_transactional = config::is_transactional(&conf);
+        let (core, queue) = Core::new(config, conf)?;
         Ok(Self {
             queue,
             core,
             context: Arc::new(context),
+            reporting: Reporting::default(),
+            gate: is_transactional.then(Gate::default),
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::config::{ClientConfig, QueueLimits};
+use crate::config::{ClientConfig, QueueLimits, is_transactional};
 use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::core::Core;
 use crate::driver::{Driver, Shared, drive};
@@ -96,10 +96,7 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
             })?,
         };
         let mut conf = self.config.to_conf()?;
-        if conf
-            .get("transactional.id")
-            .is_some_and(|id| !id.is_empty())
-        {
+        if is_transactional(&conf) {
             return Err(KafkaError::config(
                 Some("transactional.id"),
                 "configuration property transactional.id is refused: any clone of a Producer \

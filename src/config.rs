@@ -232,6 +232,12 @@ pub(crate) fn creation_error(text: &str, secrets: &Secrets) -> KafkaError {
     )
 }
 
+/// Whether a configuration is for transactions.
+pub(crate) fn is_transactional(conf: &Conf) -> bool {
+    conf.get("transactional.id")
+        .is_some_and(|id| !id.is_empty())
+}
+
 /// The limits of a producer's queue, as configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueueLimits {

@@ -8,9 +8,11 @@ use std::sync::{Arc, OnceLock, RwLock};
 use crate::config::{ClientConfig, creation_error};
 use crate::context::{ClientContext, ProducerContext};
 use crate::delivery::DeliveryResult;
-use crate::error::KafkaError;
+use crate::error::{KafkaError, is_fencing};
 use crate::error_code::RDKafkaErrorCode;
-use crate::ffi::{Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic};
+use crate::ffi::{
+    CallError, Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic,
+};
 use crate::handles::Handles;
 use crate::log_level::RDKafkaLogLevel;
 use crate::purge::PurgeConfig;
@@ -190,7 +192,8 @@ impl<O: Opaque> Core<O> {
         Ok(handle)
     }
 
-    /// The error for a code; where that is `_FATAL`, what lies behind it.
+    /// The error for a code; where that is `_FATAL`, or says as the fatal error does that another
+    /// producer has taken over, what lies behind it.
     pub(crate) fn error(&self, code: i32) -> KafkaError {
         match self.client() {
             Some(client) => self.error_of(&client, code),
@@ -200,11 +203,21 @@ impl<O: Opaque> Core<O> {
 
     fn error_of(&self, client: &Client, code: i32) -> KafkaError {
         match client.fatal_error() {
-            Some(fatal) if RDKafkaErrorCode::from(code) == RDKafkaErrorCode::Fatal => {
-                self.set_fatal(fatal)
-            }
+            Some(fatal) if is_of_fatal(code.into(), fatal.0.into()) => self.set_fatal(fatal),
             _ => KafkaError::from_code(code),
         }
+    }
+
+    /// The error of a transactional call.
+    pub(crate) fn call_error(&self, call: &str, error: CallError) -> KafkaError {
+        // It is served while the call is under way: only the time was too short.
+        const UNSERVED: &str = ": the event queue must be polled";
+        let reason = match error.text.split_once(UNSERVED) {
+            Some((reason, _)) => format!("{reason}, retry call to resume"),
+            None => error.text,
+        };
+        let text = format!("{call}: {}", self.secrets.redact(&reason));
+        KafkaError::of_call(error.class, error.code, text)
     }
 
     fn set_fatal(&self, (code, text): (i32, String)) -> KafkaError {
@@ -333,6 +346,11 @@ impl<O: Opaque> Core<O> {
     pub(crate) fn callback_panics(&self) -> u64 {
         self.callback_panics.load(Ordering::Relaxed)
     }
+}
+
+/// Whether what a message or a call says comes of the fatal error.
+fn is_of_fatal(code: RDKafkaErrorCode, fatal: RDKafkaErrorCode) -> bool {
+    code == RDKafkaErrorCode::Fatal || (is_fencing(code) && is_fencing(fatal))
 }
 
 #[cfg(all(test, feature = "mock"))]

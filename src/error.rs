@@ -32,9 +32,23 @@ enum Kind {
     Closed,
     Stopped,
     NoRoom,
+    Call(Class),
     Runtime,
     Config(Option<String>),
     Record(&'static str),
+}
+
+/// What librdkafka says of the error of a call: its flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The producer cannot go on.
+    Fatal,
+    /// The transaction can only be aborted.
+    RequiresAbort,
+    /// The same call may be made again.
+    Retriable,
+    /// None of these.
+    Other,
 }
 
 impl KafkaError {
@@ -58,6 +72,19 @@ impl KafkaError {
 
     pub(crate) fn fatal(code: impl Into<RDKafkaErrorCode>, text: impl Into<String>) -> Self {
         Self::new(Kind::Fatal, Some(code.into()), text)
+    }
+
+    /// The error of a call, with librdkafka's own judgement of it.
+    pub(crate) fn of_call(
+        class: Class,
+        code: impl Into<RDKafkaErrorCode>,
+        text: impl Into<String>,
+    ) -> Self {
+        let kind = match class {
+            Class::Fatal => Kind::Fatal,
+            class => Kind::Call(class),
+        };
+        Self::new(kind, Some(code.into()), text)
     }
 
     pub(crate) fn closed() -> Self {
@@ -174,16 +201,53 @@ impl KafkaError {
 
     /// Whether the producer cannot go on: no later record of it will succeed.
     ///
-    /// Source: `rd_kafka_fatal_error`; idempotent and transactional producers raise them.
+    /// Source: `rd_kafka_fatal_error`, `rd_kafka_error_is_fatal`; idempotent and transactional
+    /// producers raise them.
     pub fn is_fatal(&self) -> bool {
         self.0.kind == Kind::Fatal
     }
 
-    /// Whether the same record may succeed when it is sent again, by the
-    /// [table of codes](RDKafkaErrorCode#which-codes-are-retriable); never after a fatal error.
-    pub fn is_retriable(&self) -> bool {
-        !self.is_fatal() && self.0.code.is_some_and(RDKafkaErrorCode::is_retriable)
+    /// Whether another producer with the same `transactional.id` has taken over: the codes
+    /// [`Fenced`](RDKafkaErrorCode::Fenced), [`ProducerFenced`](RDKafkaErrorCode::ProducerFenced)
+    /// and [`InvalidProducerEpoch`](RDKafkaErrorCode::InvalidProducerEpoch). Of a transactional call
+    /// it is always fatal.
+    ///
+    /// Source: `rd_kafka_txn_normalize_err` in rdkafka_txnmgr.c.
+    pub fn is_fenced(&self) -> bool {
+        self.0.code.is_some_and(is_fencing)
     }
+
+    /// Whether the transaction has failed: it must be aborted, and may then be done again from its
+    /// beginning, with all its records and offsets.
+    ///
+    /// Source: `rd_kafka_error_txn_requires_abort`; only transactional calls say so.
+    pub fn requires_abort(&self) -> bool {
+        self.0.kind == Kind::Call(Class::RequiresAbort)
+    }
+
+    /// Whether the same again may succeed; never after a fatal error.
+    ///
+    /// Of a record: whether sending it again may, by the
+    /// [table of codes](RDKafkaErrorCode#which-codes-are-retriable). Of a transactional call:
+    /// whether the same call may be made again, by librdkafka's own flag
+    /// (`rd_kafka_error_is_retriable`), whatever the code.
+    pub fn is_retriable(&self) -> bool {
+        match self.0.kind {
+            Kind::Fatal => false,
+            Kind::Call(class) => class == Class::Retriable,
+            _ => self.0.code.is_some_and(RDKafkaErrorCode::is_retriable),
+        }
+    }
+}
+
+/// Whether a code says that another producer has taken over.
+pub(crate) fn is_fencing(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::Fenced
+            | RDKafkaErrorCode::ProducerFenced
+            | RDKafkaErrorCode::InvalidProducerEpoch
+    )
 }
 
 impl fmt::Display for KafkaError {
@@ -452,6 +516,16 @@ macro_rules! predicates {
                 /// Whether the producer cannot go on; see [`KafkaError::is_fatal`].
                 pub fn is_fatal(&self) -> bool {
                     self.error().is_fatal()
+                }
+
+                /// Whether another producer has taken over; see [`KafkaError::is_fenced`].
+                pub fn is_fenced(&self) -> bool {
+                    self.error().is_fenced()
+                }
+
+                /// Whether the transaction must be aborted; see [`KafkaError::requires_abort`].
+                pub fn requires_abort(&self) -> bool {
+                    self.error().requires_abort()
                 }
 
                 /// Whether the same record may succeed when it is sent again; see

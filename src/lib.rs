@@ -92,6 +92,7 @@ mod lane;
 mod log_level;
 #[cfg(feature = "mock")]
 mod mock;
+mod offsets;
 mod payload;
 mod permit;
 mod producer;
@@ -125,6 +126,7 @@ pub use headers::{Header, Headers};
 pub use log_level::RDKafkaLogLevel;
 #[cfg(feature = "mock")]
 pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};
+pub use offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 pub use payload::{IntoPayload, Payload};
 pub use permit::{OwnedPermit, Permit};
 pub use producer::{Producer, WeakProducer};

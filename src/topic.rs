@@ -51,14 +51,21 @@ impl fmt::Debug for Topic {
 ///
 /// Names the field, `topic`, and what is wrong with it.
 pub(crate) fn check_name(name: &str) -> Result<(), KafkaError> {
+    match problem_of_name(name) {
+        Some(problem) => Err(KafkaError::record("topic", problem)),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with a name, as far as [`check_name`] goes.
+pub(crate) fn problem_of_name(name: &str) -> Option<&'static str> {
     if name.is_empty() {
-        return Err(KafkaError::record("topic", "is empty"));
+        Some("is empty")
+    } else if name.len() > MAX_NAME_LEN {
+        Some("is longer than 249 bytes")
+    } else if name.contains('\0') {
+        Some("contains a NUL byte")
+    } else {
+        None
     }
-    if name.len() > MAX_NAME_LEN {
-        return Err(KafkaError::record("topic", "is longer than 249 bytes"));
-    }
-    if name.contains('\0') {
-        return Err(KafkaError::record("topic", "contains a NUL byte"));
-    }
-    Ok(())
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka_sys::bindings as sys;
 
-use super::{Client, Conf, to_string};
+use super::{Client, Conf, millis, to_string};
 use crate::error::KafkaError;
 use crate::error_code::RDKafkaErrorCode;
 
@@ -414,11 +414,6 @@ fn topic_name(topic: &str) -> Result<CString, KafkaError> {
         )));
     }
     CString::new(topic).map_err(|_| invalid("topic: contains a NUL byte".to_owned()))
-}
-
-/// Rounded up, lest a short wait become none.
-fn millis(duration: Duration) -> c_int {
-    c_int::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
 }
 
 // As in `redeclared`: functions that take or return an enum.

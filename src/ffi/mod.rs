@@ -9,30 +9,36 @@
 mod callback;
 mod client;
 mod conf;
+mod error;
 mod event;
 mod headers;
 mod message;
 #[cfg(feature = "mock")]
 pub(crate) mod mock;
 mod names;
+mod offsets;
 mod opaque;
 mod promise;
 mod queue;
 mod redeclared;
 mod topic;
+mod transaction;
 
 pub(crate) use callback::catch_panic;
 pub(crate) use client::Client;
 pub(crate) use conf::{Conf, ConfError};
+pub(crate) use error::CallError;
 pub(crate) use event::{DeliveryEvent, Event};
 pub(crate) use message::BorrowedMessage;
 pub(crate) use names::{error_description, error_name};
+pub(crate) use offsets::{Group, Offsets};
 pub(crate) use opaque::{Loan, Opaque};
 pub(crate) use promise::{Expectation, Promise, Promises};
 pub(crate) use queue::Queue;
 pub(crate) use topic::{Message, TopicHandle};
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int};
+use std::time::Duration;
 
 /// The size of the buffers that librdkafka writes error texts into, as its own examples have it.
 const ERRSTR_SIZE: usize = 512;
@@ -43,6 +49,20 @@ fn with_errstr<T>(fill: impl FnOnce(*mut c_char, usize) -> T) -> (T, String) {
     let value = fill(buffer.as_mut_ptr().cast(), buffer.len());
     let text = CStr::from_bytes_until_nul(&buffer).unwrap_or_default();
     (value, text.to_string_lossy().trim_end().to_owned())
+}
+
+/// Rounded up, lest a wait of half a millisecond become none, or a busy loop.
+fn millis(duration: Duration) -> c_int {
+    c_int::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
+}
+
+/// A timeout as librdkafka takes it; [`Duration::MAX`] waits without an end.
+fn timeout_millis(timeout: Duration) -> c_int {
+    if timeout == Duration::MAX {
+        -1
+    } else {
+        millis(timeout)
+    }
 }
 
 /// Copies a C string; an absent one is empty.

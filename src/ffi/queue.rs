@@ -1,6 +1,6 @@
 //! Owner of `rd_kafka_queue_t`, and the callback that says that something has come in.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use rdkafka_sys::bindings as sys;
 
 use super::event::Event;
-use super::{Client, Opaque, catch_panic};
+use super::{Client, Opaque, catch_panic, timeout_millis};
 
 type Waker = dyn Fn() + Send + Sync;
 
@@ -78,16 +78,16 @@ impl Queue {
             self.client.carries::<O>(),
             "the client's opaques are of another type"
         );
-        let millis = if timeout == Duration::MAX {
-            -1
-        } else {
-            // Rounded up, lest a wait of half a millisecond become a busy loop.
-            let millis = timeout.as_nanos().div_ceil(1_000_000);
-            c_int::try_from(millis).unwrap_or(c_int::MAX)
-        };
         // SAFETY: the queue is valid; the event is ours to destroy.
-        let event = unsafe { sys::rd_kafka_queue_poll(self.ptr.as_ptr(), millis) };
+        let event = unsafe { sys::rd_kafka_queue_poll(self.ptr.as_ptr(), timeout_millis(timeout)) };
         NonNull::new(event).map(|event| Event::new(event, Arc::clone(&self.client)))
+    }
+
+    /// Has the [`poll`](Self::poll) that waits, or the next one that would, return without an event;
+    /// of several that wait, one.
+    pub(crate) fn interrupt(&self) {
+        // SAFETY: the queue is valid.
+        unsafe { sys::rd_kafka_queue_yield(self.ptr.as_ptr()) }
     }
 }
 

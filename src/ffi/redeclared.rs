@@ -7,7 +7,8 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use rdkafka_sys::bindings::{
-    rd_kafka_conf_t, rd_kafka_headers_t, rd_kafka_message_t, rd_kafka_queue_t, rd_kafka_t,
+    rd_kafka_conf_t, rd_kafka_error_t, rd_kafka_headers_t, rd_kafka_message_t, rd_kafka_queue_t,
+    rd_kafka_t,
 };
 
 #[allow(clashing_extern_declarations)]
@@ -30,6 +31,8 @@ unsafe extern "C" {
     pub(super) fn rd_kafka_err2name(err: c_int) -> *const c_char;
 
     pub(super) fn rd_kafka_err2str(err: c_int) -> *const c_char;
+
+    pub(super) fn rd_kafka_error_code(error: *const rd_kafka_error_t) -> c_int;
 
     pub(super) fn rd_kafka_event_error(event: *mut c_void) -> c_int;
 

@@ -1,0 +1,38 @@
+//! Which threads are in a delivery callback.
+
+use std::sync::Mutex;
+use std::thread::{self, ThreadId};
+
+use crate::sync::lock;
+
+/// The threads that serve a delivery event. Its messages are outstanding until they are done, so
+/// what waits for deliveries would wait for itself on one of them.
+#[derive(Debug, Default)]
+pub(super) struct Reporting(Mutex<Vec<ThreadId>>);
+
+/// This thread reports while this lives.
+#[derive(Debug)]
+pub(super) struct Report<'r>(&'r Reporting);
+
+impl Reporting {
+    pub(super) fn begin(&self) -> Report<'_> {
+        lock(&self.0).push(thread::current().id());
+        Report(self)
+    }
+
+    /// Whether this thread is in a delivery callback.
+    pub(super) fn is_here(&self) -> bool {
+        lock(&self.0).contains(&thread::current().id())
+    }
+}
+
+impl Drop for Report<'_> {
+    fn drop(&mut self) {
+        let here = thread::current().id();
+        let mut threads = lock(&(self.0).0);
+        // One of them: a callback may poll, and be in another callback of that.
+        if let Some(index) = threads.iter().position(|&thread| thread == here) {
+            threads.swap_remove(index);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Owner of `rd_kafka_error_t`.
+
+use rdkafka_sys::bindings as sys;
+
+use super::redeclared::rd_kafka_error_code;
+use super::to_string;
+use crate::error::Class;
+
+/// Why a call failed that says so by an error object.
+#[derive(Debug)]
+pub(crate) struct CallError {
+    pub(crate) class: Class,
+    pub(crate) code: i32,
+    /// librdkafka's reason, which may contain values of the configuration.
+    pub(crate) text: String,
+}
+
+impl CallError {
+    /// What a call returned: NULL is success. An error is copied and destroyed.
+    ///
+    /// # Safety
+    ///
+    /// `error` is NULL or a valid error object, which nobody uses after this.
+    pub(super) unsafe fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Self> {
+        if error.is_null() {
+            return Ok(());
+        }
+        // SAFETY: by this function's contract the error is valid and ours to destroy. The string
+        // lives as long as the error, and is copied before its end.
+        unsafe {
+            // In this order, as rdkafka.h has it: only one should be set.
+            let class = if sys::rd_kafka_error_is_fatal(error) != 0 {
+                Class::Fatal
+            } else if sys::rd_kafka_error_txn_requires_abort(error) != 0 {
+                Class::RequiresAbort
+            } else if sys::rd_kafka_error_is_retriable(error) != 0 {
+                Class::Retriable
+            } else {
+                Class::Other
+            };
+            let copy = Self {
+                class,
+                code: rd_kafka_error_code(error),
+                text: to_string(sys::rd_kafka_error_string(error)),
+            };
+            sys::rd_kafka_error_destroy(error);
+            Err(copy)
+        }
+    }
+}
