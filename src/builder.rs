@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::config::{ClientConfig, QueueLimits, is_transactional};
+use crate::config::{ClientConfig, QueueLimits, is_transactional, transaction_timeout};
 use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::core::Core;
 use crate::driver::{Driver, Shared, drive};
 use crate::error::KafkaError;
+use crate::ffi::Conf;
 use crate::producer::Producer;
+use crate::transactional::TransactionalProducer;
+use crate::transactions::Transactions;
 
 /// Builds a [`Producer`]; made by [`Producer::builder`].
 ///
@@ -86,6 +89,35 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
     ///
     /// As [`ClientConfig::create`]; where no runtime was set, also outside of one.
     pub fn create(self) -> Result<Producer<C>, KafkaError> {
+        let conf = self.config.to_conf()?;
+        if is_transactional(&conf) {
+            return Err(KafkaError::config(
+                Some("transactional.id"),
+                "configuration property transactional.id is refused: any clone of a Producer \
+                 could write into the transaction; TransactionalProducer takes it, and BaseProducer",
+            ));
+        }
+        self.create_with(conf)
+    }
+
+    /// Makes the client of a producer with transactions, and starts the driver.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create); without `transactional.id`.
+    pub fn create_transactional(self) -> Result<TransactionalProducer<C>, KafkaError> {
+        let conf = self.config.to_conf()?;
+        if !is_transactional(&conf) {
+            return Err(KafkaError::config(
+                Some("transactional.id"),
+                "configuration property transactional.id is missing: a TransactionalProducer needs \
+                 one",
+            ));
+        }
+        self.create_with(conf).map(TransactionalProducer::new)
+    }
+
+    fn create_with(self, mut conf: Conf) -> Result<Producer<C>, KafkaError> {
         let runtime = match self.runtime {
             Some(runtime) => runtime,
             None => Handle::try_current().map_err(|_| {
@@ -95,17 +127,10 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
                 )
             })?,
         };
-        let mut conf = self.config.to_conf()?;
-        if is_transactional(&conf) {
-            return Err(KafkaError::config(
-                Some("transactional.id"),
-                "configuration property transactional.id is refused: any clone of a Producer \
-                 could write into the transaction; BaseProducer takes it",
-            ));
-        }
         let limits = QueueLimits::take_from(&mut conf);
+        let transactions = Transactions::new(transaction_timeout(&conf));
         let (core, queue) = Core::new(self.config, conf)?;
-        let shared = Shared::new(core, queue, Arc::new(self.context), limits);
+        let shared = Shared::new(core, queue, Arc::new(self.context), limits, transactions);
         runtime.spawn(drive(Driver::new(Arc::clone(&shared))));
         Ok(Producer::new(shared, runtime, self.max_block))
     }

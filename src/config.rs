@@ -1,6 +1,7 @@
 //! The configuration of a producer.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::error::KafkaError;
@@ -230,6 +231,14 @@ pub(crate) fn creation_error(text: &str, secrets: &Secrets) -> KafkaError {
         property,
         format!("the client cannot be made: {}", secrets.redact(text)),
     )
+}
+
+/// `transaction.timeout.ms`.
+pub(crate) fn transaction_timeout(conf: &Conf) -> Duration {
+    let millis = conf.get("transaction.timeout.ms");
+    // librdkafka has checked it.
+    let millis = millis.and_then(|millis| millis.parse().ok());
+    Duration::from_millis(millis.unwrap_or(60_000))
 }
 
 /// Whether a configuration is for transactions.

@@ -22,6 +22,7 @@ use crate::report::{CloseReport, FlushError};
 use crate::room::Room;
 use crate::stall::Stall;
 use crate::sync::{lock, wake};
+use crate::transactions::Transactions;
 
 /// How many messages are taken from an event before their futures resolve: one event can have
 /// hundreds of thousands (a purge, a time-out), which must neither delay the first nor hold copies
@@ -53,6 +54,7 @@ pub(crate) struct Shared<C: ProducerContext> {
     serving: Mutex<Serving<C::DeliveryOpaque>>,
     /// Wakes the driver: something is in the queue, or there may be an end.
     wake: Arc<Notify>,
+    pub(crate) transactions: Transactions,
     /// The report of the end, once the client has been destroyed.
     end: watch::Sender<Option<CloseReport>>,
 }
@@ -92,6 +94,7 @@ impl<C: ProducerContext> Shared<C> {
         mut queue: Queue,
         context: Arc<C>,
         limits: QueueLimits,
+        transactions: Transactions,
     ) -> Arc<Self> {
         let wake = Arc::new(Notify::new());
         let waker = Arc::clone(&wake);
@@ -115,6 +118,7 @@ impl<C: ProducerContext> Shared<C> {
                 finished: Vec::new(),
             }),
             wake,
+            transactions,
             end: watch::Sender::new(None),
         })
     }
@@ -243,6 +247,9 @@ impl<C: ProducerContext> Shared<C> {
     #[cold]
     fn end_failure(&self, failure: &DeliveryError<'_>, promise: &mut MessagePromise<C>) {
         let (partition, timestamp) = promise.cargo().asked_for();
+        if let Some(scope) = self.transactions.scope() {
+            scope.fail(&self.core.error(failure.code().raw()));
+        }
         if promise.is_awaited() {
             promise.put(Err(self.undelivered(failure, partition, timestamp)));
         } else if let Some(closing) = &mut lock(&self.watches).closing {
@@ -293,7 +300,12 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Whether nothing can come any more. To be asked when the queue has been found empty.
     fn is_over(&self) -> bool {
-        self.core.is_closed() && self.core.in_flight() == 0
+        self.core.is_closed() && self.core.in_flight() == 0 && !self.transactions.is_calling()
+    }
+
+    /// Has the driver look whether there is something to do.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
     }
 
     /// Stops admission, here and for those who wait for room; what is in flight goes on.

@@ -87,6 +87,19 @@ impl KafkaError {
         Self::new(kind, Some(code.into()), text)
     }
 
+    /// The same, because of that.
+    pub(crate) fn caused_by(self, cause: KafkaError) -> Self {
+        let Inner {
+            kind, code, text, ..
+        } = &*self.0;
+        Self(Arc::new(Inner {
+            kind: kind.clone(),
+            code: *code,
+            text: text.clone(),
+            source: Some(cause.into()),
+        }))
+    }
+
     pub(crate) fn closed() -> Self {
         Self::new(Kind::Closed, None, "the producer is closed")
     }

@@ -100,6 +100,7 @@ mod purge;
 mod record;
 mod report;
 mod room;
+mod scope;
 mod secrets;
 mod send_all;
 mod sending;
@@ -109,6 +110,9 @@ mod stream;
 mod sync;
 mod timestamp;
 mod topic;
+mod transaction;
+mod transactional;
+mod transactions;
 mod window;
 
 pub use base_producer::BaseProducer;
@@ -138,6 +142,8 @@ pub use sink::{ProducerSink, SinkStatistics};
 pub use stream::{Produce, ProduceEach, ProduceExt};
 pub use timestamp::Timestamp;
 pub use topic::Topic;
+pub use transaction::{CommitError, Transaction, TransactionOutcome};
+pub use transactional::TransactionalProducer;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

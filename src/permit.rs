@@ -6,10 +6,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::completion::{Awaited, DeliveryFuture};
+use crate::completion::DeliveryFuture;
 use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::driver::Shared;
-use crate::error::{KafkaError, SendError};
+use crate::error::KafkaError;
 use crate::producer::Producer;
 use crate::record::ProducerRecord;
 use crate::room::NoRoom;
@@ -95,29 +95,24 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
     #[inline]
     fn send(
         mut self,
-        mut record: ProducerRecord<'_, C::DeliveryOpaque>,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        let shared = self.producer.borrow().shared();
+        let producer = self.producer.borrow();
+        let room = &producer.shared().room;
         let payload = record.fields.payload_len();
         let checked = record.fields.check().and_then(|()| match self.bytes {
             Some(bytes) if payload > bytes => Err(KafkaError::record(
                 "payload",
                 "is larger than what was reserved",
             )),
-            _ => shared.room.check_bytes(payload),
+            _ => room.check_bytes(payload),
         });
         if let Err(error) = checked {
-            return shared.failed(SendError::refused(error, record));
+            return producer.failed(producer.noted(error), record);
         }
+        room.recharge(self.bytes.unwrap_or(0), payload);
         self.is_used = true;
-        shared.room.recharge(self.bytes.unwrap_or(0), payload);
-        match shared.produce::<Awaited>(&mut record.fields, record.opaque) {
-            Ok(future) => future,
-            Err((error, opaque)) => {
-                record.opaque = opaque;
-                shared.failed(SendError::refused(error, record))
-            }
-        }
+        producer.produce_or_fail(record)
     }
 }
 

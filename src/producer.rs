@@ -21,6 +21,7 @@ use crate::purge::PurgeConfig;
 use crate::record::{Fields, ProducerRecord};
 use crate::report::{CloseReport, FlushError, FlushReport};
 use crate::room::NoRoom;
+use crate::scope::Scope;
 use crate::send_all::SendAll;
 use crate::sending::Sending;
 use crate::sink::ProducerSink;
@@ -116,10 +117,15 @@ struct ProducerHandle<C: ProducerContext> {
     shared: Arc<Shared<C>>,
     runtime: Handle,
     max_block: Option<Duration>,
+    /// The transaction that its records are part of. The producer outlives such a handle.
+    scope: Option<Arc<Scope>>,
 }
 
 impl<C: ProducerContext> Drop for ProducerHandle<C> {
     fn drop(&mut self) {
+        if self.scope.is_some() {
+            return;
+        }
         let in_flight = self.shared.core.in_flight();
         if in_flight > 0 && !self.shared.core.is_closed() {
             tracing::warn!(
@@ -151,6 +157,20 @@ impl<C: ProducerContext> Producer<C> {
                 shared,
                 runtime,
                 max_block,
+                scope: None,
+            }),
+        }
+    }
+
+    /// A handle whose records are part of a transaction.
+    pub(crate) fn within(&self, scope: Arc<Scope>) -> Self {
+        Self {
+            place: None,
+            handle: Arc::new(ProducerHandle {
+                shared: Arc::clone(self.shared()),
+                runtime: self.handle.runtime.clone(),
+                max_block: self.handle.max_block,
+                scope: Some(scope),
             }),
         }
     }
@@ -333,7 +353,7 @@ impl<C: ProducerContext> Producer<C> {
     )]
     fn wait_and_produce<T: Told<C::DeliveryOpaque>>(
         &self,
-        mut record: ProducerRecord<'_, C::DeliveryOpaque>,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<T::Handle, SendError<C::DeliveryOpaque>>> + Send {
         async move {
@@ -346,19 +366,50 @@ impl<C: ProducerContext> Producer<C> {
                 Err(error) => Err(error),
             };
             if let Err(error) = admitted {
-                return Err(SendError::refused(error, record));
+                return Err(SendError::refused(self.noted(error), record));
             }
-            match self
-                .shared()
-                .produce::<T>(&mut record.fields, record.opaque)
-            {
-                Ok(handle) => Ok(handle),
-                Err((error, opaque)) => {
-                    record.opaque = opaque;
-                    Err(SendError::refused(error, record))
-                }
+            self.produce::<T, _>(record, SendError::refused)
+        }
+    }
+
+    /// Produces a record whose room has been taken.
+    ///
+    /// # Errors
+    ///
+    /// What `refused` makes of the record as it came; its room has been given back.
+    #[inline]
+    fn produce<'a, T: Told<C::DeliveryOpaque>, E>(
+        &self,
+        mut record: ProducerRecord<'a, C::DeliveryOpaque>,
+        refused: impl FnOnce(KafkaError, ProducerRecord<'a, C::DeliveryOpaque>) -> E,
+    ) -> Result<T::Handle, E> {
+        let _inside = match self.handle.scope.as_deref().map(Scope::enter) {
+            None => None,
+            Some(Ok(inside)) => Some(inside),
+            Some(Err(error)) => {
+                self.shared().room.give_back(record.fields.payload_len());
+                return Err(refused(error, record));
+            }
+        };
+        match self
+            .shared()
+            .produce::<T>(&mut record.fields, record.opaque)
+        {
+            Ok(handle) => Ok(handle),
+            Err((error, opaque)) => {
+                record.opaque = opaque;
+                Err(refused(self.noted(error), record))
             }
         }
+    }
+
+    /// Has the transaction, where there is one, know of a record that is refused.
+    #[cold]
+    pub(crate) fn noted(&self, error: KafkaError) -> KafkaError {
+        if let Some(scope) = &self.handle.scope {
+            scope.fail(&error);
+        }
+        error
     }
 
     async fn wait_for_room(
@@ -379,7 +430,7 @@ impl<C: ProducerContext> Producer<C> {
 
     fn try_produce<'a, T: Told<C::DeliveryOpaque>>(
         &self,
-        mut record: ProducerRecord<'a, C::DeliveryOpaque>,
+        record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<T::Handle, EnqueueError<'a, C::DeliveryOpaque>> {
         let admitted = self.check(&record.fields).and_then(|bytes| {
             self.try_acquire(bytes).or_else(|none| {
@@ -388,18 +439,9 @@ impl<C: ProducerContext> Producer<C> {
             })
         });
         if let Err(error) = admitted {
-            return Err(EnqueueError::new(error, record));
+            return Err(EnqueueError::new(self.noted(error), record));
         }
-        match self
-            .shared()
-            .produce::<T>(&mut record.fields, record.opaque)
-        {
-            Ok(handle) => Ok(handle),
-            Err((error, opaque)) => {
-                record.opaque = opaque;
-                Err(EnqueueError::new(error, record))
-            }
-        }
+        self.produce::<T, _>(record, EnqueueError::new)
     }
 
     /// What need not wait for room to fail, but for the topic's name: that is checked before a wait,
@@ -575,26 +617,26 @@ impl<C: ProducerContext> Producer<C> {
             Ok(bytes) => ready!(Place::poll(&mut self.place, &self.handle.shared, bytes, cx)),
             Err(error) => Err(error),
         };
-        let mut record = record.take().expect("it was there");
-        let (error, record) = match admitted {
-            Ok(()) => match self
-                .shared()
-                .produce::<Awaited>(&mut record.fields, record.opaque)
-            {
-                Ok(future) => return Poll::Ready(future),
-                Err((error, opaque)) => {
-                    record.opaque = opaque;
-                    (error, record)
-                }
-            },
-            Err(error) => (error, record),
-        };
-        Poll::Ready(self.refuse(error, record))
+        let record = record.take().expect("it was there");
+        Poll::Ready(match admitted {
+            Ok(()) => self.produce_or_fail(record),
+            Err(error) => self.failed(self.noted(error), record),
+        })
+    }
+
+    /// Produces a record whose room has been taken; what keeps it from that comes through the future.
+    #[inline]
+    pub(crate) fn produce_or_fail(
+        &self,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+    ) -> DeliveryFuture<C::DeliveryOpaque> {
+        self.produce::<Awaited, _>(record, SendError::refused)
+            .unwrap_or_else(|error| self.shared().failed(error))
     }
 
     /// The future of a record that is not enqueued.
     #[cold]
-    fn refuse(
+    pub(crate) fn failed(
         &self,
         error: KafkaError,
         record: ProducerRecord<'_, C::DeliveryOpaque>,

@@ -1,0 +1,228 @@
+//! A transaction, and how its commit can fail.
+
+use std::error::Error;
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use crate::context::{DefaultProducerContext, ProducerContext};
+use crate::error::KafkaError;
+use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
+use crate::producer::Producer;
+use crate::transactional::TransactionalProducer;
+
+/// A transaction that has begun, of [`TransactionalProducer::begin`].
+///
+/// It is used as a [`Producer`], whose records are part of it: all the ways to send, permits, sinks
+/// and streams. What is left of them when it ends sends nothing any more
+/// ([`State`](crate::RDKafkaErrorCode::State)), neither into it nor into the next one.
+///
+/// # Drop
+///
+/// Dropping it aborts it, on a thread of its own; the next [`begin`](TransactionalProducer::begin)
+/// waits for that. Where a commit has begun, that is carried to its end first: see
+/// [`commit`](Self::commit).
+#[must_use = "a transaction that is dropped is aborted"]
+pub struct Transaction<'t, C: ProducerContext = DefaultProducerContext> {
+    owner: &'t TransactionalProducer<C>,
+    producer: Producer<C>,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransactionOutcome {
+    /// It has been committed.
+    Committed,
+    /// It has been aborted: consumers with `isolation.level=read_committed` never see its records.
+    Aborted,
+    /// Nobody knows (yet): a commit was begun whose end is not known, or the producer had a fatal
+    /// error in it.
+    Unknown,
+}
+
+impl<'t, C: ProducerContext> Transaction<'t, C> {
+    pub(crate) fn new(owner: &'t TransactionalProducer<C>, producer: Producer<C>) -> Self {
+        Self { owner, producer }
+    }
+
+    /// Makes a consumer group's offsets part of the transaction: they are committed with it, or not
+    /// at all. For what consumes, transforms and produces; the consumer itself must not commit
+    /// (`enable.auto.commit=false`).
+    ///
+    /// Retriable errors are retried, for up to `transaction.timeout.ms`.
+    ///
+    /// # Errors
+    ///
+    /// - [Requires an abort](KafkaError::requires_abort), for instance where the group has gone on
+    ///   without the consumer.
+    /// - [Retriable](KafkaError::is_retriable): it was not done in time, and may be tried again with
+    ///   the same offsets and the same group.
+    /// - [Fatal](KafkaError::is_fatal), for instance where the producer has been
+    ///   [fenced](KafkaError::is_fenced).
+    /// - [`InvalidArgument`](crate::RDKafkaErrorCode::InvalidArgument) for offsets or a group that
+    ///   cannot be; nothing was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it has been polled the call is carried to its end, also when the future is dropped; a
+    /// commit or an abort waits for that.
+    pub async fn send_offsets(
+        &self,
+        offsets: &[TopicPartitionOffset],
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), KafkaError> {
+        self.owner.send_offsets(offsets, group).await
+    }
+
+    /// Delivers what has been sent, and commits; for up to `transaction.timeout.ms`, after which the
+    /// broker aborts the transaction by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]: where a record of the transaction failed, also one that was refused, but for
+    /// lack of room, it has that record's error as its source, and nothing was committed. Otherwise
+    /// it is librdkafka's: see [`KafkaError::is_retriable`], [`KafkaError::requires_abort`],
+    /// [`KafkaError::is_fatal`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it has been polled the commit is carried to its end, also when the future is dropped.
+    /// The next [`begin`](TransactionalProducer::begin) waits for that, and
+    /// [`outcome`](TransactionalProducer::outcome) tells it.
+    pub async fn commit(self) -> Result<(), CommitError<'t, C>> {
+        let timeout = self.owner.transaction_timeout();
+        self.commit_timeout(timeout).await
+    }
+
+    /// As [`commit`](Self::commit), with another limit of time, of at least 100 ms.
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`commit`](Self::commit).
+    pub async fn commit_timeout(self, timeout: Duration) -> Result<(), CommitError<'t, C>> {
+        match self.owner.commit(timeout).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_fatal() => Err(CommitError::new(None, error)),
+            Err(error) => Err(CommitError::new(Some(self), error)),
+        }
+    }
+
+    /// Aborts: gives up what has not been sent yet
+    /// ([`PurgeQueue`](crate::RDKafkaErrorCode::PurgeQueue)), waits for what is on its way, for up to
+    /// `transaction.timeout.ms`, and has consumers with `isolation.level=read_committed` never see
+    /// its records.
+    ///
+    /// # Errors
+    ///
+    /// - [Fatal](KafkaError::is_fatal), for instance where the producer has been
+    ///   [fenced](KafkaError::is_fenced).
+    /// - [Retriable](KafkaError::is_retriable) where it is not done in time. The next
+    ///   [`begin`](TransactionalProducer::begin) goes on with it.
+    /// - [`State`](crate::RDKafkaErrorCode::State) where a commit that had timed out was carried to
+    ///   its end instead, as it must be, and the transaction is committed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it has been polled the abort is carried to its end, also when the future is dropped.
+    pub async fn abort(self) -> Result<(), KafkaError> {
+        self.owner.abort().await
+    }
+}
+
+impl<C: ProducerContext> Deref for Transaction<'_, C> {
+    type Target = Producer<C>;
+
+    fn deref(&self) -> &Producer<C> {
+        &self.producer
+    }
+}
+
+impl<C: ProducerContext> Drop for Transaction<'_, C> {
+    fn drop(&mut self) {
+        // Nothing where it has ended.
+        self.owner.abandon();
+    }
+}
+
+/// A commit that did not succeed, with the transaction where something can still be done with it.
+pub struct CommitError<'t, C: ProducerContext = DefaultProducerContext> {
+    transaction: Option<Transaction<'t, C>>,
+    error: KafkaError,
+}
+
+impl<'t, C: ProducerContext> CommitError<'t, C> {
+    fn new(transaction: Option<Transaction<'t, C>>, error: KafkaError) -> Self {
+        Self { transaction, error }
+    }
+
+    /// Why it failed.
+    pub fn error(&self) -> &KafkaError {
+        &self.error
+    }
+
+    /// Whether the commit may be made again: it is under way, and will be resumed.
+    pub fn is_retriable(&self) -> bool {
+        self.error.is_retriable()
+    }
+
+    /// Whether the transaction can only be aborted.
+    pub fn requires_abort(&self) -> bool {
+        self.error.requires_abort()
+    }
+
+    /// Whether the producer cannot go on.
+    pub fn is_fatal(&self) -> bool {
+        self.error.is_fatal()
+    }
+
+    /// Whether another producer with the same `transactional.id` has taken over.
+    pub fn is_fenced(&self) -> bool {
+        self.error.is_fenced()
+    }
+
+    /// The transaction, to be committed again after a retriable error, or aborted; none after a fatal
+    /// one.
+    pub fn into_parts(self) -> (Option<Transaction<'t, C>>, KafkaError) {
+        (self.transaction, self.error)
+    }
+}
+
+impl<C: ProducerContext> fmt::Debug for CommitError<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommitError")
+            .field("error", &self.error)
+            .field("has_transaction", &self.transaction.is_some())
+            .finish()
+    }
+}
+
+impl<C: ProducerContext> fmt::Display for CommitError<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the commit failed: {}", self.error)
+    }
+}
+
+impl<C: ProducerContext> Error for CommitError<'_, C> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// Gives the transaction up, which aborts it.
+impl<C: ProducerContext> From<CommitError<'_, C>> for KafkaError {
+    fn from(failed: CommitError<'_, C>) -> Self {
+        failed.error
+    }
+}
+
+impl<C: ProducerContext> fmt::Debug for Transaction<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("producer", &self.producer)
+            .finish()
+    }
+}

@@ -1,0 +1,322 @@
+//! The asynchronous producer with transactions.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::builder::ProducerBuilder;
+use crate::config::{ClientConfig, FromClientConfigAndContext};
+use crate::context::{DefaultProducerContext, ProducerContext};
+use crate::error::KafkaError;
+use crate::error_code::RDKafkaErrorCode;
+use crate::ffi::{Client, Group, Offsets};
+use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
+use crate::producer::Producer;
+use crate::report::CloseReport;
+use crate::transaction::{Transaction, TransactionOutcome};
+use crate::transactions::{Phase, Step, record_failed};
+
+/// A producer whose records are part of transactions: what a configuration with `transactional.id`
+/// makes.
+///
+/// It has one transaction at a time, so it cannot be cloned, and records enter through a
+/// [`Transaction`] alone.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tokio_rdkafka::{ClientConfig, KafkaError, ProducerRecord, TransactionalProducer};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut producer: TransactionalProducer = ClientConfig::new()
+///     .set("bootstrap.servers", "localhost:9092")
+///     .set("transactional.id", "billing-3")
+///     .create()?;
+/// producer.init(Duration::from_secs(30)).await?;
+///
+/// let transaction = producer.begin().await?;
+/// transaction.send(ProducerRecord::to("invoices").payload("1")).await?;
+/// transaction.send(ProducerRecord::to("mails").payload("1")).await?;
+/// transaction.commit().await.map_err(KafkaError::from)?;
+/// producer.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Calls
+///
+/// librdkafka's transactional calls block. Each runs on a thread of its own for as long as it takes,
+/// one at a time, and deliveries are served meanwhile. Once begun, a call is carried to its end: a
+/// future that is dropped does not undo it, and the next call waits for it.
+///
+/// # Exactly once
+///
+/// Consume with `isolation.level=read_committed` and `enable.auto.commit=false`; produce in a
+/// transaction, [send the offsets](Transaction::send_offsets) in it, and commit. Whoever starts with
+/// the same `transactional.id` later fences this one: its records and calls fail with an error that
+/// [`is_fenced`](KafkaError::is_fenced).
+pub struct TransactionalProducer<C: ProducerContext = DefaultProducerContext> {
+    producer: Producer<C>,
+}
+
+impl TransactionalProducer {
+    /// Builds one step by step; the last is
+    /// [`create_transactional`](ProducerBuilder::create_transactional).
+    pub fn builder(config: &ClientConfig) -> ProducerBuilder<'_> {
+        ProducerBuilder::new(config)
+    }
+}
+
+impl<C: ProducerContext> TransactionalProducer<C> {
+    pub(crate) fn new(producer: Producer<C>) -> Self {
+        Self { producer }
+    }
+
+    /// Gets ready for transactions: to be called once, before the first [`begin`](Self::begin). It
+    /// fences earlier producers with the same `transactional.id`, aborts the transaction that one of
+    /// them may have left open, and waits for one that is being completed.
+    ///
+    /// # Errors
+    ///
+    /// - [Retriable](KafkaError::is_retriable) where it is not done after `timeout`: it may be called
+    ///   again, which resumes it.
+    /// - [Fatal](KafkaError::is_fatal), for instance where the client may not use the
+    ///   `transactional.id`.
+    /// - [`State`](RDKafkaErrorCode::State) where it has been done.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once it has been polled it is carried on for up to `timeout`, also when the future is dropped.
+    pub async fn init(&mut self, timeout: Duration) -> Result<(), KafkaError> {
+        let call = Client::init_transactions;
+        self.producer
+            .shared()
+            .transact(Step::Init, timeout, call)
+            .await
+    }
+
+    /// Begins a transaction, once the one before it has ended: it waits for a call that is under way,
+    /// and aborts what was dropped, for up to `transaction.timeout.ms`.
+    ///
+    /// # Errors
+    ///
+    /// - [Retriable](KafkaError::is_retriable) where the one before has not ended in time.
+    /// - [Fatal](KafkaError::is_fatal), where there has been a fatal error.
+    /// - [`State`](RDKafkaErrorCode::State) without [`init`](Self::init).
+    /// - [Closed](KafkaError::is_closed).
+    ///
+    /// # Cancel safety
+    ///
+    /// What it has begun when the future is dropped is ended by the next one.
+    pub async fn begin(&mut self) -> Result<Transaction<'_, C>, KafkaError> {
+        self.settle().await?;
+        let shared = self.producer.shared();
+        let timeout = shared.transactions.timeout;
+        let begin = |client: &Client, _| client.begin_transaction();
+        shared.transact(Step::Begin, timeout, begin).await?;
+        let producer = self.producer.within(shared.transactions.enter());
+        Ok(Transaction::new(self, producer))
+    }
+
+    /// Runs a function in a transaction: commits it where that returns `Ok`, and aborts it where it
+    /// returns `Err`, panics, or is dropped before the commit begins.
+    ///
+    /// ```no_run
+    /// use tokio_rdkafka::{KafkaError, ProducerRecord, SendError, TransactionalProducer};
+    ///
+    /// # async fn run(mut producer: TransactionalProducer) -> Result<(), KafkaError> {
+    /// let task = tokio::spawn(async move {
+    ///     let offset = producer
+    ///         .run(async |transaction| {
+    ///             let delivery = transaction.send(ProducerRecord::to("t").payload("v")).await;
+    ///             let delivery = delivery.map_err(|failed| failed.error().clone())?;
+    ///             Ok::<_, KafkaError>(delivery.offset())
+    ///         })
+    ///         .await?;
+    ///     println!("committed: {offset:?}");
+    ///     Ok::<_, KafkaError>(producer)
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The function's own; those of [`begin`](Self::begin) and [`commit`](Transaction::commit) as the
+    /// [`KafkaError`] that they have. Where the commit failed, the transaction has been aborted, but
+    /// after a [retriable](KafkaError::is_retriable) error, with which it is not known: see
+    /// [`outcome`](Self::outcome).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its commit begins, nothing is committed; after that, the commit is carried to
+    /// its end. See [`outcome`](Self::outcome).
+    pub async fn run<T, E>(
+        &mut self,
+        function: impl AsyncFnOnce(&Transaction<'_, C>) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: From<KafkaError>,
+    {
+        let transaction = self.begin().await?;
+        match function(&transaction).await {
+            Ok(output) => match transaction.commit().await {
+                Ok(()) => Ok(output),
+                Err(failed) => {
+                    let (transaction, error) = failed.into_parts();
+                    if let (Some(transaction), false) = (transaction, error.is_retriable()) {
+                        aborted(transaction.abort().await);
+                    }
+                    Err(error.into())
+                }
+            },
+            Err(error) => {
+                aborted(transaction.abort().await);
+                Err(error)
+            }
+        }
+    }
+
+    /// What became of the transaction that began last, once no call is under way; `None` where none
+    /// has begun, or it is still open.
+    pub async fn outcome(&self) -> Option<TransactionOutcome> {
+        let transactions = &self.producer.shared().transactions;
+        transactions.settled_phase().await;
+        transactions.outcome()
+    }
+
+    /// Aborts what is left of a transaction, for up to `transaction.timeout.ms`, and
+    /// [closes](Producer::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Producer::close`]; before that begins, dropping it leaves the producer open.
+    pub async fn close(&mut self) -> CloseReport {
+        aborted(self.settle().await);
+        self.producer.close().await
+    }
+
+    /// How long a transaction may take, after which brokers abort it: `transaction.timeout.ms`.
+    pub fn transaction_timeout(&self) -> Duration {
+        self.producer.shared().transactions.timeout
+    }
+
+    /// The number of messages that were enqueued and whose future has not resolved yet.
+    pub fn in_flight_count(&self) -> usize {
+        self.producer.in_flight_count()
+    }
+
+    /// The context that the producer was made with.
+    pub fn context(&self) -> &Arc<C> {
+        self.producer.context()
+    }
+
+    /// The error after which nothing can be sent any more, if there was one; for instance that it was
+    /// fenced.
+    pub fn fatal_error(&self) -> Option<KafkaError> {
+        self.producer.fatal_error()
+    }
+
+    /// Ends the transaction that began last, if it has not ended.
+    async fn settle(&self) -> Result<(), KafkaError> {
+        let shared = self.producer.shared();
+        let timeout = shared.transactions.timeout;
+        if shared.transactions.settled_phase().await == Phase::Committing {
+            let commit = Client::commit_transaction;
+            match shared.transact(Step::Commit, timeout, commit).await {
+                // It turned out to be impossible.
+                Err(error) if error.requires_abort() => {}
+                result => return result,
+            }
+        }
+        if shared.transactions.settled_phase().await == Phase::Ended {
+            return Ok(());
+        }
+        self.close_scope();
+        let abort = Client::abort_transaction;
+        shared.transact(Step::Abort, timeout, abort).await
+    }
+
+    pub(crate) async fn send_offsets(
+        &self,
+        offsets: &[TopicPartitionOffset],
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), KafkaError> {
+        let offsets = Offsets::new(offsets)?;
+        let group = Group::new(group)?;
+        let shared = self.producer.shared();
+        let timeout = shared.transactions.timeout;
+        shared
+            .transact(Step::SendOffsets, timeout, move |client, left| {
+                client.send_offsets_to_transaction(&offsets, &group, left)
+            })
+            .await
+    }
+
+    pub(crate) async fn commit(&self, timeout: Duration) -> Result<(), KafkaError> {
+        self.close_scope();
+        let shared = self.producer.shared();
+        // Of a record that was refused librdkafka knows nothing.
+        if let Some(cause) = self.failure() {
+            return Err(record_failed(cause));
+        }
+        let commit = Client::commit_transaction;
+        let committed = shared.transact(Step::Commit, timeout, commit).await;
+        committed.map_err(|error| match self.failure() {
+            Some(cause) if !error.is_retriable() => error.caused_by(cause),
+            _ => error,
+        })
+    }
+
+    pub(crate) async fn abort(&self) -> Result<(), KafkaError> {
+        let transactions = &self.producer.shared().transactions;
+        self.close_scope();
+        self.settle().await?;
+        match transactions.outcome() {
+            Some(TransactionOutcome::Committed) => Err(KafkaError::with_text(
+                RDKafkaErrorCode::State,
+                "abort_transaction: the commit had begun, and has committed the transaction",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Nobody is left who could end the transaction.
+    pub(crate) fn abandon(&self) {
+        self.close_scope();
+        self.producer.shared().abandon();
+    }
+
+    fn close_scope(&self) {
+        if let Some(scope) = self.producer.shared().transactions.scope() {
+            scope.close();
+        }
+    }
+
+    fn failure(&self) -> Option<KafkaError> {
+        let scope = self.producer.shared().transactions.scope();
+        scope.and_then(|scope| scope.failure())
+    }
+}
+
+/// An abort that fails is made again by the next begin.
+fn aborted(result: Result<(), KafkaError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "a transaction could not be aborted yet");
+    }
+}
+
+impl<C: ProducerContext> FromClientConfigAndContext<C> for TransactionalProducer<C> {
+    fn from_config_and_context(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
+        TransactionalProducer::builder(config)
+            .context(context)
+            .create_transactional()
+    }
+}
+
+impl<C: ProducerContext> fmt::Debug for TransactionalProducer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TransactionalProducer")
+            .field("in_flight", &self.in_flight_count())
+            .finish_non_exhaustive()
+    }
+}

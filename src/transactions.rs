@@ -1,0 +1,323 @@
+//! The transactional calls of an async producer: one at a time, each on a thread of its own, each
+//! carried to its end whatever becomes of the future that asked for it.
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::context::ProducerContext;
+use crate::driver::Shared;
+use crate::error::{Class, KafkaError};
+use crate::error_code::RDKafkaErrorCode;
+use crate::ffi::{CallError, Client};
+use crate::lane;
+use crate::scope::Scope;
+use crate::sync::lock;
+use crate::transaction::TransactionOutcome;
+
+/// What a call has at the least; see `BaseProducer`'s.
+const LEAST_TIME: Duration = Duration::from_millis(100);
+
+/// How long to wait before a call is made again after a retriable error.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How far the transaction that began last has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// There is none, or it has ended.
+    Ended,
+    /// Records may enter, or it waits to be aborted.
+    Open,
+    /// A commit was begun: only the same call again tells how it ends.
+    Committing,
+    /// An abort was begun.
+    Aborting,
+}
+
+/// The calls that are made within or around a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Init,
+    Begin,
+    SendOffsets,
+    Commit,
+    Abort,
+}
+
+/// What is known of a producer's transactions.
+#[derive(Debug)]
+pub(crate) struct Transactions {
+    state: Mutex<State>,
+    /// Tells those who wait that a call has ended.
+    ended: Notify,
+    /// `transaction.timeout.ms`
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    is_calling: bool,
+    /// Nobody is left who could end the transaction.
+    is_abandoned: bool,
+    scope: Option<Arc<Scope>>,
+    outcome: Option<TransactionOutcome>,
+}
+
+impl Transactions {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self {
+            state: Mutex::new(State {
+                phase: Phase::Ended,
+                is_calling: false,
+                is_abandoned: false,
+                scope: None,
+                outcome: None,
+            }),
+            ended: Notify::new(),
+            timeout,
+        }
+    }
+
+    /// How far the transaction has come, once no call is under way.
+    pub(crate) async fn settled_phase(&self) -> Phase {
+        loop {
+            let ended = self.ended.notified();
+            {
+                let state = lock(&self.state);
+                if !state.is_calling {
+                    return state.phase;
+                }
+            }
+            ended.await;
+        }
+    }
+
+    pub(crate) fn outcome(&self) -> Option<TransactionOutcome> {
+        lock(&self.state).outcome
+    }
+
+    /// What the transaction's records are in.
+    pub(crate) fn scope(&self) -> Option<Arc<Scope>> {
+        lock(&self.state).scope.clone()
+    }
+
+    pub(crate) fn is_calling(&self) -> bool {
+        lock(&self.state).is_calling
+    }
+
+    /// A transaction has begun.
+    pub(crate) fn enter(&self) -> Arc<Scope> {
+        let scope = Arc::new(Scope::new());
+        lock(&self.state).scope = Some(Arc::clone(&scope));
+        scope
+    }
+
+    /// Begins a step, where no other is under way.
+    fn try_begin(&self, step: Step) -> bool {
+        let mut state = lock(&self.state);
+        let is_free = !state.is_calling;
+        if is_free {
+            state.begin(step);
+        }
+        is_free
+    }
+
+    /// A step has ended. Whether the transaction must be aborted now, because nobody is left to do
+    /// it; that has begun then.
+    fn end(&self, step: Step, result: &Result<(), KafkaError>) -> bool {
+        let must_abort = {
+            let mut state = lock(&self.state);
+            state.end(step, result);
+            let must_abort = state.must_abort();
+            if must_abort {
+                state.begin(Step::Abort);
+            }
+            must_abort
+        };
+        if !must_abort {
+            self.ended.notify_waiters();
+        }
+        must_abort
+    }
+}
+
+impl State {
+    fn begin(&mut self, step: Step) {
+        self.is_calling = true;
+        match step {
+            Step::Commit => {
+                self.phase = Phase::Committing;
+                self.outcome = Some(TransactionOutcome::Unknown);
+            }
+            Step::Abort => self.phase = Phase::Aborting,
+            Step::Init | Step::Begin | Step::SendOffsets => {}
+        }
+    }
+
+    fn end(&mut self, step: Step, result: &Result<(), KafkaError>) {
+        self.is_calling = false;
+        match (step, result) {
+            (Step::Init | Step::SendOffsets, _) | (Step::Begin, Err(_)) => {}
+            (Step::Begin, Ok(())) => {
+                self.phase = Phase::Open;
+                self.outcome = None;
+                self.is_abandoned = false;
+            }
+            (Step::Commit, Ok(())) => self.close(TransactionOutcome::Committed),
+            (Step::Abort, Ok(())) => self.close(TransactionOutcome::Aborted),
+            // It is to be resumed.
+            (Step::Commit | Step::Abort, Err(error)) if error.is_retriable() => {}
+            // Nothing can be done any more; what the brokers make of it is theirs.
+            (Step::Commit | Step::Abort, Err(error)) if error.is_fatal() => {
+                self.close(TransactionOutcome::Unknown);
+            }
+            (Step::Commit | Step::Abort, Err(_)) => {
+                self.phase = Phase::Open;
+                self.outcome = None;
+            }
+        }
+    }
+
+    fn close(&mut self, outcome: TransactionOutcome) {
+        self.phase = Phase::Ended;
+        self.outcome = Some(outcome);
+    }
+
+    fn must_abort(&self) -> bool {
+        self.is_abandoned && !self.is_calling && self.phase == Phase::Open
+    }
+}
+
+impl<C: ProducerContext> Shared<C> {
+    /// Makes a blocking call, once no other is under way, again and again while its errors are
+    /// retriable and there is time. Once it has begun it is carried to its end.
+    ///
+    /// # Errors
+    ///
+    /// librdkafka's, or where the system has no thread for it.
+    pub(crate) async fn transact(
+        self: &Arc<Self>,
+        step: Step,
+        timeout: Duration,
+        call: impl FnMut(&Client, Duration) -> Result<(), CallError> + Send + 'static,
+    ) -> Result<(), KafkaError> {
+        while !self.transactions.try_begin(step) {
+            self.transactions.settled_phase().await;
+        }
+        let (done, result) = oneshot::channel();
+        let told = move |result| {
+            // The future may have been dropped.
+            let _ = done.send(result);
+        };
+        self.start(step, timeout, call, told)?;
+        // The thread always tells.
+        result.await.unwrap_or_else(|_| Err(KafkaError::closed()))
+    }
+
+    /// Makes a call that has begun.
+    fn start(
+        self: &Arc<Self>,
+        step: Step,
+        timeout: Duration,
+        call: impl FnMut(&Client, Duration) -> Result<(), CallError> + Send + 'static,
+        done: impl FnOnce(Result<(), KafkaError>) + Send + 'static,
+    ) -> Result<(), KafkaError> {
+        let shared = Arc::clone(self);
+        let spawned = lane::spawn(move || {
+            let result = shared.call(step, timeout, call);
+            if shared.transactions.end(step, &result) {
+                shared.abort_abandoned();
+            }
+            done(result);
+            // It may wait for the end of the call to come to its own.
+            shared.wake();
+        });
+        spawned.map_err(|error| {
+            let error = KafkaError::no_thread(error);
+            // As if it had not begun; an abort is made by the next begin.
+            let result = Err(error.clone());
+            if self.transactions.end(step, &result) {
+                self.transactions.end(Step::Abort, &result);
+            }
+            error
+        })
+    }
+
+    fn call(
+        &self,
+        step: Step,
+        timeout: Duration,
+        mut call: impl FnMut(&Client, Duration) -> Result<(), CallError>,
+    ) -> Result<(), KafkaError> {
+        let started = Instant::now();
+        loop {
+            let client = self.core.client().ok_or_else(KafkaError::closed)?;
+            let left = timeout.saturating_sub(started.elapsed());
+            let error = match call(&client, left.max(LEAST_TIME)) {
+                Ok(()) => return Ok(()),
+                Err(error) => self.core.call_error(step.name(), error),
+            };
+            drop(client);
+            let is_over = started.elapsed() + PAUSE >= timeout || self.core.is_closed();
+            if is_over || !error.is_retriable() {
+                return Err(error);
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Aborts what nobody can abort any more. It has begun; blocks.
+    fn abort_abandoned(&self) {
+        let timeout = self.transactions.timeout;
+        let result = self.call(Step::Abort, timeout, Client::abort_transaction);
+        if let Err(error) = &result {
+            tracing::warn!(%error, "a transaction that was dropped could not be aborted yet");
+        }
+        self.transactions.end(Step::Abort, &result);
+    }
+
+    /// Nobody is left who could end the transaction: it is aborted where it is open, now or after the
+    /// call that is under way. Never blocks.
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        {
+            let mut state = lock(&self.transactions.state);
+            state.is_abandoned = true;
+            if !state.must_abort() {
+                return;
+            }
+            state.begin(Step::Abort);
+        }
+        let shared = Arc::clone(self);
+        let spawned = lane::spawn(move || {
+            shared.abort_abandoned();
+            shared.wake();
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "a transaction that was dropped is aborted by the next begin");
+            let error = Err(KafkaError::no_thread(error));
+            self.transactions.end(Step::Abort, &error);
+        }
+    }
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Step::Init => "init_transactions",
+            Step::Begin => "begin_transaction",
+            Step::SendOffsets => "send_offsets_to_transaction",
+            Step::Commit => "commit_transaction",
+            Step::Abort => "abort_transaction",
+        }
+    }
+}
+
+/// A record of the transaction failed: there is nothing to be committed.
+pub(crate) fn record_failed(cause: KafkaError) -> KafkaError {
+    let code = RDKafkaErrorCode::Inconsistent;
+    let text = "commit_transaction: a record of the transaction failed";
+    KafkaError::of_call(Class::RequiresAbort, code, text).caused_by(cause)
+}
