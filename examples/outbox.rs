@@ -171,7 +171,7 @@ async fn relay(
 
 struct Row {
     id: i64,
-    payload: String,
+    payload: Vec<u8>,
 }
 
 /// The table. SQLite blocks: every call is made on a thread where it may.
@@ -219,7 +219,7 @@ impl Outbox {
                 .query_map((last, PAGE), |row| {
                     Ok(Row {
                         id: row.get(0)?,
-                        payload: row.get(1)?,
+                        payload: row.get_ref(1)?.as_bytes()?.to_vec(),
                     })
                 })?
                 .collect()

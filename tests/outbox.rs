@@ -18,7 +18,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -41,19 +41,30 @@ const THROTTLE: [&str; 4] = ["--max-in-flight", "100", "-X", "linger.ms=50"];
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trial = Trial::test("killed_it_marks_no_row_that_is_not_in_kafka", || {
-        killed_it_marks_no_row_that_is_not_in_kafka();
+    let trials = vec![
+        trial(
+            "killed_it_marks_no_row_that_is_not_in_kafka",
+            killed_it_marks_no_row_that_is_not_in_kafka,
+        ),
+        trial(
+            "a_row_that_fails_is_not_marked",
+            a_row_that_fails_is_not_marked,
+        ),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: &str, test: fn()) -> Trial {
+    let trial = Trial::test(name, move || {
+        test();
         Ok(())
     });
-    let trials = vec![trial.with_ignored_flag(!Cluster::is_there())];
-    libtest_mimic::run(&arguments, trials).exit_code()
+    trial.with_ignored_flag(!Cluster::is_there())
 }
 
 fn killed_it_marks_no_row_that_is_not_in_kafka() {
     let outbox = Outbox::new();
-    // The first run makes the table.
-    outbox.run_to_its_end();
-    outbox.insert_rows();
+    outbox.insert((1..=ROWS).map(payload));
 
     let seed = seed();
     println!("TOKIO_RDKAFKA_OUTBOX_SEED={seed}");
@@ -76,10 +87,10 @@ fn killed_it_marks_no_row_that_is_not_in_kafka() {
             .filter(|id| !copies.contains_key(id))
             .collect();
         println!(
-            "killed {pause:.0?} after the first record: {} rows marked, {} in Kafka, {} of them twice",
+            "killed {pause:.0?} after the first record: {} rows marked, {} in Kafka, {} of them more than once",
             marked.len(),
             copies.len(),
-            twice(&copies),
+            more_than_once(&copies),
         );
         assert!(lost.is_empty(), "marked and not in Kafka: rows {lost:?}");
         let is_midway = marked_before < marked.len() && marked.len() < ROWS as usize;
@@ -87,17 +98,27 @@ fn killed_it_marks_no_row_that_is_not_in_kafka() {
     }
     assert_eq!(hits, KILLS, "kills that hit a process midway");
 
-    outbox.run_to_its_end();
+    assert!(outbox.run().success());
     let copies = outbox.copies();
     println!(
-        "in the end: {} rows in Kafka, {} of them twice",
+        "in the end: {} rows in Kafka, {} of them more than once",
         copies.len(),
-        twice(&copies)
+        more_than_once(&copies)
     );
     let all: Vec<_> = (1..=ROWS).collect();
     assert_eq!(outbox.marked(), all);
     assert!(copies.into_keys().eq(all), "every row is in Kafka");
-    fs::remove_file(&outbox.database).expect("the database is removed");
+    outbox.remove();
+}
+
+fn a_row_that_fails_is_not_marked() {
+    let outbox = Outbox::new();
+    let too_large = "x".repeat(2_000_000);
+    outbox.insert([payload(1), too_large, payload(3)]);
+    assert_eq!(outbox.run().code(), Some(1));
+    assert_eq!(outbox.marked(), [1, 3]);
+    assert!(outbox.copies().into_keys().eq([1, 3]));
+    outbox.remove();
 }
 
 fn seed() -> u64 {
@@ -116,7 +137,7 @@ fn random(seed: u64, number: u64) -> Duration {
 /// How often each row is in Kafka.
 type Copies = BTreeMap<i64, usize>;
 
-fn twice(copies: &Copies) -> usize {
+fn more_than_once(copies: &Copies) -> usize {
     copies.values().filter(|copies| **copies > 1).count()
 }
 
@@ -130,15 +151,18 @@ struct Outbox {
 
 impl Outbox {
     fn new() -> Self {
+        let program = program();
         let cluster = Cluster::from_env();
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let topic = runtime.block_on(cluster.create_topic(PARTITIONS, 3));
-        let name = format!("outbox-{}.db", process::id());
+        let database = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{topic}.db"));
+        // Of a run that failed.
+        _ = fs::remove_file(&database);
         Self {
             cluster,
             topic,
-            database: Path::new(env!("CARGO_TARGET_TMPDIR")).join(name),
-            program: program(),
+            database,
+            program,
         }
     }
 
@@ -154,9 +178,9 @@ impl Outbox {
         Running(child.expect("the example starts"))
     }
 
-    fn run_to_its_end(&self) {
-        let status = self.start(&[]).0.wait().expect("its status");
-        assert!(status.success(), "{status}");
+    /// Runs it to its end.
+    fn run(&self) -> ExitStatus {
+        self.start(&[]).0.wait().expect("its status")
     }
 
     /// Waits until a record is in Kafka that was not there when this was called.
@@ -172,13 +196,15 @@ impl Outbox {
         }
     }
 
-    fn insert_rows(&self) {
+    /// Makes new rows, with ids from 1 on.
+    fn insert(&self, payloads: impl IntoIterator<Item = String>) {
+        // The first run makes the table.
+        assert!(self.run().success());
         let mut database = self.open();
         let transaction = database.transaction().expect("a transaction");
-        for id in 1..=ROWS {
-            let insert = "INSERT INTO outbox (id, payload) VALUES (?1, ?2)";
-            let inserted = transaction.execute(insert, (id, payload(id)));
-            inserted.expect("a new row");
+        for payload in payloads {
+            let insert = "INSERT INTO outbox (payload) VALUES (?1)";
+            transaction.execute(insert, [payload]).expect("a new row");
         }
         transaction.commit().expect("rows");
     }
@@ -195,6 +221,10 @@ impl Outbox {
 
     fn open(&self) -> Connection {
         Connection::open(&self.database).expect("the database")
+    }
+
+    fn remove(&self) {
+        fs::remove_file(&self.database).expect("the database is removed");
     }
 
     /// What is in Kafka at this time.
