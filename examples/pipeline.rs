@@ -1,6 +1,6 @@
-//! Lines of a file or of standard input into a topic, by [`StreamExt::forward`]: a codec's stream on
-//! one end, a producer's sink on the other. What goes wrong at either end stops it, and progress is
-//! shown while it runs.
+//! Lines of a file or of standard input into a topic, by `forward`: a codec's stream on one end, a
+//! producer's sink on the other. What goes wrong at either end stops it, and progress is shown while
+//! it runs.
 //!
 //! ```sh
 //! cargo run --features mock --example pipeline       # generated lines, on a mock cluster
