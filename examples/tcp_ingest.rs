@@ -155,8 +155,6 @@ impl Ingest {
             })
             .produce(&self.producer)
             .max_in_flight(MAX_IN_FLIGHT)
-            // Otherwise rustc takes the future that is spawned for "not general enough".
-            .boxed()
             .map(|(read, result)| Ok(self.answer(read, result)))
             // Waits for a client that does not read its answers, and takes no more lines meanwhile.
             .forward(FramedWrite::new(writer, LinesCodec::new()))
