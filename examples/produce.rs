@@ -33,17 +33,10 @@ struct Arguments {
     #[arg(long)]
     key: Option<String>,
     /// Further configuration, as in librdkafka's CONFIGURATION.md
-    #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = property)]
+    #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = common::property)]
     properties: Vec<(String, String)>,
     /// The payloads; without any, the lines of standard input; without those, a demo
     payloads: Vec<String>,
-}
-
-fn property(argument: &str) -> Result<(String, String), String> {
-    let (name, value) = argument
-        .split_once('=')
-        .ok_or("not of the form PROPERTY=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// What is printed at the end.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use crate::coop;
 use crate::delivery::Delivery;
@@ -128,6 +128,18 @@ impl<D> DeliveryFuture<D> {
     /// Whether the message has been delivered or has failed.
     pub(crate) fn is_ready(&self) -> bool {
         self.expectation.is_ready()
+    }
+
+    /// What it resolves with, if it is ready; outside of tokio's budget, for what does not await.
+    pub(crate) fn take_ready(&mut self) -> Option<Outcome<D>> {
+        if !self.is_ready() {
+            return None;
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.expectation.poll(&mut cx) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use futures_sink::Sink;
 
@@ -391,21 +391,17 @@ impl<D> Counts<D> {
         in_flight: &mut VecDeque<DeliveryFuture<D>>,
         mut failed: impl FnMut(SendError<D>),
     ) {
-        let mut cx = Context::from_waker(Waker::noop());
-        in_flight.retain_mut(|future| {
-            if !future.is_ready() {
-                return true;
+        in_flight.retain_mut(|future| match future.take_ready() {
+            None => true,
+            Some(Ok(_)) => {
+                add_one(&self.delivered);
+                false
             }
-            match Pin::new(future).poll(&mut cx) {
-                Poll::Ready(Ok(_)) => add_one(&self.delivered),
-                Poll::Ready(Err(error)) => {
-                    add_one(&self.failed);
-                    failed(error);
-                }
-                // The task has had its turn; next time.
-                Poll::Pending => return true,
+            Some(Err(error)) => {
+                add_one(&self.failed);
+                failed(error);
+                false
             }
-            false
         });
     }
 }

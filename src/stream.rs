@@ -48,7 +48,7 @@ pub trait ProduceExt: Stream + Sized {
     /// # Ok(())
     /// # }
     /// ```
-    fn produce<'a, T, R, C>(self, producer: &Producer<C>) -> Produce<Self, T, R::IntoIter, C>
+    fn produce<'a, T, R, C>(self, producer: &Producer<C>) -> Produce<Self, C>
     where
         Self: Stream<Item = (T, R)>,
         R: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
@@ -83,7 +83,7 @@ pub trait ProduceExt: Stream + Sized {
     /// # Ok(())
     /// # }
     /// ```
-    fn produce_each<'a, T, C>(self, producer: &Producer<C>) -> ProduceEach<'a, Self, T, C>
+    fn produce_each<'a, T, C>(self, producer: &Producer<C>) -> ProduceEach<Self, C>
     where
         Self: Stream<Item = (T, ProducerRecord<'a, C::DeliveryOpaque>)>,
         C: ProducerContext,
@@ -116,21 +116,23 @@ pin_project! {
     /// What has been enqueued when the stream is dropped is delivered all the same; one item may have
     /// been taken from the source whose records were not all enqueued.
     #[must_use = "a stream does nothing unless it is polled"]
-    pub struct Produce<St, T, I, C = DefaultProducerContext>
+    pub struct Produce<St, C = DefaultProducerContext>
     where
-        I: Iterator,
+        St: Stream,
+        St::Item: Pair,
+        Second<St>: IntoIterator,
         C: ProducerContext,
     {
         #[pin]
         source: Fuse<St>,
         producer: Producer<C>,
         // Of the item whose records are being enqueued.
-        value: Option<T>,
-        records: Option<I>,
+        value: Option<Value<St>>,
+        records: Option<<Second<St> as IntoIterator>::IntoIter>,
         // The record that waits for room.
-        waiting: Option<I::Item>,
+        waiting: Option<<Second<St> as IntoIterator>::Item>,
         futures: Futures<C::DeliveryOpaque>,
-        window: Window<T, Results<C::DeliveryOpaque>>,
+        window: Window<Value<St>, Results<C::DeliveryOpaque>>,
     }
 }
 
@@ -146,19 +148,44 @@ pin_project! {
     ///
     /// As [`Produce`].
     #[must_use = "a stream does nothing unless it is polled"]
-    pub struct ProduceEach<'a, St, T, C = DefaultProducerContext>
+    pub struct ProduceEach<St, C = DefaultProducerContext>
     where
+        St: Stream,
+        St::Item: Pair,
         C: ProducerContext,
     {
         #[pin]
         source: Fuse<St>,
         producer: Producer<C>,
         // Of the item whose record waits for room.
-        value: Option<T>,
-        waiting: Option<ProducerRecord<'a, C::DeliveryOpaque>>,
-        window: Window<T, DeliveryFuture<C::DeliveryOpaque>>,
+        value: Option<Value<St>>,
+        waiting: Option<Second<St>>,
+        window: Window<Value<St>, DeliveryFuture<C::DeliveryOpaque>>,
     }
 }
+
+/// The items of the streams here: a value, and what is to be sent. Their types are those of the
+/// stream's item and not parameters of their own: a spawned `async` block forgets that two lifetimes
+/// are the same.
+pub trait Pair: sealed::Sealed {
+    /// What passes through.
+    type Value;
+    /// The record or records.
+    type Second;
+}
+
+impl<T, R> Pair for (T, R) {
+    type Value = T;
+    type Second = R;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<T, R> Sealed for (T, R) {}
+}
+
+type Value<St> = <<St as Stream>::Item as Pair>::Value;
+type Second<St> = <<St as Stream>::Item as Pair>::Second;
 
 /// The futures of an item's records.
 type Futures<D> = SmallVec<[DeliveryFuture<D>; 1]>;
@@ -171,7 +198,7 @@ struct Results<D> {
     count: usize,
 }
 
-impl<'a, St, T, R, C> Produce<St, T, R::IntoIter, C>
+impl<'a, St, T, R, C> Produce<St, C>
 where
     St: Stream<Item = (T, R)>,
     R: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
@@ -212,7 +239,7 @@ where
     }
 }
 
-impl<'a, St, T, C> ProduceEach<'a, St, T, C>
+impl<'a, St, T, C> ProduceEach<St, C>
 where
     St: Stream<Item = (T, ProducerRecord<'a, C::DeliveryOpaque>)>,
     C: ProducerContext,
@@ -241,7 +268,7 @@ where
     }
 }
 
-impl<'a, St, T, R, C> Stream for Produce<St, T, R::IntoIter, C>
+impl<'a, St, T, R, C> Stream for Produce<St, C>
 where
     St: Stream<Item = (T, R)>,
     R: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
@@ -263,7 +290,7 @@ where
     }
 }
 
-impl<'a, St, T, C> Stream for ProduceEach<'a, St, T, C>
+impl<'a, St, T, C> Stream for ProduceEach<St, C>
 where
     St: Stream<Item = (T, ProducerRecord<'a, C::DeliveryOpaque>)>,
     C: ProducerContext,
@@ -302,9 +329,15 @@ fn size_hint<T, F: Weighed>(
 
 /// The settings.
 macro_rules! settings {
-    ($(impl[$($generics:tt)*] $stream:ident<$($arguments:tt),*>;)*) => {
+    ($($stream:ident where [$($bound:tt)*];)*) => {
         $(
-            impl<$($generics)*> $stream<$($arguments),*> {
+            impl<St, C> $stream<St, C>
+            where
+                St: Stream,
+                St::Item: Pair,
+                $($bound)*
+                C: ProducerContext,
+            {
                 /// How many records may be in flight: enqueued, but with a result that has not been
                 /// returned; 10 000 by default, and 1 at the least. An item without a record counts as
                 /// one. An item with more records than that is let in alone.
@@ -329,7 +362,13 @@ macro_rules! settings {
                 }
             }
 
-            impl<$($generics)*> fmt::Debug for $stream<$($arguments),*> {
+            impl<St, C> fmt::Debug for $stream<St, C>
+            where
+                St: Stream,
+                St::Item: Pair,
+                $($bound)*
+                C: ProducerContext,
+            {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     f.debug_struct(stringify!($stream))
                         .field("in_flight", &self.window.in_flight)
@@ -343,8 +382,8 @@ macro_rules! settings {
 }
 
 settings! {
-    impl[St, T, I: Iterator, C: ProducerContext] Produce<St, T, I, C>;
-    impl['a, St, T, C: ProducerContext] ProduceEach<'a, St, T, C>;
+    Produce where [Second<St>: IntoIterator,];
+    ProduceEach where [];
 }
 
 impl<D> Results<D> {

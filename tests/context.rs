@@ -192,7 +192,7 @@ async fn panicking_log_error_and_stats_callbacks_stall_nothing() {
 }
 
 /// What a stream of pairs makes.
-type Results = ProduceEach<'static, futures::stream::Empty<((), ProducerRecord<'static>)>, ()>;
+type Results = ProduceEach<futures::stream::Empty<((), ProducerRecord<'static>)>>;
 
 #[test]
 fn what_goes_between_threads_can() {

@@ -376,6 +376,23 @@ async fn statistics_count_on_after_the_sink() {
     );
 }
 
+/// More than what a task may take of tokio's budget in one turn.
+#[tokio::test]
+async fn statistics_count_all_at_once() {
+    const RECORDS: usize = 50_000;
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).create().unwrap();
+    let mut sink = producer.sink();
+    let statistics = sink.statistics();
+    for _ in 0..RECORDS {
+        poll_fn(|cx| sink.poll_ready(cx)).await.unwrap();
+        sink.start_send(record(0)).unwrap();
+    }
+    drop(sink);
+    producer.close().await;
+    assert_eq!(counts(&statistics), (RECORDS as u64, 0, 0));
+}
+
 /// Unused permits of sinks hold all room, and nobody moves: the others are let in all the same.
 #[tokio::test]
 async fn a_thousand_idle_sinks_stall_nobody() {

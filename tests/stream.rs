@@ -422,3 +422,21 @@ async fn purged_records_come_back_in_their_places() {
     assert_room_is_whole(&producer, 100);
     producer.close_timeout(Duration::ZERO).await;
 }
+
+/// The results go on, into a sink, in a task.
+#[tokio::test]
+async fn results_can_be_forwarded_in_a_spawned_task() {
+    let cluster = cluster("t", 1);
+    let producer = producer_with_room(&cluster, 10);
+    let own = producer.clone();
+    let (sender, receiver) = futures::channel::mpsc::unbounded();
+    let forwarded = tokio::spawn(async move {
+        let items = stream::iter(0..3).map(|index| (index, Some(record(index))));
+        let results = items.produce(&own);
+        let values = results.map(|(index, result)| Ok((index, result.is_ok())));
+        values.forward(sender).await
+    });
+    forwarded.await.unwrap().unwrap();
+    let values: Vec<_> = receiver.collect().await;
+    assert_eq!(values, [(0, true), (1, true), (2, true)]);
+}

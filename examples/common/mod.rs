@@ -1,4 +1,5 @@
 //! What the examples share.
+#![allow(dead_code)] // Each uses a part.
 
 use tokio_rdkafka::{KafkaError, MockCluster};
 use tracing_subscriber::EnvFilter;
@@ -23,4 +24,12 @@ pub fn brokers(
     let cluster = MockCluster::new(3)?;
     cluster.create_topic(topic, 1, 3)?;
     Ok((cluster.bootstrap_servers(), Some(cluster)))
+}
+
+/// What `-X PROPERTY=VALUE` sets.
+pub fn property(argument: &str) -> Result<(String, String), String> {
+    let (name, value) = argument
+        .split_once('=')
+        .ok_or("not of the form PROPERTY=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
