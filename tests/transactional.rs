@@ -193,7 +193,7 @@ async fn dropping_a_transaction_aborts_it() {
 }
 
 async fn send_offsets(transaction: &Transaction<'_>) -> Result<(), KafkaError> {
-    let offsets = [TopicPartitionOffset::new("input", 0, 7)];
+    let offsets = [TopicPartitionOffset::new("t", 0, 7)];
     let group = ConsumerGroupMetadata::new("group");
     transaction.send_offsets(&offsets, &group).await
 }
@@ -204,7 +204,7 @@ async fn offsets_are_part_of_it() {
     let mut producer = initialized(&transactional(&cluster)).await;
     let transaction = producer.begin().await.unwrap();
     send_offsets(&transaction).await.unwrap();
-    let bad = [TopicPartitionOffset::new("input", 0, -7)];
+    let bad = [TopicPartitionOffset::new("t", 0, -7)];
     let group = ConsumerGroupMetadata::new("group");
     let error = transaction.send_offsets(&bad, &group).await.unwrap_err();
     assert_eq!(error.code(), Some(RDKafkaErrorCode::InvalidArgument));
@@ -390,7 +390,7 @@ async fn a_commit_that_is_stuck_holds_nothing_and_is_resumed() {
     cluster.create_topic("t", 1, 1).unwrap();
     cluster.partition_leader("t", 0, Some(1)).unwrap();
     cluster
-        .coordinator(MockCoordinator::Transaction, "tests", 2)
+        .coordinator(MockCoordinator::Transaction("tests".to_owned()), 2)
         .unwrap();
     let mut producer = initialized(&transactional(&cluster)).await;
     let transaction = producer.begin().await.unwrap();
@@ -425,7 +425,7 @@ async fn a_commit_that_is_given_up_is_resumed_by_the_next_begin() {
     cluster.create_topic("t", 1, 1).unwrap();
     cluster.partition_leader("t", 0, Some(1)).unwrap();
     cluster
-        .coordinator(MockCoordinator::Transaction, "tests", 2)
+        .coordinator(MockCoordinator::Transaction("tests".to_owned()), 2)
         .unwrap();
     let mut producer = initialized(&transactional(&cluster)).await;
     let transaction = producer.begin().await.unwrap();
