@@ -161,6 +161,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             while self.poll(Duration::ZERO) > 0 {}
+            self.give_up_after_fatal_error();
             let in_flight = self.core.in_flight();
             if in_flight == 0 {
                 return Ok(());
@@ -178,6 +179,15 @@ impl<C: ProducerContext> BaseProducer<C> {
             if let Some(client) = self.core.client() {
                 client.flush(left.min(FLUSH_SLICE).as_millis().max(1) as i32);
             }
+        }
+    }
+
+    /// librdkafka gives up what is in its queue once, when it raises a fatal error; what comes back
+    /// into the queue after that, to be tried again, would stay there until `message.timeout.ms`.
+    fn give_up_after_fatal_error(&self) {
+        if self.core.has_fatal_error() {
+            self.core
+                .purge(PurgeConfig::default().queue().non_blocking());
         }
     }
 

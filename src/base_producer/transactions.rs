@@ -193,8 +193,9 @@ impl<C: ProducerContext> BaseProducer<C> {
                 })
                 .map_err(KafkaError::no_thread)?;
             while !is_done.load(Ordering::SeqCst) {
-                if let Some(event) = self.queue.poll(SLICE) {
-                    self.serve(event);
+                match self.queue.poll(SLICE) {
+                    Some(event) => drop(self.serve(event)),
+                    None => self.give_up_after_fatal_error(),
                 }
             }
             let result = caller.join().expect("no call panics");
