@@ -14,8 +14,8 @@ use common::{Counting, DEADLINE, cluster, config};
 use futures::executor::block_on;
 use tokio_rdkafka::{
     ApiKey, BaseProducer, ClientConfig, ClientContext, ConsumerGroupMetadata, DeliveryResult,
-    KafkaError, MockCluster, ProducerContext, ProducerRecord, RDKafkaErrorCode as Code,
-    TopicPartitionOffset,
+    KafkaError, MockCluster, MockCoordinator, ProducerContext, ProducerRecord,
+    RDKafkaErrorCode as Code, TopicPartitionOffset,
 };
 
 /// Long enough for a call to come to where it waits, and well below any test's patience.
@@ -113,20 +113,39 @@ fn a_commit_alone_delivers_everything_and_runs_every_callback() {
 }
 
 #[test]
-fn an_abort_alone_gives_up_what_has_not_been_sent() {
+fn an_abort_alone_runs_every_callback() {
     let cluster = cluster("t", 1);
     let producer = begun(transactional(&cluster).set("linger.ms", "50000"));
-    send(&producer, 0..1_000);
-    producer.abort_transaction(DEADLINE).unwrap();
+    send(&producer, 0..50_000);
+    producer.abort_transaction(Duration::MAX).unwrap();
     assert_eq!(producer.in_flight_count(), 0);
-    assert_eq!(producer.context().seen(), (0..1_000).collect::<Vec<_>>());
-    assert_eq!(producer.context().failed(), 1_000);
+    let mut seen = producer.context().seen();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..50_000).collect::<Vec<_>>());
 
+    let failed = producer.context().failed();
     producer.begin_transaction().unwrap();
     send(&producer, 0..1);
     producer.commit_transaction(DEADLINE).unwrap();
+    assert_eq!(producer.context().failed(), failed);
+    let delivered = 50_001 - failed;
+    assert_eq!(block_on(cluster.records("t")).unwrap().len(), delivered);
+}
+
+#[test]
+fn an_abort_gives_up_what_cannot_be_sent() {
+    let cluster = MockCluster::new(2).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    cluster.partition_leader("t", 0, Some(1)).unwrap();
+    let id = MockCoordinator::Transaction("tx".to_owned());
+    cluster.coordinator(id, 2).unwrap();
+    let producer = begun(&transactional(&cluster));
+    cluster.broker_down(1).unwrap();
+    send(&producer, 0..1_000);
+    producer.abort_transaction(DEADLINE).unwrap();
+    assert_eq!(producer.in_flight_count(), 0);
+    assert_eq!(producer.context().seen().len(), 1_000);
     assert_eq!(producer.context().failed(), 1_000);
-    assert_eq!(block_on(cluster.records("t")).unwrap().len(), 1);
 }
 
 #[test]
