@@ -22,9 +22,11 @@ use tokio_rdkafka::{
 const PARTITIONS: i32 = 3;
 const MANY: usize = 10_000;
 
+type Test = fn(&Cluster);
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, fn(&Cluster)); 7] = [
+    let tests: [(&str, Test); 7] = [
         (
             "an_aborted_transaction_is_seen_by_nobody_who_reads_committed",
             an_aborted_transaction_is_seen_by_nobody_who_reads_committed,
