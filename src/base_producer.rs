@@ -6,6 +6,7 @@ mod transactions;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use crate::config::{self, ClientConfig, FromClientConfigAndContext};
@@ -67,6 +68,8 @@ pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     reporting: Reporting,
     /// Of a producer with transactions.
     gate: Option<Gate>,
+    /// How many messages had been delivered when the transaction began.
+    delivered_before: AtomicU64,
 }
 
 impl<C: ProducerContext> BaseProducer<C> {
@@ -158,26 +161,43 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// for.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.check_not_reporting("flush")?;
+        self.flush_until(timeout, || false);
+        match self.core.in_flight() {
+            0 => Ok(()),
+            in_flight => {
+                let text = format!("{in_flight} messages are still in flight");
+                Err(KafkaError::with_text(
+                    RDKafkaErrorCode::OperationTimedOut,
+                    text,
+                ))
+            }
+        }
+    }
+
+    /// Flushes until nothing is in flight, it is enough, or the time is over.
+    fn flush_until(&self, timeout: Duration, is_enough: impl Fn() -> bool) {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             while self.poll(Duration::ZERO) > 0 {}
-            let in_flight = self.core.in_flight();
-            if in_flight == 0 {
-                return Ok(());
-            }
+            self.give_up_after_fatal_error();
             let left = deadline.map_or(FLUSH_SLICE, |deadline| {
                 deadline.saturating_duration_since(Instant::now())
             });
-            if left.is_zero() {
-                let text = format!("{in_flight} messages are still in flight");
-                return Err(KafkaError::with_text(
-                    RDKafkaErrorCode::OperationTimedOut,
-                    text,
-                ));
+            if self.core.in_flight() == 0 || is_enough() || left.is_zero() {
+                return;
             }
             if let Some(client) = self.core.client() {
                 client.flush(left.min(FLUSH_SLICE).as_millis().max(1) as i32);
             }
+        }
+    }
+
+    /// librdkafka gives up what is in its queue once, when it raises a fatal error; what comes back
+    /// into the queue after that, to be tried again, would stay there until `message.timeout.ms`.
+    fn give_up_after_fatal_error(&self) {
+        if self.core.has_fatal_error() {
+            self.core
+                .purge(PurgeConfig::default().queue().non_blocking());
         }
     }
 
@@ -236,6 +256,7 @@ impl<C: ProducerContext> FromClientConfigAndContext<C> for BaseProducer<C> {
             context: Arc::new(context),
             reporting: Reporting::default(),
             gate: is_transactional.then(Gate::default),
+            delivered_before: AtomicU64::new(0),
         })
     }
 }

@@ -35,7 +35,8 @@ use crate::secrets::{REDACTED, Secrets, is_sensitive};
 /// `client.software.name` and `.version` without a letter or a digit and `ut_handle_ProduceResponse`
 /// (librdkafka would read, or call, what is not there),
 /// `sasl.mechanisms=OAUTHBEARER` without `enable.sasl.oauthbearer.unsecure.jwt` (there is no token
-/// refresh yet).
+/// refresh yet), and with `transactional.id` a `linger.ms` that is not below
+/// `transaction.timeout.ms` (no record could be sent).
 ///
 /// `Debug` strikes out values that may be secret: what librdkafka calls sensitive, and properties
 /// that it does not know.
@@ -178,6 +179,17 @@ impl ClientConfig {
             return refuse(
                 "sasl.mechanisms",
                 "there is no token refresh for OAUTHBEARER yet",
+            );
+        }
+        let millis = |property: &str| conf.get(property)?.parse::<f64>().ok();
+        // librdkafka has it so for the topics, which would not come into being; 0 is no limit.
+        if is_transactional(conf)
+            && millis("message.timeout.ms") != Some(0.0)
+            && millis("linger.ms") >= millis("transaction.timeout.ms")
+        {
+            return refuse(
+                "linger.ms",
+                "it is not below transaction.timeout.ms, and with it message.timeout.ms",
             );
         }
         Ok(())

@@ -561,3 +561,40 @@ predicates! {
     ('a, D) EnqueueError<'a, D>;
     (D) SendError<D>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calls_own_judgement_stands_above_the_code() {
+        use Class::{Fatal, Other, RequiresAbort, Retriable};
+        // One that is retriable by the table, and one that is not.
+        for code in [RDKafkaErrorCode::OperationTimedOut, RDKafkaErrorCode::State] {
+            for class in [Fatal, RequiresAbort, Retriable, Other] {
+                let error = KafkaError::of_call(class, code, "the reason");
+                assert_eq!(error.is_fatal(), class == Fatal);
+                assert_eq!(error.requires_abort(), class == RequiresAbort);
+                assert_eq!(error.is_retriable(), class == Retriable);
+                assert_eq!(error.code(), Some(code));
+                assert!(error.to_string().contains("the reason"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn three_codes_are_of_a_fence() {
+        use RDKafkaErrorCode as Code;
+        for code in [
+            Code::Fenced,
+            Code::ProducerFenced,
+            Code::InvalidProducerEpoch,
+        ] {
+            assert!(KafkaError::from_code(code).is_fenced());
+        }
+        for code in [Code::FencedLeaderEpoch, Code::FencedInstanceId, Code::State] {
+            assert!(!KafkaError::from_code(code).is_fenced());
+        }
+        assert!(!KafkaError::closed().is_fenced());
+    }
+}

@@ -44,3 +44,44 @@ fn entered<G>(result: Result<G, TryLockError<G>>) -> Option<G> {
         Err(TryLockError::WouldBlock) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn nobody_enters_a_closed_gate_nor_closes_it_again() {
+        let gate = Gate::default();
+        {
+            let _both = (gate.enter().unwrap(), gate.enter().unwrap());
+        }
+        let closed = gate.close().unwrap();
+        assert!(gate.enter().is_none());
+        assert!(gate.close().is_none());
+        drop(closed);
+        assert!(gate.enter().is_some());
+        assert!(gate.close().is_some());
+    }
+
+    #[test]
+    fn closing_waits_for_those_on_their_way() {
+        let gate = Gate::default();
+        let is_in = AtomicBool::new(false);
+        let way_in = gate.enter().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let _closed = gate.close().unwrap();
+                assert!(is_in.load(Ordering::SeqCst));
+            });
+            // Refused from the moment on when somebody waits to close.
+            while gate.enter().is_some() {
+                thread::yield_now();
+            }
+            is_in.store(true, Ordering::SeqCst);
+            drop(way_in);
+        });
+    }
+}

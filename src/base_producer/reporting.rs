@@ -36,3 +36,22 @@ impl Drop for Report<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_reports_until_its_outermost_report_ends() {
+        let reporting = Reporting::default();
+        let outer = reporting.begin();
+        let inner = reporting.begin();
+        thread::scope(|scope| {
+            scope.spawn(|| assert!(!reporting.is_here()));
+        });
+        drop(inner);
+        assert!(reporting.is_here());
+        drop(outer);
+        assert!(!reporting.is_here());
+    }
+}

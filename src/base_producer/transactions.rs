@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::BaseProducer;
+use super::gate::Closed;
 use crate::context::ProducerContext;
 use crate::error::{Class, KafkaError};
 use crate::error_code::RDKafkaErrorCode;
@@ -15,6 +16,9 @@ use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 /// where already that times out, librdkafka takes the answer, when it comes, for the one to the next
 /// call (rdkafka_txnmgr.c, `rd_kafka_txn_op_req0`).
 const LEAST_TIME: Duration = Duration::from_millis(100);
+
+/// How long an abort waits for the transaction's first delivery.
+const FIRST_DELIVERY: Duration = Duration::from_secs(1);
 
 /// How late the end of a call is noticed where another thread, which polls, got the interrupt.
 const SLICE: Duration = Duration::from_millis(100);
@@ -62,7 +66,11 @@ impl<C: ProducerContext> BaseProducer<C> {
         let client = self.core.client().ok_or_else(KafkaError::closed)?;
         client
             .begin_transaction()
-            .map_err(|error| self.core.call_error("begin_transaction", error))
+            .map_err(|error| self.core.call_error("begin_transaction", error))?;
+        // Nothing is in flight, as every transaction ends with that.
+        self.delivered_before
+            .store(self.core.delivered(), Ordering::SeqCst);
+        Ok(())
     }
 
     /// Makes a consumer group's offsets part of the transaction: they are committed with it, or not
@@ -129,7 +137,9 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///
     /// Source: `rd_kafka_commit_transaction`.
     pub fn commit_transaction(&self, timeout: Duration) -> Result<(), KafkaError> {
-        self.end("commit_transaction", |client| {
+        let name = "commit_transaction";
+        let _closed = self.close_gate(name)?;
+        self.call(name, |client| {
             client.commit_transaction(timeout.max(LEAST_TIME))
         })
     }
@@ -142,6 +152,12 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// It serves the queue and refuses sends as [`commit_transaction`](Self::commit_transaction)
     /// does.
     ///
+    /// Where records were sent and none has been delivered yet, it first sends them, and waits for
+    /// one of them for up to a second: the transaction's coordinator, which takes records of a new
+    /// transaction only once it is done with the one before, would take the abort of a transaction
+    /// that it does not know of yet for one out of turn, and librdkafka that for a fatal error
+    /// (its issue 4849).
+    ///
     /// # Errors
     ///
     /// As [`commit_transaction`](Self::commit_transaction), but that none requires an abort, unless
@@ -149,24 +165,32 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///
     /// Source: `rd_kafka_abort_transaction`.
     pub fn abort_transaction(&self, timeout: Duration) -> Result<(), KafkaError> {
-        self.end("abort_transaction", |client| {
-            client.abort_transaction(timeout.max(LEAST_TIME))
+        let name = "abort_transaction";
+        let _closed = self.close_gate(name)?;
+        let started = Instant::now();
+        if self.gate.is_some() {
+            let before = self.delivered_before.load(Ordering::SeqCst);
+            self.flush_until(timeout.min(FIRST_DELIVERY), || {
+                self.core.delivered() > before
+            });
+        }
+        let left = match timeout {
+            Duration::MAX => timeout,
+            _ => timeout.saturating_sub(started.elapsed()),
+        };
+        self.call(name, |client| {
+            client.abort_transaction(left.max(LEAST_TIME))
         })
     }
 
-    /// A call that ends the transaction: no record may enter meanwhile.
-    fn end(
-        &self,
-        name: &str,
-        call: impl FnOnce(&Client) -> Result<(), CallError> + Send,
-    ) -> Result<(), KafkaError> {
+    /// Lets no record enter while the transaction is being ended.
+    fn close_gate(&self, name: &str) -> Result<Option<Closed<'_>>, KafkaError> {
         self.check_not_reporting(name)?;
-        let _closed = match &self.gate {
-            Some(gate) => Some(gate.close().ok_or_else(|| another_ends(name))?),
+        match &self.gate {
+            Some(gate) => gate.close().map(Some).ok_or_else(|| another_ends(name)),
             // librdkafka says what is missing.
-            None => None,
-        };
-        self.call(name, call)
+            None => Ok(None),
+        }
     }
 
     /// Makes a blocking call on a thread of its own, and serves the queue on this one until it has
@@ -193,8 +217,9 @@ impl<C: ProducerContext> BaseProducer<C> {
                 })
                 .map_err(KafkaError::no_thread)?;
             while !is_done.load(Ordering::SeqCst) {
-                if let Some(event) = self.queue.poll(SLICE) {
-                    self.serve(event);
+                match self.queue.poll(SLICE) {
+                    Some(event) => drop(self.serve(event)),
+                    None => self.give_up_after_fatal_error(),
                 }
             }
             let result = caller.join().expect("no call panics");

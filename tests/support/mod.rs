@@ -17,6 +17,14 @@ use tokio_rdkafka::ClientConfig;
 /// How long anything may take before a test gives up.
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
+/// Which messages a consumer sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    Committed,
+    /// Whatever is in the log.
+    Uncommitted,
+}
+
 /// A message that was read back.
 pub type Read = OwnedMessage;
 
@@ -110,18 +118,44 @@ impl Cluster {
 
     /// So many messages of a partition, from an offset on.
     pub fn read(&self, topic: &str, partition: i32, offset: i64, count: usize) -> Vec<Read> {
-        let consumer = self.consumer();
+        let consumer = self.consumer(Isolation::Uncommitted, "tests");
+        Self::read_while(&consumer, topic, partition, offset, |read| {
+            read.len() < count
+        })
+    }
+
+    /// The messages of a partition that are seen in that isolation, up to a last one.
+    pub fn read_until(
+        &self,
+        topic: &str,
+        partition: i32,
+        isolation: Isolation,
+        is_last: impl Fn(&Read) -> bool,
+    ) -> Vec<Read> {
+        let consumer = self.consumer(isolation, "tests");
+        Self::read_while(&consumer, topic, partition, 0, |read| {
+            !read.last().is_some_and(&is_last)
+        })
+    }
+
+    fn read_while(
+        consumer: &BaseConsumer,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        is_open: impl Fn(&[Read]) -> bool,
+    ) -> Vec<Read> {
         let mut assignment = TopicPartitionList::new();
         assignment
             .add_partition_offset(topic, partition, Offset::Offset(offset))
             .expect("a valid offset");
         consumer.assign(&assignment).expect("an assignment");
         let started = Instant::now();
-        let mut read = Vec::with_capacity(count);
-        while read.len() < count {
+        let mut read = Vec::new();
+        while is_open(&read) {
             assert!(
                 started.elapsed() < DEADLINE,
-                "{} of {count} messages in time",
+                "{} messages in time",
                 read.len()
             );
             // Errors are of connections, for instance to a node that was killed: it goes on.
@@ -130,6 +164,30 @@ impl Cluster {
             }
         }
         read
+    }
+
+    /// The offset and metadata that a group has committed for each partition of a topic.
+    pub fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: i32,
+    ) -> Vec<Option<(i64, String)>> {
+        // In the other isolation it would wait for the end of open transactions.
+        let consumer = self.consumer(Isolation::Uncommitted, group);
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_range(topic, 0, partitions - 1);
+        let committed = consumer
+            .committed_offsets(asked, DEADLINE)
+            .expect("the group's offsets");
+        let mut found: Vec<_> = (0..partitions).map(|_| None).collect();
+        for element in committed.elements() {
+            if let Offset::Offset(offset) = element.offset() {
+                let place = usize::try_from(element.partition()).expect("a partition");
+                found[place] = Some((offset, element.metadata().to_owned()));
+            }
+        }
+        found
     }
 
     /// Everything that is in a partition.
@@ -146,7 +204,7 @@ impl Cluster {
     /// The offset behind the last message.
     pub fn end(&self, topic: &str, partition: i32) -> i64 {
         let (_, end) = self
-            .consumer()
+            .consumer(Isolation::Uncommitted, "tests")
             .fetch_watermarks(topic, partition, DEADLINE)
             .expect("the partition's offsets");
         end
@@ -184,7 +242,7 @@ impl Cluster {
 
     fn partition(&self, topic: &str, partition: i32) -> (i32, usize) {
         let metadata = self
-            .consumer()
+            .consumer(Isolation::Uncommitted, "tests")
             .fetch_metadata(Some(topic), DEADLINE)
             .expect("metadata");
         let mut partitions = metadata.topics()[0].partitions().iter();
@@ -194,13 +252,16 @@ impl Cluster {
         (found.leader(), found.isr().len())
     }
 
-    fn consumer(&self) -> BaseConsumer {
+    fn consumer(&self, isolation: Isolation, group: &str) -> BaseConsumer {
+        let isolation = match isolation {
+            Isolation::Committed => "read_committed",
+            Isolation::Uncommitted => "read_uncommitted",
+        };
         self.rdkafka()
-            .set("group.id", "tests")
+            .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error")
-            // Whatever is in the log, as no test wants less.
-            .set("isolation.level", "read_uncommitted")
+            .set("isolation.level", isolation)
             .create()
             .expect("a consumer")
     }
