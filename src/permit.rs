@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::completion::DeliveryFuture;
 use crate::context::{DefaultProducerContext, ProducerContext};
+use crate::coop;
 use crate::driver::Shared;
 use crate::error::KafkaError;
 use crate::producer::Producer;
@@ -137,6 +138,20 @@ impl<C: ProducerContext> Place<C> {
     /// Room for a message with so many bytes of payload, waited for at `place`.
     #[inline]
     pub(crate) fn poll(
+        place: &mut Option<Self>,
+        shared: &Arc<Shared<C>>,
+        bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), KafkaError>> {
+        if place.is_none() && coop::may_enqueue() && shared.room.try_acquire(bytes).is_ok() {
+            return Poll::Ready(Ok(()));
+        }
+        Self::wait(place, shared, bytes, cx)
+    }
+
+    /// The same where there is no room, or others should have their turn.
+    #[cold]
+    fn wait(
         place: &mut Option<Self>,
         shared: &Arc<Shared<C>>,
         bytes: usize,

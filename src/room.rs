@@ -105,17 +105,21 @@ impl Room {
     }
 
     /// Corrects the bytes of one message, upwards without asking whether they fit.
+    #[inline]
     pub(crate) fn recharge(&self, from: usize, to: usize) {
-        if from == to {
-            return;
-        }
-        let mut wakers = Vec::new();
-        {
+        if from < to {
+            // Whoever waits fits no better than before.
             let mut state = lock(&self.state);
-            state.bytes = state.bytes - from + to;
+            state.bytes += to - from;
             state.moves += 1;
-            state.grant(self.limits, &mut wakers);
+        } else if from > to {
+            self.give_back_bytes(from - to);
         }
+    }
+
+    fn give_back_bytes(&self, bytes: usize) {
+        let mut wakers = Vec::new();
+        self.release(0, bytes, &mut wakers);
         wakers.into_iter().for_each(wake);
     }
 

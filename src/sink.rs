@@ -294,7 +294,16 @@ impl<C: ProducerContext> ProducerSink<C> {
     }
 
     /// Does with the failures that were found what the policy says.
+    #[inline]
     fn return_failure(&mut self) -> Result<(), SendError<C::DeliveryOpaque>> {
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        self.return_first_failure()
+    }
+
+    #[cold]
+    fn return_first_failure(&mut self) -> Result<(), SendError<C::DeliveryOpaque>> {
         while let Some(error) = self.failures.pop_front() {
             match &mut self.policy {
                 Policy::Handle(handle) if !(error.is_fatal() || error.is_closed()) => handle(error),

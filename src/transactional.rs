@@ -256,8 +256,10 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         self.close_scope();
         let shared = self.producer.shared();
         // Of a record that was refused librdkafka knows nothing.
-        if let Some(cause) = self.failure() {
-            return Err(record_failed(cause));
+        match self.failure() {
+            None => {}
+            Some(fatal) if fatal.is_fatal() => return Err(fatal),
+            Some(cause) => return Err(record_failed(cause)),
         }
         let commit = Client::commit_transaction;
         let committed = shared.transact(Step::Commit, timeout, commit).await;

@@ -1,0 +1,316 @@
+//! Transactions of the async producer on real Apache Kafka: run it by
+//! `tests/with-kafka cargo test --features full --test kafka_transactional`.
+//!
+//! Without a cluster (`KAFKA_BOOTSTRAP_SERVERS`) all show as ignored, and without `KAFKA_NODECTL` the
+//! one that stops nodes. What is in the log is read by rdkafka's consumer.
+
+mod support;
+
+use std::future::poll_fn;
+use std::process::ExitCode;
+use std::sync::RwLock;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::join_all;
+use libtest_mimic::{Arguments, Trial};
+use rdkafka::message::Message as _;
+use support::{Cluster, DEADLINE, Isolation, Read};
+use tokio_rdkafka::{
+    ConsumerGroupMetadata, KafkaError, ProducerRecord, SendError, TopicPartitionOffset,
+    Transaction, TransactionOutcome, TransactionalProducer,
+};
+
+const MANY: usize = 10_000;
+
+/// The test that stops nodes must not run beside others.
+static NODES: RwLock<()> = RwLock::new(());
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = vec![
+        trial("aborts_and_commits_are_seen_as_such", aborts_and_commits),
+        trial("offsets_move_with_a_commit_alone", offsets),
+        trial("the_second_producer_fences_the_first", fencing),
+        trial("what_is_dropped_is_whole_or_invisible", drops),
+        Trial::test("a_stuck_commit_holds_no_worker", || {
+            let _alone = NODES.write().unwrap_or_else(|poison| poison.into_inner());
+            run(stuck);
+            Ok(())
+        })
+        .with_ignored_flag(!Cluster::has_nodes_to_kill()),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial<F: Future<Output = ()>>(
+    name: &str,
+    test: impl FnOnce(Cluster) -> F + Send + 'static,
+) -> Trial {
+    Trial::test(name, || {
+        let _beside_others = NODES.read().unwrap_or_else(|poison| poison.into_inner());
+        run(test);
+        Ok(())
+    })
+    .with_ignored_flag(!Cluster::is_there())
+}
+
+fn run<F: Future<Output = ()>>(test: impl FnOnce(Cluster) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(test(Cluster::from_env()));
+}
+
+/// A topic of one partition, and a producer whose transactional id is its name.
+async fn setting(cluster: &Cluster) -> (String, TransactionalProducer) {
+    let topic = cluster.create_topic(1, 3).await;
+    let producer = producer(cluster, &topic).await;
+    (topic, producer)
+}
+
+async fn producer(cluster: &Cluster, topic: &str) -> TransactionalProducer {
+    let mut producer: TransactionalProducer = cluster
+        .config()
+        .set("transactional.id", topic)
+        .create()
+        .unwrap();
+    producer.init(DEADLINE).await.unwrap();
+    producer
+}
+
+fn record(topic: &str, number: usize) -> ProducerRecord<'_> {
+    ProducerRecord::to(topic).payload(number.to_string())
+}
+
+async fn send_numbers(
+    transaction: &Transaction<'_>,
+    topic: &str,
+    numbers: std::ops::Range<usize>,
+) -> Result<(), SendError> {
+    let mut results = transaction.send_all(numbers.map(|number| record(topic, number)));
+    while let Some(result) = results.next().await {
+        result?;
+    }
+    Ok(())
+}
+
+/// The numbers that are seen, up to a last record, which this sends.
+async fn numbers(
+    cluster: &Cluster,
+    producer: &mut TransactionalProducer,
+    topic: &str,
+    isolation: Isolation,
+) -> Vec<usize> {
+    let transaction = producer.begin().await.unwrap();
+    let last = ProducerRecord::to(topic).payload("last");
+    transaction.send(last).await.unwrap();
+    transaction.commit().await.unwrap();
+    let is_last = |read: &Read| read.payload() == Some(b"last");
+    let read = cluster.read_until(topic, 0, isolation, is_last);
+    let texts = read
+        .iter()
+        .map(|read| std::str::from_utf8(read.payload().unwrap()).unwrap());
+    texts.filter_map(|text| text.parse().ok()).collect()
+}
+
+async fn aborts_and_commits(cluster: Cluster) {
+    let (topic, mut producer) = setting(&cluster).await;
+    let transaction = producer.begin().await.unwrap();
+    send_numbers(&transaction, &topic, 0..MANY).await.unwrap();
+    transaction.abort().await.unwrap();
+    let seen = numbers(&cluster, &mut producer, &topic, Isolation::Committed).await;
+    assert!(seen.is_empty(), "{} of an abort", seen.len());
+
+    let (topic, mut producer) = setting(&cluster).await;
+    let transaction = producer.begin().await.unwrap();
+    send_numbers(&transaction, &topic, 0..MANY).await.unwrap();
+    transaction.abort().await.unwrap();
+    let seen = numbers(&cluster, &mut producer, &topic, Isolation::Uncommitted).await;
+    assert_eq!(seen, (0..MANY).collect::<Vec<_>>());
+
+    let (topic, mut producer) = setting(&cluster).await;
+    // With everything in flight at the commit.
+    let transaction = producer.begin().await.unwrap();
+    let mut futures = Vec::new();
+    for number in 0..MANY {
+        futures.push(transaction.enqueue(record(&topic, number)).await.unwrap());
+    }
+    transaction.commit().await.unwrap();
+    for delivery in join_all(futures).await {
+        delivery.unwrap();
+    }
+    let seen = numbers(&cluster, &mut producer, &topic, Isolation::Committed).await;
+    assert_eq!(seen, (0..MANY).collect::<Vec<_>>());
+    producer.close().await;
+}
+
+async fn offsets(cluster: Cluster) {
+    let (topic, mut producer) = setting(&cluster).await;
+    let group = ConsumerGroupMetadata::new(&topic);
+    for (offset, commits) in [(10, false), (20, true)] {
+        let transaction = producer.begin().await.unwrap();
+        let offsets = [TopicPartitionOffset::new(&topic, 0, offset)];
+        transaction.send_offsets(&offsets, &group).await.unwrap();
+        if commits {
+            assert_eq!(cluster.committed(&topic, &topic, 1), [None]);
+            transaction.commit().await.unwrap();
+        } else {
+            transaction.abort().await.unwrap();
+        }
+    }
+    // The marker may be a moment behind the answer.
+    let started = std::time::Instant::now();
+    while cluster.committed(&topic, &topic, 1)[0] != Some((20, String::new())) {
+        assert!(started.elapsed() < DEADLINE, "never committed");
+    }
+}
+
+async fn fencing(cluster: Cluster) {
+    let (topic, mut first) = setting(&cluster).await;
+    let transaction = first.begin().await.unwrap();
+    send_numbers(&transaction, &topic, 0..10).await.unwrap();
+    let mut second = producer(&cluster, &topic).await;
+    let error = transaction.send(record(&topic, 10)).await.unwrap_err();
+    let payload = error.record().get_payload().map(<[u8]>::to_vec);
+    assert_eq!(payload.as_deref(), Some(&b"10"[..]));
+    assert!(error.is_fatal() && error.is_fenced(), "{error:?}");
+    let error = transaction.commit().await.unwrap_err();
+    assert!(error.is_fatal() && error.is_fenced(), "{error:?}");
+    assert!(error.into_parts().0.is_none());
+    let error = first.begin().await.unwrap_err();
+    assert!(error.is_fatal() && error.is_fenced(), "{error:?}");
+    first.close().await;
+
+    let seen = numbers(&cluster, &mut second, &topic, Isolation::Committed).await;
+    assert!(seen.is_empty(), "{seen:?}");
+}
+
+/// Polls a future so many times, each time when it has been woken, and drops it if it is not done.
+async fn poll_then_drop<F: Future>(future: F, mut polls: usize) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    poll_fn(move |cx| {
+        if polls == 0 {
+            return Poll::Ready(None);
+        }
+        polls -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// Which future is dropped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Which {
+    Send,
+    SendOffsets,
+    Commit,
+    Abort,
+    Run,
+}
+
+async fn drops(cluster: Cluster) {
+    let (topic, mut producer) = setting(&cluster).await;
+    let group = ConsumerGroupMetadata::new(&topic);
+    let offsets = [TopicPartitionOffset::new(&topic, 0, 1)];
+    let mut expected = Vec::new();
+    let mut number = 0;
+    for which in [
+        Which::Send,
+        Which::SendOffsets,
+        Which::Commit,
+        Which::Abort,
+        Which::Run,
+    ] {
+        for polls in 0.. {
+            assert!(polls < 50, "{which:?} is never done");
+            number += 2;
+            let own = number..number + 2;
+            let is_done = if which == Which::Run {
+                let (topic, own) = (&topic, own.clone());
+                let run = producer.run(async move |transaction| {
+                    send_numbers(transaction, topic, own).await?;
+                    Ok::<_, Failed>(())
+                });
+                poll_then_drop(run, polls).await.is_some()
+            } else {
+                let transaction = producer.begin().await.unwrap();
+                send_numbers(&transaction, &topic, own.clone())
+                    .await
+                    .unwrap();
+                match which {
+                    Which::Send => {
+                        let late = transaction.send(record(&topic, usize::MAX));
+                        poll_then_drop(late, polls).await.is_some()
+                    }
+                    Which::SendOffsets => {
+                        let sent = transaction.send_offsets(&offsets, &group);
+                        poll_then_drop(sent, polls).await.is_some()
+                    }
+                    Which::Commit => poll_then_drop(transaction.commit(), polls).await.is_some(),
+                    _ => poll_then_drop(transaction.abort(), polls).await.is_some(),
+                }
+            };
+            match producer.outcome().await {
+                Some(TransactionOutcome::Committed) => expected.extend(own),
+                Some(TransactionOutcome::Aborted) => {}
+                // Dropped when it was about to begin.
+                None => assert_eq!(which, Which::Run, "{polls}"),
+                outcome => panic!("{which:?} after {polls} polls: {outcome:?}"),
+            }
+            if is_done {
+                break;
+            }
+        }
+    }
+    let seen = numbers(&cluster, &mut producer, &topic, Isolation::Committed).await;
+    assert_eq!(seen, expected);
+    assert!(!expected.is_empty());
+}
+
+/// Either.
+#[derive(Debug)]
+struct Failed;
+
+impl From<KafkaError> for Failed {
+    fn from(_: KafkaError) -> Self {
+        Self
+    }
+}
+
+impl From<SendError> for Failed {
+    fn from(_: SendError) -> Self {
+        Self
+    }
+}
+
+/// All nodes are stopped, the coordinator among them.
+async fn stuck(cluster: Cluster) {
+    let (topic, mut producer) = setting(&cluster).await;
+    let transaction = producer.begin().await.unwrap();
+    send_numbers(&transaction, &topic, 0..10).await.unwrap();
+    for id in 1..=3 {
+        Cluster::node("pause", id);
+    }
+    let mut ticks = 0;
+    let mut commit = Box::pin(transaction.commit_timeout(Duration::from_secs(2)));
+    let committed = loop {
+        tokio::select! {
+            committed = &mut commit => break committed,
+            () = tokio::time::sleep(Duration::from_millis(1)) => ticks += 1,
+        }
+    };
+    drop(commit);
+    for id in 1..=3 {
+        Cluster::node("resume", id);
+    }
+    assert!(ticks >= 100, "{ticks}");
+    let error = committed.unwrap_err();
+    assert!(error.is_retriable(), "{error:?}");
+    let (transaction, _) = error.into_parts();
+    transaction.unwrap().commit().await.unwrap();
+    let seen = numbers(&cluster, &mut producer, &topic, Isolation::Committed).await;
+    assert_eq!(seen, (0..10).collect::<Vec<_>>());
+}
