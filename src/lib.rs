@@ -47,8 +47,9 @@
 //!
 //! # Which producer
 //!
-//! [`Producer`] is for async code. [`BaseProducer`] is its counterpart without tokio: it never
-//! waits, and whoever uses it polls. Both take the same [`ProducerRecord`], [`ClientConfig`] and
+//! [`Producer`] is for async code, and [`TransactionalProducer`] where it needs transactions.
+//! [`BaseProducer`] is their counterpart without tokio: it never waits, but in transactional calls,
+//! and whoever uses it polls. All take the same [`ProducerRecord`], [`ClientConfig`] and
 //! [`ProducerContext`].
 //!
 //! # Streams

@@ -13,7 +13,7 @@ use tokio_rdkafka::{
     BaseProducer, ClientConfig, ClientContext, Deliveries, DeliveryFuture, DeliveryResult,
     EnqueueError, KafkaError, MockCluster, ProduceEach, ProduceError, Producer, ProducerContext,
     ProducerRecord, ProducerSink, RDKafkaErrorCode, RDKafkaLogLevel, SendAll, SendError,
-    SinkStatistics, Topic, WeakProducer,
+    SinkStatistics, Topic, TransactionalProducer, WeakProducer,
 };
 
 /// Keeps what it is told.
@@ -200,6 +200,7 @@ fn what_goes_between_threads_can() {
     is_shared::<Producer>();
     is_shared::<Producer<Arc<Counting>>>();
     is_shared::<WeakProducer>();
+    is_shared::<TransactionalProducer>();
     is_shared::<BaseProducer>();
     is_shared::<DeliveryFuture>();
     is_shared::<Topic>();

@@ -387,7 +387,7 @@ async fn many_tasks_lend_at_the_same_time() {
 async fn a_timed_out_message_gives_its_payload_back() {
     async fn time_out(is_topic_known: bool) {
         let cluster = cluster("t", 1);
-        let (producer, ledger) = producer(uncopied(&cluster).set("message.timeout.ms", "1000"));
+        let (producer, ledger) = producer(uncopied(&cluster).set("message.timeout.ms", "5000"));
         if is_topic_known {
             producer.topic("t").unwrap();
             producer.send(ledger.record()).await.unwrap();
