@@ -94,10 +94,8 @@ where
         let this = self.get_mut();
         ready!(coop::poll_turn(cx));
         let filled = this.poll_fill(cx);
-        match ready!(this.window.poll_next(cx)) {
-            None => filled.map(|()| None),
-            Some(((), result)) => Poll::Ready(Some(result)),
-        }
+        let next = ready!(this.window.poll_next(filled, cx));
+        Poll::Ready(next.map(|((), result)| result))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

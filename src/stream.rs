@@ -279,10 +279,7 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         ready!(coop::poll_turn(cx));
         let filled = self.as_mut().poll_fill(cx);
-        match ready!(self.project().window.poll_next(cx)) {
-            None => filled.map(|()| None),
-            item => Poll::Ready(item),
-        }
+        self.project().window.poll_next(filled, cx)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -300,10 +297,7 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         ready!(coop::poll_turn(cx));
         let filled = self.as_mut().poll_fill(cx);
-        match ready!(self.project().window.poll_next(cx)) {
-            None => filled.map(|()| None),
-            item => Poll::Ready(item),
-        }
+        self.project().window.poll_next(filled, cx)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -98,25 +98,26 @@ impl<T, F, A, E> Window<T, F>
 where
     F: Weighed<Output = Result<A, E>>,
 {
-    /// The next item that comes back; none where there is none.
+    /// The next item that comes back. Where there is none: the end, if nothing is left to be enqueued.
     #[inline]
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(T, Result<A, E>)>> {
-        let (weight, value, result) = match &mut self.items {
-            Items::Ordered(items) => {
-                let Some((_, future)) = items.front_mut() else {
-                    return Poll::Ready(None);
-                };
-                let result = ready!(Pin::new(&mut *future).poll(cx));
-                let weight = future.weight();
-                let Some((value, _)) = items.pop_front() else {
-                    return Poll::Ready(None);
-                };
-                (weight, value, result)
-            }
-            Items::Unordered(items) => match ready!(items.poll_next_unpin(cx)) {
-                Some(item) => item,
-                None => return Poll::Ready(None),
+    pub(crate) fn poll_next(
+        &mut self,
+        filled: Poll<()>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(T, Result<A, E>)>> {
+        let next = match &mut self.items {
+            Items::Ordered(items) => match items.front_mut() {
+                None => None,
+                Some((_, future)) => {
+                    let result = ready!(Pin::new(&mut *future).poll(cx));
+                    let weight = future.weight();
+                    items.pop_front().map(|(value, _)| (weight, value, result))
+                }
             },
+            Items::Unordered(items) => ready!(items.poll_next_unpin(cx)),
+        };
+        let Some((weight, value, result)) = next else {
+            return filled.map(|()| None);
         };
         self.in_flight -= weight;
         self.is_stopped |= self.stops_on_failure && result.is_err();

@@ -383,16 +383,22 @@ impl From<SendError> for SendErrorOrNot {
     }
 }
 
-/// The coordinator is away: nothing blocks the runtime's one thread, and the commit is resumed.
-#[tokio::test]
-async fn a_commit_that_is_stuck_holds_nothing_and_is_resumed() {
+/// Broker 1 leads the topic's partition, and broker 2 is the coordinator.
+async fn with_coordinator_of_its_own() -> (MockCluster, TransactionalProducer) {
     let cluster = MockCluster::new(2).unwrap();
     cluster.create_topic("t", 1, 1).unwrap();
     cluster.partition_leader("t", 0, Some(1)).unwrap();
     cluster
         .coordinator(MockCoordinator::Transaction("tests".to_owned()), 2)
         .unwrap();
-    let mut producer = initialized(&transactional(&cluster)).await;
+    let producer = initialized(&transactional(&cluster)).await;
+    (cluster, producer)
+}
+
+/// The coordinator is away: nothing blocks the runtime's one thread, and the commit is resumed.
+#[tokio::test]
+async fn a_commit_that_is_stuck_holds_nothing_and_is_resumed() {
+    let (cluster, mut producer) = with_coordinator_of_its_own().await;
     let transaction = producer.begin().await.unwrap();
     transaction.send(record(0)).await.unwrap();
     cluster.broker_down(2).unwrap();
@@ -421,13 +427,7 @@ async fn a_commit_that_is_stuck_holds_nothing_and_is_resumed() {
 /// A commit that was given up is carried to its end by the next begin.
 #[tokio::test]
 async fn a_commit_that_is_given_up_is_resumed_by_the_next_begin() {
-    let cluster = MockCluster::new(2).unwrap();
-    cluster.create_topic("t", 1, 1).unwrap();
-    cluster.partition_leader("t", 0, Some(1)).unwrap();
-    cluster
-        .coordinator(MockCoordinator::Transaction("tests".to_owned()), 2)
-        .unwrap();
-    let mut producer = initialized(&transactional(&cluster)).await;
+    let (cluster, mut producer) = with_coordinator_of_its_own().await;
     let transaction = producer.begin().await.unwrap();
     transaction.send(record(0)).await.unwrap();
     cluster.broker_down(2).unwrap();
