@@ -6,7 +6,6 @@ mod transactions;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use crate::config::{self, ClientConfig, FromClientConfigAndContext};
@@ -68,8 +67,6 @@ pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     reporting: Reporting,
     /// Of a producer with transactions.
     gate: Option<Gate>,
-    /// How many messages had been delivered when the transaction began.
-    delivered_before: AtomicU64,
 }
 
 impl<C: ProducerContext> BaseProducer<C> {
@@ -161,7 +158,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// for.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.check_not_reporting("flush")?;
-        self.flush_until(timeout, || false);
+        self.flush_for(timeout);
         match self.core.in_flight() {
             0 => Ok(()),
             in_flight => {
@@ -174,8 +171,8 @@ impl<C: ProducerContext> BaseProducer<C> {
         }
     }
 
-    /// Flushes until nothing is in flight, it is enough, or the time is over.
-    fn flush_until(&self, timeout: Duration, is_enough: impl Fn() -> bool) {
+    /// Flushes until nothing is in flight, or the time is over.
+    fn flush_for(&self, timeout: Duration) {
         let deadline = Instant::now().checked_add(timeout);
         loop {
             while self.poll(Duration::ZERO) > 0 {}
@@ -183,7 +180,7 @@ impl<C: ProducerContext> BaseProducer<C> {
             let left = deadline.map_or(FLUSH_SLICE, |deadline| {
                 deadline.saturating_duration_since(Instant::now())
             });
-            if self.core.in_flight() == 0 || is_enough() || left.is_zero() {
+            if self.core.in_flight() == 0 || left.is_zero() {
                 return;
             }
             if let Some(client) = self.core.client() {
@@ -256,7 +253,6 @@ impl<C: ProducerContext> FromClientConfigAndContext<C> for BaseProducer<C> {
             context: Arc::new(context),
             reporting: Reporting::default(),
             gate: is_transactional.then(Gate::default),
-            delivered_before: AtomicU64::new(0),
         })
     }
 }

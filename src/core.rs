@@ -37,8 +37,6 @@ pub(crate) struct Core<O> {
     /// Messages that were given a number, and those whose end has been accounted for.
     issued: AtomicU64,
     settled: AtomicU64,
-    /// Of the settled ones, those that were delivered.
-    delivered: AtomicU64,
     closed: AtomicBool,
     fatal: OnceLock<KafkaError>,
     callback_panics: AtomicU64,
@@ -67,7 +65,6 @@ impl<O: Opaque> Core<O> {
             })),
             issued: AtomicU64::new(0),
             settled: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             fatal: OnceLock::new(),
             callback_panics: AtomicU64::new(0),
@@ -96,11 +93,6 @@ impl<O: Opaque> Core<O> {
     /// How many messages have ended.
     pub(crate) fn settled(&self) -> u64 {
         self.settled.load(Ordering::SeqCst)
-    }
-
-    /// How many messages have been delivered.
-    pub(crate) fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::SeqCst)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -328,16 +320,13 @@ impl<O: Opaque> Core<O> {
         }
     }
 
-    /// Counts a delivery, and calls the context's callback.
+    /// Calls the context's delivery callback.
     pub(crate) fn report<C: ProducerContext>(
         &self,
         context: &C,
         result: &DeliveryResult<'_>,
         opaque: C::DeliveryOpaque,
     ) {
-        if result.is_ok() {
-            self.delivered.fetch_add(1, Ordering::Relaxed);
-        }
         self.guard("delivery", || context.delivery(result, opaque));
     }
 

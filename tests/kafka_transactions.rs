@@ -121,17 +121,32 @@ fn send(producer: &Producer, topic: &str, numbers: std::ops::Range<usize>) {
     }
 }
 
+/// A transaction as everybody has to make one: done again where it must be aborted, as one that
+/// comes after an abort may have to be.
+fn transact(producer: &Producer, work: impl Fn()) {
+    loop {
+        producer.context().take();
+        producer.begin_transaction().unwrap();
+        work();
+        match producer.commit_transaction(Duration::MAX) {
+            Ok(()) => return,
+            Err(error) => assert!(error.requires_abort(), "{error:?}"),
+        }
+        producer.abort_transaction(Duration::MAX).unwrap();
+    }
+}
+
 /// A committed record in each partition, behind everything before: a transaction can only be begun
 /// on the broker when the markers of the one before have been written.
 fn send_last(producer: &Producer, topic: &str) {
-    producer.begin_transaction().unwrap();
-    for partition in 0..PARTITIONS {
-        let record = ProducerRecord::with_opaque_to(topic, usize::MAX)
-            .partition(partition)
-            .payload("last");
-        producer.send(record).unwrap();
-    }
-    producer.commit_transaction(DEADLINE).unwrap();
+    transact(producer, || {
+        for partition in 0..PARTITIONS {
+            let record = ProducerRecord::with_opaque_to(topic, usize::MAX)
+                .partition(partition)
+                .payload("last");
+            producer.send(record).unwrap();
+        }
+    });
 }
 
 /// The numbers in the topic, sorted, before the last records.
@@ -187,9 +202,7 @@ fn a_committed_transaction_is_seen_whole(cluster: &Cluster) {
     producer.abort_transaction(Duration::MAX).unwrap();
     assert_eq!(producer.context().take().len(), MANY);
 
-    producer.begin_transaction().unwrap();
-    send(&producer, &topic, MANY / 2..MANY);
-    producer.commit_transaction(DEADLINE).unwrap();
+    transact(&producer, || send(&producer, &topic, MANY / 2..MANY));
     let ends = producer.context().take();
     assert_eq!(ends.len(), MANY / 2);
     assert!(
@@ -207,9 +220,7 @@ fn a_transaction_may_be_aborted_at_once(cluster: &Cluster) {
     let topic = topic(cluster);
     let producer = producer(cluster, &topic);
     for round in 0..30 {
-        producer.begin_transaction().unwrap();
-        send(&producer, &topic, round..round + 1);
-        producer.commit_transaction(DEADLINE).unwrap();
+        transact(&producer, || send(&producer, &topic, round..round + 1));
         producer.begin_transaction().unwrap();
         send(&producer, &topic, MANY..MANY + 100);
         producer.abort_transaction(DEADLINE).unwrap();

@@ -116,19 +116,19 @@ fn a_commit_alone_delivers_everything_and_runs_every_callback() {
 fn an_abort_alone_runs_every_callback() {
     let cluster = cluster("t", 1);
     let producer = begun(transactional(&cluster).set("linger.ms", "50000"));
-    send(&producer, 0..50_000);
+    send(&producer, 0..1_000);
     producer.abort_transaction(Duration::MAX).unwrap();
     assert_eq!(producer.in_flight_count(), 0);
     let mut seen = producer.context().seen();
     seen.sort_unstable();
-    assert_eq!(seen, (0..50_000).collect::<Vec<_>>());
+    assert_eq!(seen, (0..1_000).collect::<Vec<_>>());
 
     let failed = producer.context().failed();
     producer.begin_transaction().unwrap();
     send(&producer, 0..1);
     producer.commit_transaction(DEADLINE).unwrap();
     assert_eq!(producer.context().failed(), failed);
-    let delivered = 50_001 - failed;
+    let delivered = 1_001 - failed;
     assert_eq!(block_on(cluster.records("t")).unwrap().len(), delivered);
 }
 
@@ -586,21 +586,21 @@ fn in_a_delivery_callback_nothing_waits_for_that_delivery() {
     context.producer.set(Arc::downgrade(&producer)).unwrap();
     producer.init_transactions(DEADLINE).unwrap();
 
-    // In a commit, in an abort, and in a poll.
+    // In a commit, in a poll, and in an abort.
     for round in 1..=3 {
         producer.begin_transaction().unwrap();
         for _ in 0..20 {
             producer.send(ProducerRecord::to("t").payload("v")).unwrap();
         }
-        match round {
-            1 => producer.commit_transaction(DEADLINE).unwrap(),
-            2 => producer.abort_transaction(DEADLINE).unwrap(),
-            _ => {
-                while context.reports.load(Ordering::SeqCst) < 20 * round {
-                    producer.poll(DEADLINE);
-                }
-                producer.commit_transaction(DEADLINE).unwrap();
+        if round == 2 {
+            while context.reports.load(Ordering::SeqCst) < 20 * round {
+                producer.poll(DEADLINE);
             }
+        }
+        if round == 3 {
+            producer.abort_transaction(DEADLINE).unwrap();
+        } else {
+            producer.commit_transaction(DEADLINE).unwrap();
         }
         assert_eq!(context.reports.load(Ordering::SeqCst), 20 * round);
     }
@@ -696,7 +696,7 @@ impl Drop for SetAtEnd<'_> {
 }
 
 /// What another thread sends is in the transaction that is being committed, or refused: never in
-/// the next.
+/// the next. Without the gate one slips past every few thousand commits.
 #[test]
 fn no_record_of_another_thread_slips_past_a_commit() {
     const SENDERS: usize = 3;
@@ -715,14 +715,20 @@ fn no_record_of_another_thread_slips_past_a_commit() {
                             accepted.fetch_add(1, Ordering::SeqCst);
                         }
                         Err(error) => {
-                            assert_eq!(error.code(), Some(Code::State));
+                            let refused = error.code() == Some(Code::State);
+                            assert!(refused || error.is_queue_full(), "{error:?}");
                             thread::sleep(Duration::from_micros(50));
                         }
                     }
                 }
             });
         }
-        for _ in 0..300 {
+        let started = Instant::now();
+        for round in 0..2_000 {
+            // Enough on a machine that is slow, or under valgrind.
+            if round >= 10 && started.elapsed() > Duration::from_secs(5) {
+                break;
+            }
             let before = accepted.load(Ordering::SeqCst);
             producer.begin_transaction().unwrap();
             until(|| accepted.load(Ordering::SeqCst) > before);

@@ -17,8 +17,12 @@ use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 /// call (rdkafka_txnmgr.c, `rd_kafka_txn_op_req0`).
 const LEAST_TIME: Duration = Duration::from_millis(100);
 
-/// How long an abort waits for the transaction's first delivery.
-const FIRST_DELIVERY: Duration = Duration::from_secs(1);
+/// How long an abort goes on delivering first, lest librdkafka err in one of two ways. Where the
+/// coordinator has not taken the transaction's first partition yet, because it is not done with the
+/// transaction before, the abort comes out of turn, which is a fatal error (its issue 4849). And
+/// where it purges a partition while a batch of that is being made, the sequence numbers of the next
+/// transaction may not fit, which must then be aborted too (`rd_kafka_toppar_purge_queues`).
+const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
 
 /// How late the end of a call is noticed where another thread, which polls, got the interrupt.
 const SLICE: Duration = Duration::from_millis(100);
@@ -66,11 +70,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         let client = self.core.client().ok_or_else(KafkaError::closed)?;
         client
             .begin_transaction()
-            .map_err(|error| self.core.call_error("begin_transaction", error))?;
-        // Nothing is in flight, as every transaction ends with that.
-        self.delivered_before
-            .store(self.core.delivered(), Ordering::SeqCst);
-        Ok(())
+            .map_err(|error| self.core.call_error("begin_transaction", error))
     }
 
     /// Makes a consumer group's offsets part of the transaction: they are committed with it, or not
@@ -144,19 +144,18 @@ impl<C: ProducerContext> BaseProducer<C> {
         })
     }
 
-    /// Aborts the transaction: gives up what has not been sent yet
-    /// ([`PurgeQueue`](RDKafkaErrorCode::PurgeQueue)), waits for what is on its way, and has
-    /// consumers with `isolation.level=read_committed` never see its records. When it returns `Ok`,
-    /// the delivery callbacks of all its records have run, and a new transaction may begin.
+    /// Aborts the transaction: consumers with `isolation.level=read_committed` never see its records.
+    /// When it returns `Ok`, the delivery callbacks of all its records have run, and a new
+    /// transaction may begin.
     ///
     /// It serves the queue and refuses sends as [`commit_transaction`](Self::commit_transaction)
     /// does.
     ///
-    /// Where records were sent and none has been delivered yet, it first sends them, and waits for
-    /// one of them for up to a second: the transaction's coordinator, which takes records of a new
-    /// transaction only once it is done with the one before, would take the abort of a transaction
-    /// that it does not know of yet for one out of turn, and librdkafka that for a fatal error
-    /// (its issue 4849).
+    /// For a second at the most, it goes on delivering what was sent. It then gives up what has not
+    /// been sent yet ([`PurgeQueue`](RDKafkaErrorCode::PurgeQueue)), and waits for what is on its
+    /// way. Without the first, an abort soon after the end of the transaction before would be a
+    /// fatal error ([librdkafka#4849](https://github.com/confluentinc/librdkafka/issues/4849)); it
+    /// still is where the coordinator takes longer than that to be done with the one before.
     ///
     /// # Errors
     ///
@@ -169,10 +168,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         let _closed = self.close_gate(name)?;
         let started = Instant::now();
         if self.gate.is_some() {
-            let before = self.delivered_before.load(Ordering::SeqCst);
-            self.flush_until(timeout.min(FIRST_DELIVERY), || {
-                self.core.delivered() > before
-            });
+            self.flush_for(timeout.min(DELIVERY_BEFORE_ABORT));
         }
         let left = match timeout {
             Duration::MAX => timeout,
