@@ -561,6 +561,7 @@ impl<C: ProducerContext> Producer<C> {
     }
 
     /// Takes the room of a permit.
+    #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), KafkaError>> {
         Place::poll(&mut self.place, &self.handle.shared, 0, cx)
     }

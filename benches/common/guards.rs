@@ -30,7 +30,7 @@ pub(crate) const GUARDS: [Goal; 13] = [
     goal(4, Work::Window, SIZE, Ours, AllocationsPerMessage, Nobody, AtMost(0.05)),
     goal(4, Work::Detached, SIZE, OursDetached, AllocationsPerMessage, Nobody, NO_ALLOCATION).on(Ct),
     goal(6, Work::Full, SIZE, OursSend, CpuPerMillion, ItselfAt(Tasks(1_000)), AtMost(4.0)).when(Tasks(20_000)).on(Mt),
-    goal(14, Work::Instructions, SIZE, OursSink, Instructions, Of(Ours), AtMost(1.15)),
+    goal(14, Work::Instructions, SIZE, OursSink, Instructions, Of(Ours), AtMost(1.10)),
     goal(14, Work::Instructions, SIZE, OursStream, Instructions, Of(Ours), AtMost(1.10)),
     goal(14, Work::Instructions, SIZE, OursSendAll, Instructions, Of(Ours), AtMost(1.10)),
 ];
