@@ -84,7 +84,8 @@ impl Secrets {
     }
 }
 
-fn without_claims(text: &str) -> Cow<'_, str> {
+/// The text up to a part of a token or its claims.
+pub(crate) fn without_claims(text: &str) -> Cow<'_, str> {
     let ends = BEFORE_CLAIM
         .iter()
         .filter_map(|before| Some(text.find(before)? + before.len()));
