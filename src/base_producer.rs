@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::error::{EnqueueError, KafkaError};
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{Event, Queue};
+use crate::oauth_token::OAuthToken;
 use crate::purge::PurgeConfig;
 use crate::record::ProducerRecord;
 use crate::topic::Topic;
@@ -201,6 +202,41 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// Gives up what `config` covers; the callbacks of it run in a later [`poll`](Self::poll).
     pub fn purge(&self, config: PurgeConfig) {
         self.core.purge(config);
+    }
+
+    /// Answers [`ClientContext::oauth_token_requested`] with a token.
+    ///
+    /// Until the first token nothing connects: have [`poll`](Self::poll) called, and the request
+    /// answered, before a call that waits for brokers.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidArgument`](RDKafkaErrorCode::InvalidArgument) where the token has expired, or it, its
+    /// principal or an extension has a character that is not allowed: the request is still to be
+    /// answered. [`State`](RDKafkaErrorCode::State) where `sasl.mechanisms` is not `OAUTHBEARER`. No
+    /// error shows the token.
+    ///
+    /// Source: `rd_kafka_oauthbearer_set_token`.
+    ///
+    /// [`ClientContext::oauth_token_requested`]: crate::ClientContext::oauth_token_requested
+    pub fn set_oauth_token(&self, token: OAuthToken) -> Result<(), KafkaError> {
+        self.core.set_oauth_token(&token)
+    }
+
+    /// Answers [`ClientContext::oauth_token_requested`] with the reason why there is no token.
+    /// [`ClientContext::error`] hears of it in a later [`poll`](Self::poll), and is shown the reason:
+    /// it should have no secret in it. A token is asked for again some 10 seconds later.
+    ///
+    /// # Errors
+    ///
+    /// [`State`](RDKafkaErrorCode::State) where `sasl.mechanisms` is not `OAUTHBEARER`.
+    ///
+    /// Source: `rd_kafka_oauthbearer_set_token_failure`.
+    ///
+    /// [`ClientContext::oauth_token_requested`]: crate::ClientContext::oauth_token_requested
+    /// [`ClientContext::error`]: crate::ClientContext::error
+    pub fn set_oauth_token_failure(&self, reason: &str) -> Result<(), KafkaError> {
+        self.core.set_oauth_token_failure(reason)
     }
 
     /// A handle of a topic, which saves the look-up by name.

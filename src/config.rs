@@ -34,8 +34,7 @@ use crate::secrets::{REDACTED, Secrets, is_sensitive};
 /// `enabled_events` and `log.queue=false` (events and logs come through one queue),
 /// `client.software.name` and `.version` without a letter or a digit and `ut_handle_ProduceResponse`
 /// (librdkafka would read, or call, what is not there),
-/// `sasl.mechanisms=OAUTHBEARER` without `enable.sasl.oauthbearer.unsecure.jwt` (there is no token
-/// refresh yet), and with `transactional.id` a `linger.ms` that is not below
+/// and with `transactional.id` a `linger.ms` that is not below
 /// `transaction.timeout.ms` (no record could be sent).
 ///
 /// `Debug` strikes out values that may be secret: what librdkafka calls sensitive, and properties
@@ -172,14 +171,6 @@ impl ClientConfig {
                     "without a letter or a digit librdkafka would read beyond its end",
                 );
             }
-        }
-        if is("sasl.mechanisms", "OAUTHBEARER")
-            && !is("enable.sasl.oauthbearer.unsecure.jwt", "true")
-        {
-            return refuse(
-                "sasl.mechanisms",
-                "there is no token refresh for OAUTHBEARER yet",
-            );
         }
         let millis = |property: &str| conf.get(property)?.parse::<f64>().ok();
         // librdkafka has it so for the topics, which would not come into being; 0 is no limit.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::delivery::DeliveryResult;
-use crate::error::KafkaError;
+use crate::error::{BoxError, KafkaError};
 use crate::log_level::RDKafkaLogLevel;
+use crate::oauth_token::OAuthToken;
 
-/// Logs, errors and statistics of a client.
+/// Logs, errors and statistics of a client, and its tokens.
 ///
-/// The methods run on the producer's driver task (of a [`BaseProducer`](crate::BaseProducer): in
+/// All methods but [`refresh_oauth_token`](Self::refresh_oauth_token) run on the producer's driver task (of a [`BaseProducer`](crate::BaseProducer): in
 /// `poll`), and at teardown maybe on a thread outside the runtime: they should be quick and must
 /// not block. A panic in one is caught, logged and counted, and stops nothing.
 pub trait ClientContext: Send + Sync + 'static {
@@ -37,6 +38,71 @@ pub trait ClientContext: Send + Sync + 'static {
     /// The default does nothing.
     fn stats(&self, json: &str) {
         let _ = json;
+    }
+
+    /// Gets a token for SASL/OAUTHBEARER, of a [`Producer`](crate::Producer) and a
+    /// [`TransactionalProducer`](crate::TransactionalProducer): at their start, before which nothing
+    /// connects, and again when 80 % of a token's lifetime are over. `config` is
+    /// `sasl.oauthbearer.config`, where it is set. With `sasl.oauthbearer.method=oidc` librdkafka
+    /// gets the tokens itself.
+    ///
+    /// It runs in a task of its own, which is aborted when the producer has come to its end: it may
+    /// take its time, while everything else goes on. There is no limit to that time; the old token is
+    /// used until it expires, and messages wait for up to `message.timeout.ms`.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use tokio_rdkafka::{BoxError, ClientContext, OAuthToken};
+    ///
+    /// struct Login {
+    ///     principal: String,
+    /// }
+    ///
+    /// impl ClientContext for Login {
+    ///     async fn refresh_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, BoxError> {
+    ///         let (token, lifetime) = ask_the_token_service(&self.principal).await?;
+    ///         Ok(OAuthToken::new(token, &self.principal, SystemTime::now() + lifetime))
+    ///     }
+    /// }
+    /// # async fn ask_the_token_service(_: &str) -> Result<(String, Duration), BoxError> {
+    /// #     Ok(("token".to_owned(), Duration::from_secs(300)))
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An error, a panic or a token that is not valid goes to [`error`](Self::error), with the code
+    /// [`Authentication`](crate::RDKafkaErrorCode::Authentication) and the texts of the error and its
+    /// sources, each time; they should have no secret in them. It is called again some 10 seconds
+    /// later; to be faster than that, try again within.
+    ///
+    /// The default returns an error that says that it is not implemented.
+    fn refresh_oauth_token(
+        &self,
+        config: Option<&str>,
+    ) -> impl Future<Output = Result<OAuthToken, BoxError>> + Send {
+        let _ = config;
+        std::future::ready(Err(
+            "the producer's context does not implement ClientContext::refresh_oauth_token, which \
+             sasl.mechanisms=OAUTHBEARER needs"
+                .into(),
+        ))
+    }
+
+    /// A [`BaseProducer`](crate::BaseProducer) needs a token for SASL/OAUTHBEARER, as
+    /// [`refresh_oauth_token`](Self::refresh_oauth_token) says: to be answered, soon and from
+    /// anywhere, by [`set_oauth_token`](crate::BaseProducer::set_oauth_token) or
+    /// [`set_oauth_token_failure`](crate::BaseProducer::set_oauth_token_failure). Without an answer it
+    /// is not asked again.
+    ///
+    /// The default makes a [`tracing`] event of it.
+    fn oauth_token_requested(&self, config: Option<&str>) {
+        let _ = config;
+        tracing::warn!(
+            target: "librdkafka",
+            "a token for OAUTHBEARER is wanted, and the producer's context does not implement \
+             ClientContext::oauth_token_requested"
+        );
     }
 }
 
@@ -119,6 +185,17 @@ impl<T: ClientContext> ClientContext for Arc<T> {
 
     fn stats(&self, json: &str) {
         (**self).stats(json);
+    }
+
+    fn refresh_oauth_token(
+        &self,
+        config: Option<&str>,
+    ) -> impl Future<Output = Result<OAuthToken, BoxError>> + Send {
+        (**self).refresh_oauth_token(config)
+    }
+
+    fn oauth_token_requested(&self, config: Option<&str>) {
+        (**self).oauth_token_requested(config);
     }
 }
 

@@ -15,9 +15,10 @@ use crate::ffi::{
 };
 use crate::handles::Handles;
 use crate::log_level::RDKafkaLogLevel;
+use crate::oauth_token::OAuthToken;
 use crate::purge::PurgeConfig;
 use crate::record::{Fields, LENT_FROM, TopicName};
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, without_claims};
 use crate::sync::{read, write};
 use crate::topic::{self, Topic};
 
@@ -40,6 +41,8 @@ pub(crate) struct Core<O> {
     closed: AtomicBool,
     fatal: OnceLock<KafkaError>,
     callback_panics: AtomicU64,
+    /// How many times no token was got, since one was.
+    token_failures: AtomicU64,
     secrets: Secrets,
     opaque: PhantomData<fn(O) -> O>,
 }
@@ -68,6 +71,7 @@ impl<O: Opaque> Core<O> {
             closed: AtomicBool::new(false),
             fatal: OnceLock::new(),
             callback_panics: AtomicU64::new(0),
+            token_failures: AtomicU64::new(0),
             secrets,
             opaque: PhantomData,
         };
@@ -316,6 +320,12 @@ impl<O: Opaque> Core<O> {
                 self.guard("stats", || context.stats(&json));
                 1
             }
+            Event::OAuthTokenRefresh(config) => {
+                self.guard("oauth_token_requested", || {
+                    context.oauth_token_requested(config.as_deref());
+                });
+                1
+            }
             Event::Delivery(_) | Event::Other => 0,
         }
     }
@@ -333,13 +343,50 @@ impl<O: Opaque> Core<O> {
     /// Calls a user's callback; its panic is logged and counted.
     fn guard(&self, callback: &str, body: impl FnOnce()) {
         if let Err(panic) = catch_panic(body) {
-            self.callback_panics.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                callback,
-                panic,
-                "a callback of the producer's context panicked"
-            );
+            self.callback_panicked(callback, &panic);
         }
+    }
+
+    /// Logs and counts the panic of a callback.
+    pub(crate) fn callback_panicked(&self, callback: &str, panic: &str) {
+        self.callback_panics.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            callback,
+            panic,
+            "a callback of the producer's context panicked"
+        );
+    }
+
+    /// Answers the request for a token.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the token, without showing it. The request is still to be answered.
+    pub(crate) fn set_oauth_token(&self, token: &OAuthToken) -> Result<(), KafkaError> {
+        let token = token.to_raw()?;
+        let client = self.client().ok_or_else(KafkaError::closed)?;
+        client.set_oauth_token(&token).map_err(|(code, text)| {
+            // The token has been looked at, but what if librdkafka looks more closely?
+            KafkaError::with_text(code, without_claims(&self.secrets.redact(&text)))
+        })?;
+        self.token_failures.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Answers that there is no token; librdkafka raises an error with the reason.
+    pub(crate) fn set_oauth_token_failure(&self, reason: &str) -> Result<(), KafkaError> {
+        let client = self.client().ok_or_else(KafkaError::closed)?;
+        let reason = match reason {
+            "" => "no reason given".into(),
+            reason => self.secrets.redact(reason),
+        };
+        let failures = self.token_failures.fetch_add(1, Ordering::Relaxed) + 1;
+        // With a number: an error with the same text as the one before is not raised.
+        let told = match failures {
+            1 => client.set_oauth_token_failure(&reason),
+            _ => client.set_oauth_token_failure(&format!("{reason} (failure {failures} in a row)")),
+        };
+        told.map_err(|code| self.error_of(&client, code))
     }
 
     /// How many callbacks of the context have panicked.

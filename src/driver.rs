@@ -18,6 +18,7 @@ use crate::flush::{Closing, Ending, Finished, Tally, Watches};
 use crate::lane;
 use crate::purge::PurgeConfig;
 use crate::record::Fields;
+use crate::refresh::Refresh;
 use crate::report::{CloseReport, FlushError};
 use crate::room::Room;
 use crate::stall::Stall;
@@ -84,6 +85,8 @@ struct Ended<D> {
 enum Served {
     /// So many messages, or something else.
     Some(usize),
+    /// A token is wanted.
+    TokenRefresh(Option<String>),
     /// The queue was empty.
     Nothing,
 }
@@ -192,6 +195,7 @@ impl<C: ProducerContext> Shared<C> {
                     return Served::Nothing;
                 }
                 Some(Event::Delivery(event)) => serving.event = Some(event),
+                Some(Event::OAuthTokenRefresh(config)) => return Served::TokenRefresh(config),
                 Some(event) => {
                     self.core.serve_client_event(&*self.context, event);
                     return Served::Some(1);
@@ -527,10 +531,15 @@ fn tell(finished: &mut Vec<Finished>) {
 pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     let shared = &driver.shared;
     let mut stall = Stall::default();
+    let mut refresh = Refresh::default();
     loop {
         let mut served = 0;
-        while let Served::Some(count) = shared.serve(Duration::ZERO) {
-            served += count;
+        loop {
+            match shared.serve(Duration::ZERO) {
+                Served::Some(count) => served += count,
+                Served::TokenRefresh(config) => refresh.start(shared, config),
+                Served::Nothing => break,
+            }
             if served >= MESSAGES_PER_POLL {
                 served = 0;
                 tokio::task::yield_now().await;
@@ -546,6 +555,7 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
             shared.wake.notified().await;
         }
     }
+    drop(refresh);
     driver.finish();
 }
 

@@ -64,7 +64,7 @@
 //! | feature | what it brings |
 //! |---|---|
 //! | `libz` (default) | gzip |
-//! | `ssl`, `gssapi`, `zstd`, `curl` | TLS, SCRAM; Kerberos; zstd; OIDC. They need the system's libraries (OpenSSL, Cyrus SASL, zstd is bundled, libcurl) |
+//! | `ssl`, `gssapi`, `zstd`, `curl` | TLS, SCRAM, OAUTHBEARER; Kerberos; zstd; OIDC (with `ssl`). They need the system's libraries (OpenSSL, Cyrus SASL, zstd is bundled, libcurl) |
 //! | `ssl-vendored`, `gssapi-vendored`, `libz-static`, `curl-static`, `zstd-pkg-config`, `external-lz4` | other sources of these |
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
 //! | `mock` | [`MockCluster`], a Kafka cluster inside the process for tests |
@@ -93,12 +93,14 @@ mod lane;
 mod log_level;
 #[cfg(feature = "mock")]
 mod mock;
+mod oauth_token;
 mod offsets;
 mod payload;
 mod permit;
 mod producer;
 mod purge;
 mod record;
+mod refresh;
 mod report;
 mod room;
 mod scope;
@@ -131,6 +133,7 @@ pub use headers::{Header, Headers};
 pub use log_level::RDKafkaLogLevel;
 #[cfg(feature = "mock")]
 pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};
+pub use oauth_token::OAuthToken;
 pub use offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 pub use payload::{IntoPayload, Payload};
 pub use permit::{OwnedPermit, Permit};

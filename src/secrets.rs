@@ -6,9 +6,11 @@ use std::borrow::Cow;
 pub(crate) const REDACTED: &str = "[redacted]";
 
 /// Properties that librdkafka marks as sensitive (`_RK_SENSITIVE` in rdkafka_conf.c), the aliases
-/// of them, which it does not mark, and Java's `sasl.jaas.config`, which it knows only to refuse
-/// it, but which has a password in it where it was copied from a Java client.
+/// of them, which it does not mark, certificates, into which a key may have been pasted, and Java's
+/// `sasl.jaas.config`, which it knows only to refuse it, but which has a password in it where it was
+/// copied from a Java client.
 const SENSITIVE: &[&str] = &[
+    "https.ca.pem",
     "sasl.jaas.config",
     "sasl.oauthbearer.assertion.private.key.file",
     "sasl.oauthbearer.assertion.private.key.passphrase",
@@ -19,16 +21,22 @@ const SENSITIVE: &[&str] = &[
     "sasl.password",
     "sasl.username",
     "ssl.ca.pem",
+    "ssl.certificate.pem",
     "ssl.key.location",
     "ssl.key.password",
     "ssl.key.pem",
     "ssl.keystore.password",
+    "ssl_ca",
+    "ssl_certificate",
     "ssl_key",
 ];
 
 pub(crate) fn is_sensitive(property: &str) -> bool {
     SENSITIVE.contains(&property)
 }
+
+/// A shorter line of a PEM is too little to be of use, and might be a common word.
+const LEAST_LINE: usize = 8;
 
 /// Has the claims of an unsecured token, which librdkafka takes apart.
 const TOKEN_CLAIMS: &str = "sasl.oauthbearer.config";
@@ -60,6 +68,12 @@ impl Secrets {
             if !value.is_empty() {
                 secrets.values.push(value.to_owned());
             }
+            // A text may have a part of it alone, librdkafka's having a greatest length.
+            if value.contains('\n') {
+                let lines = value.lines().map(str::trim);
+                let lines = lines.filter(|line| line.len() >= LEAST_LINE && !line.starts_with('-'));
+                secrets.values.extend(lines.map(str::to_owned));
+            }
         }
         // The longest first: one secret may be part of another.
         secrets
@@ -84,7 +98,8 @@ impl Secrets {
     }
 }
 
-fn without_claims(text: &str) -> Cow<'_, str> {
+/// The text up to a part of a token or its claims.
+pub(crate) fn without_claims(text: &str) -> Cow<'_, str> {
     let ends = BEFORE_CLAIM
         .iter()
         .filter_map(|before| Some(text.find(before)? + before.len()));
@@ -118,6 +133,17 @@ mod tests {
             "my [redacted], my [redacted]"
         );
         assert_eq!(secrets.redact("nothing"), "nothing");
+    }
+
+    #[test]
+    fn so_do_the_lines_of_a_key() {
+        let pem = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\nByqGSM49AgEG==\n-----END PRIVATE KEY-----\n";
+        let secrets = Secrets::of([("ssl.key.pem", pem)].into_iter());
+        assert_eq!(secrets.redact(pem), REDACTED);
+        assert_eq!(
+            secrets.redact("-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\nByq"),
+            "-----BEGIN PRIVATE KEY-----\n[redacted]\nByq"
+        );
     }
 
     #[test]

@@ -139,6 +139,7 @@ fn properties_keep_their_order() {
 /// What librdkafka calls sensitive, an alias that it forgets, what it refuses, and what it does not
 /// know.
 const SECRETS: &[&str] = &[
+    "https.ca.pem",
     "sasl.jaas.config",
     "sasl.oauthbearer.assertion.private.key.file",
     "sasl.oauthbearer.assertion.private.key.passphrase",
@@ -149,10 +150,13 @@ const SECRETS: &[&str] = &[
     "sasl.password",
     "sasl.username",
     "ssl.ca.pem",
+    "ssl.certificate.pem",
     "ssl.key.location",
     "ssl.key.password",
     "ssl.key.pem",
     "ssl.keystore.password",
+    "ssl_ca",
+    "ssl_certificate",
     "ssl_key",
     "sasl.pasword",
     "some.plugin.token",

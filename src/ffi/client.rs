@@ -15,7 +15,7 @@ use super::redeclared::{
     rd_kafka_set_log_queue,
 };
 use super::topic::TopicHandle;
-use super::{Conf, Opaque, Queue, with_errstr};
+use super::{Conf, Opaque, Queue, oauth, with_errstr};
 use crate::purge::PurgeConfig;
 
 /// A producer client. All its messages carry opaques of one type, chosen when it is made.
@@ -45,8 +45,13 @@ impl Client {
             sys::RD_KAFKA_EVENT_DR
                 | sys::RD_KAFKA_EVENT_LOG
                 | sys::RD_KAFKA_EVENT_ERROR
-                | sys::RD_KAFKA_EVENT_STATS,
+                | sys::RD_KAFKA_EVENT_STATS
+                | sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH,
         );
+        let makes_tokens = oauth::makes_tokens_itself(&conf);
+        if makes_tokens {
+            conf.separate_sasl_queue();
+        }
         let (client, text) = with_errstr(|errstr, size| {
             // SAFETY: the configuration is valid and ours to give; the buffer has the size given.
             unsafe {
@@ -65,11 +70,15 @@ impl Client {
         unsafe { rd_kafka_set_log_queue(ptr.as_ptr(), ptr::null_mut()) };
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Self {
+        let client = Self {
             ptr,
             opaque: TypeId::of::<O>(),
             id,
-        }))
+        };
+        if makes_tokens {
+            client.make_tokens_in_background()?;
+        }
+        Ok(Arc::new(client))
     }
 
     /// Whether the messages of this client carry values of type `O`.

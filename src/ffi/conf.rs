@@ -98,6 +98,12 @@ impl Conf {
         unsafe { sys::rd_kafka_conf_set_events(self.as_ptr(), events) }
     }
 
+    /// Has callbacks of SASL come through a queue of their own.
+    pub(super) fn separate_sasl_queue(&mut self) {
+        // SAFETY: the configuration is ours alone.
+        unsafe { sys::rd_kafka_conf_enable_sasl_queue(self.as_ptr(), 1) }
+    }
+
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_conf_t {
         self.0.as_ptr()
     }

@@ -30,6 +30,8 @@ pub(crate) enum Event<O: Opaque> {
     },
     /// Statistics, as JSON.
     Stats(String),
+    /// A token is wanted; with `sasl.oauthbearer.config`, where it is set.
+    OAuthTokenRefresh(Option<String>),
     /// Of a kind that was not asked for.
     Other,
 }
@@ -66,6 +68,15 @@ impl<O: Opaque> Event<O> {
             sys::RD_KAFKA_EVENT_STATS => {
                 // SAFETY: the event is valid; the string lives as long as it does.
                 Event::Stats(unsafe { to_string(sys::rd_kafka_event_stats(ptr.as_ptr())) })
+            }
+            sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => {
+                // SAFETY: the event is valid; the string is NULL or a C string that lives as long
+                // as the client, which the event holds.
+                let config = unsafe {
+                    let config = sys::rd_kafka_event_config_string(ptr.as_ptr());
+                    (!config.is_null()).then(|| to_string(config))
+                };
+                Event::OAuthTokenRefresh(config)
             }
             _ => Event::Other,
         }

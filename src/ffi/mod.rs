@@ -16,6 +16,7 @@ mod message;
 #[cfg(feature = "mock")]
 pub(crate) mod mock;
 mod names;
+mod oauth;
 mod offsets;
 mod opaque;
 mod promise;
@@ -31,6 +32,7 @@ pub(crate) use error::CallError;
 pub(crate) use event::{DeliveryEvent, Event};
 pub(crate) use message::BorrowedMessage;
 pub(crate) use names::{error_description, error_name};
+pub(crate) use oauth::RawToken;
 pub(crate) use offsets::{Group, Offsets};
 pub(crate) use opaque::{Loan, Opaque};
 pub(crate) use promise::{Expectation, Promise, Promises};

@@ -74,6 +74,22 @@ unsafe extern "C" {
         timestamp_type: *mut c_int,
     ) -> i64;
 
+    pub(super) fn rd_kafka_oauthbearer_set_token(
+        rk: *mut rd_kafka_t,
+        token_value: *const c_char,
+        md_lifetime_ms: i64,
+        md_principal_name: *const c_char,
+        extensions: *mut *const c_char,
+        extension_size: usize,
+        errstr: *mut c_char,
+        errstr_size: usize,
+    ) -> c_int;
+
+    pub(super) fn rd_kafka_oauthbearer_set_token_failure(
+        rk: *mut rd_kafka_t,
+        errstr: *const c_char,
+    ) -> c_int;
+
     pub(super) fn rd_kafka_producev(rk: *mut rd_kafka_t, ...) -> c_int;
 
     pub(super) fn rd_kafka_purge(rk: *mut rd_kafka_t, flags: c_int) -> c_int;

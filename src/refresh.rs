@@ -1,0 +1,100 @@
+//! Getting a token for SASL/OAUTHBEARER from the user's context, in a task of its own.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::task::AbortHandle;
+
+use crate::context::ProducerContext;
+use crate::driver::Shared;
+use crate::error::BoxError;
+use crate::ffi::catch_panic;
+use crate::oauth_token::OAuthToken;
+
+/// The task that gets a token, while there is one. It ends with this.
+///
+/// librdkafka asks once, and again only after an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Refresh(Option<AbortHandle>);
+
+impl Refresh {
+    /// To be called on a runtime.
+    pub(crate) fn start<C: ProducerContext>(
+        &mut self,
+        shared: &Arc<Shared<C>>,
+        config: Option<String>,
+    ) {
+        self.stop();
+        let task = tokio::spawn(refresh(Arc::clone(shared), config));
+        self.0 = Some(task.abort_handle());
+    }
+
+    fn stop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn refresh<C: ProducerContext>(shared: Arc<Shared<C>>, config: Option<String>) {
+    let context = &*shared.context;
+    // The call in a block, which is polled: it may panic, too.
+    let mut token = pin!(async { context.refresh_oauth_token(config.as_deref()).await });
+    let result = poll_fn(|cx| match catch_panic(|| token.as_mut().poll(cx)) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await;
+    answer(&shared, result);
+}
+
+/// Whatever has come of it, librdkafka gets an answer: without one it would not ask again.
+fn answer<C: ProducerContext>(
+    shared: &Shared<C>,
+    result: Result<Result<OAuthToken, BoxError>, String>,
+) {
+    let core = &shared.core;
+    let failure = match result {
+        Ok(Ok(token)) => match core.set_oauth_token(&token) {
+            Ok(()) => return,
+            Err(error) => error.to_string(),
+        },
+        Ok(Err(error)) => {
+            // The text is the user's code.
+            let text = catch_panic(|| with_causes(&*error));
+            text.unwrap_or_else(|_| "an error whose text panicked".to_owned())
+        }
+        Err(panic) => {
+            core.callback_panicked("refresh_oauth_token", &panic);
+            format!("refresh_oauth_token panicked: {panic}")
+        }
+    };
+    match core.set_oauth_token_failure(&failure) {
+        Ok(()) => {}
+        // It is over.
+        Err(error) if error.is_closed() => {}
+        Err(error) => tracing::error!(%error, "a failed token refresh could not be told"),
+    }
+}
+
+/// The error's text and those of its causes.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
