@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::config::{ClientConfig, creation_error};
+use crate::connect_failure::client_error;
 use crate::context::{ClientContext, ProducerContext};
 use crate::delivery::DeliveryResult;
 use crate::error::{KafkaError, is_fencing};
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{
-    CallError, Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic,
+    CallError, Certificates, Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic,
 };
 use crate::handles::Handles;
 use crate::log_level::RDKafkaLogLevel;
@@ -43,6 +44,7 @@ pub(crate) struct Core<O> {
     fatal: OnceLock<KafkaError>,
     callback_panics: AtomicU64,
     secrets: Secrets,
+    certificates: Arc<Certificates>,
     opaque: PhantomData<fn(O) -> O>,
 }
 
@@ -61,6 +63,7 @@ impl<O: Opaque> Core<O> {
         let queue = client.main_queue();
         let core = Self {
             client_id: client.id(),
+            certificates: client.certificates(),
             live: RwLock::new(Some(Live {
                 client,
                 topics: Handles::default(),
@@ -315,7 +318,7 @@ impl<O: Opaque> Core<O> {
                 let error = if is_fatal {
                     self.set_fatal((code, text))
                 } else {
-                    KafkaError::with_text(code, self.secrets.redact(&text))
+                    self.client_error(code, &text)
                 };
                 self.guard("error", || context.error(&error));
                 1
@@ -326,6 +329,12 @@ impl<O: Opaque> Core<O> {
             }
             Event::Delivery(_) | Event::Other => 0,
         }
+    }
+
+    /// The error of the client, not of one message, that librdkafka tells of by that text.
+    pub(crate) fn client_error(&self, code: i32, text: &str) -> KafkaError {
+        let text = self.secrets.redact(text);
+        client_error(code, &text, |broker| self.certificates.flaw(broker))
     }
 
     /// Counts a delivery, and calls the context's callback.

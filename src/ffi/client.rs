@@ -15,7 +15,7 @@ use super::redeclared::{
     rd_kafka_set_log_queue,
 };
 use super::topic::TopicHandle;
-use super::{Conf, Opaque, Queue, with_errstr};
+use super::{Certificates, Conf, Opaque, Queue, with_errstr};
 use crate::purge::PurgeConfig;
 
 /// A producer client. All its messages carry opaques of one type, chosen when it is made.
@@ -26,6 +26,8 @@ pub(crate) struct Client {
     ptr: NonNull<sys::rd_kafka_t>,
     opaque: TypeId,
     id: u64,
+    // Its threads write to it: dropped, as all fields are, once they have ended.
+    certificates: Arc<Certificates>,
 }
 
 // SAFETY: an rd_kafka_t may be used by any number of threads at once (rdkafka.h, "thread-safe").
@@ -47,6 +49,7 @@ impl Client {
                 | sys::RD_KAFKA_EVENT_ERROR
                 | sys::RD_KAFKA_EVENT_STATS,
         );
+        let certificates = Certificates::watch(&mut conf);
         let (client, text) = with_errstr(|errstr, size| {
             // SAFETY: the configuration is valid and ours to give; the buffer has the size given.
             unsafe {
@@ -69,6 +72,7 @@ impl Client {
             ptr,
             opaque: TypeId::of::<O>(),
             id,
+            certificates,
         }))
     }
 
@@ -82,6 +86,11 @@ impl Client {
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What was found wrong with brokers' certificates.
+    pub(crate) fn certificates(&self) -> Arc<Certificates> {
+        Arc::clone(&self.certificates)
     }
 
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_t {
