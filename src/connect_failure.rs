@@ -55,9 +55,9 @@ impl ConnectFailure {
                 // OpenSSL's, of what the other side said.
                 } else if says(&["alert "]) && says(&["certificate", "unknown ca"]) {
                     Some(Self::ClientCertificate)
-                // librdkafka's, in `rd_kafka_broker_set_error` and at the handshake.
+                // librdkafka's, of its first request, of the next ones and of the handshake.
                 } else if says(&[
-                    "requesting ApiVersion",
+                    "in state APIVERSION_QUERY",
                     "security.protocol",
                     "PLAINTEXT broker listener",
                 ]) {
@@ -86,6 +86,7 @@ impl ConnectFailure {
             Self::Expired => Some("the broker's certificate has expired"),
             Self::Certificate => Some("the broker's certificate is not accepted"),
             Self::ClientCertificate => Some("the broker does not accept the client's certificate"),
+            Self::SecurityProtocol => Some("the broker may speak another security.protocol"),
             _ => None,
         }
     }
@@ -112,10 +113,19 @@ pub(crate) fn client_error(
         return KafkaError::with_text(code, text);
     };
     let text = match failure.explanation() {
-        Some(explanation) => format!("{explanation}: {text}"),
+        Some(explanation) if failure == ConnectFailure::UnknownCa => {
+            format!("{explanation}: {text}")
+        }
+        Some(explanation) => format!("{explanation}: {}", without_advice(text)),
         None => text.to_owned(),
     };
     KafkaError::connect(failure, code, text)
+}
+
+/// librdkafka takes every failed certificate for one of an unknown CA.
+fn without_advice(text: &str) -> &str {
+    const ADVICE: &str = ": broker certificate could not be verified";
+    text.split_once(ADVICE).map_or(text, |(text, _)| text)
 }
 
 /// Which broker a text is about, as `host:port`: before the first colon with a space stands its name,
@@ -178,7 +188,7 @@ mod tests {
             Some(ConnectFailure::ClientCertificate)
         );
         assert_eq!(
-            failure("Disconnected: requesting ApiVersion: might be caused by incorrect ..."),
+            failure("h:1/bootstrap: Disconnected (after 1ms in state APIVERSION_QUERY)"),
             Some(ConnectFailure::SecurityProtocol)
         );
         assert_eq!(failure("h:1/1: Disconnected (after 9ms in state UP)"), None);

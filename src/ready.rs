@@ -295,3 +295,73 @@ impl<C: ProducerContext> Drop for Waiting<'_, C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFUSED: &str = "a:1/bootstrap: Connect to a:1 failed: Connection refused";
+    const REFUSED_BY_B: &str = "b:1/bootstrap: Connect to b:1 failed: Connection refused";
+    const NOT_LET_IN: &str = "a:1/bootstrap: SASL authentication error";
+
+    fn soon(left: Duration) -> Verdict {
+        Verdict::Wait(Some(left))
+    }
+
+    #[test]
+    fn all_down_while_asking_is_the_end() {
+        let start = Instant::now();
+        let mut state = State {
+            asking: Some(start),
+            ..State::default()
+        };
+        assert_eq!(state.verdict(start), Verdict::Wait(None));
+        state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, start);
+        assert_eq!(state.verdict(start + GRACE * 10), Verdict::Wait(None));
+        state.note(RDKafkaErrorCode::AllBrokersDown, "1/1", start);
+        assert_eq!(state.verdict(start), Verdict::NotUp);
+    }
+
+    #[test]
+    fn what_was_so_before_has_some_time_to_be_belied() {
+        let start = Instant::now();
+        let asking = start + GRACE * 100;
+        let mut state = State::default();
+        state.note(RDKafkaErrorCode::AllBrokersDown, "1/1", start);
+        state.asking = Some(asking);
+        // Without a reason.
+        assert_eq!(state.verdict(asking + GRACE), Verdict::Wait(None));
+        state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, start);
+        assert_eq!(state.verdict(asking), soon(GRACE));
+        assert_eq!(state.verdict(asking + GRACE), Verdict::NotUp);
+        state.believe_deliveries(1);
+        assert_eq!(state.verdict(asking + GRACE), Verdict::Wait(None));
+        assert!(state.reason().is_none());
+    }
+
+    #[test]
+    fn what_lasts_is_not_put_off_by_being_repeated() {
+        let start = Instant::now();
+        let mut state = State {
+            asking: Some(start),
+            ..State::default()
+        };
+        state.note(RDKafkaErrorCode::Authentication, NOT_LET_IN, start);
+        assert_eq!(state.verdict(start), soon(GRACE));
+        let later = start + GRACE / 2;
+        state.note(RDKafkaErrorCode::Authentication, NOT_LET_IN, later);
+        state.note(
+            RDKafkaErrorCode::BrokerTransportFailure,
+            REFUSED_BY_B,
+            later,
+        );
+        assert_eq!(state.verdict(later), soon(GRACE / 2));
+        assert_eq!(
+            state.reason().map(|failure| &*failure.text),
+            Some(NOT_LET_IN)
+        );
+        // The same broker, another failure.
+        state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
+        assert_eq!(state.verdict(start + GRACE), Verdict::Wait(None));
+    }
+}

@@ -200,7 +200,10 @@ async fn a_silent_broker_takes_all_the_time_and_no_worker() {
     };
     assert!(error.is_timed_out() && error.connect_failure().is_none());
     let text = error.to_string();
-    assert!(text.starts_with("no broker was up within 500ms ("), "{text}");
+    assert!(
+        text.starts_with("no broker was up within 500ms ("),
+        "{text}"
+    );
     assert!(ticks >= 50, "{ticks}");
     let error = producer.ready(Duration::ZERO).await.unwrap_err();
     assert!(error.is_timed_out());
@@ -296,6 +299,6 @@ fn a_runtime_may_end_while_somebody_waits() {
         .enable_all()
         .build()
         .unwrap();
-    let closed = runtime.block_on(tokio::time::timeout(AT_ONCE, producer.close()));
+    let closed = runtime.block_on(async { tokio::time::timeout(AT_ONCE, producer.close()).await });
     closed.expect("the end");
 }
