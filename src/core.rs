@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::config::{ClientConfig, creation_error};
+use crate::connect_failure::client_error;
 use crate::context::{ClientContext, ProducerContext};
 use crate::delivery::DeliveryResult;
 use crate::error::{KafkaError, is_fencing};
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{
-    CallError, Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic,
+    CallError, Certificates, Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic,
 };
 use crate::handles::Handles;
 use crate::log_level::RDKafkaLogLevel;
@@ -38,12 +39,15 @@ pub(crate) struct Core<O> {
     /// Messages that were given a number, and those whose end has been accounted for.
     issued: AtomicU64,
     settled: AtomicU64,
+    /// Of the settled ones, those that were delivered.
+    delivered: AtomicU64,
     closed: AtomicBool,
     fatal: OnceLock<KafkaError>,
     callback_panics: AtomicU64,
     /// How many times no token was got, since one was.
     token_failures: AtomicU64,
     secrets: Secrets,
+    certificates: Arc<Certificates>,
     opaque: PhantomData<fn(O) -> O>,
 }
 
@@ -62,12 +66,14 @@ impl<O: Opaque> Core<O> {
         let queue = client.main_queue();
         let core = Self {
             client_id: client.id(),
+            certificates: client.certificates(),
             live: RwLock::new(Some(Live {
                 client,
                 topics: Handles::default(),
             })),
             issued: AtomicU64::new(0),
             settled: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             fatal: OnceLock::new(),
             callback_panics: AtomicU64::new(0),
@@ -97,6 +103,11 @@ impl<O: Opaque> Core<O> {
     /// How many messages have ended.
     pub(crate) fn settled(&self) -> u64 {
         self.settled.load(Ordering::SeqCst)
+    }
+
+    /// How many messages have been delivered.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::SeqCst)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -311,7 +322,7 @@ impl<O: Opaque> Core<O> {
                 let error = if is_fatal {
                     self.set_fatal((code, text))
                 } else {
-                    KafkaError::with_text(code, self.secrets.redact(&text))
+                    self.client_error(code, &text)
                 };
                 self.guard("error", || context.error(&error));
                 1
@@ -330,13 +341,22 @@ impl<O: Opaque> Core<O> {
         }
     }
 
-    /// Calls the context's delivery callback.
+    /// The error of the client, not of one message, that librdkafka tells of by that text.
+    pub(crate) fn client_error(&self, code: i32, text: &str) -> KafkaError {
+        let text = self.secrets.redact(text);
+        client_error(code, &text, |broker| self.certificates.flaw(broker))
+    }
+
+    /// Counts a delivery, and calls the context's callback.
     pub(crate) fn report<C: ProducerContext>(
         &self,
         context: &C,
         result: &DeliveryResult<'_>,
         opaque: C::DeliveryOpaque,
     ) {
+        if result.is_ok() {
+            self.delivered.fetch_add(1, Ordering::Relaxed);
+        }
         self.guard("delivery", || context.delivery(result, opaque));
     }
 

@@ -17,6 +17,7 @@ use crate::ffi::{BorrowedMessage, DeliveryEvent, Event, Queue, catch_panic};
 use crate::flush::{Closing, Ending, Finished, Tally, Watches};
 use crate::lane;
 use crate::purge::PurgeConfig;
+use crate::ready::Ready;
 use crate::record::Fields;
 use crate::refresh::Refresh;
 use crate::report::{CloseReport, FlushError};
@@ -56,6 +57,7 @@ pub(crate) struct Shared<C: ProducerContext> {
     /// Wakes the driver: something is in the queue, or there may be an end.
     wake: Arc<Notify>,
     pub(crate) transactions: Transactions,
+    pub(crate) ready: Ready,
     /// The report of the end, once the client has been destroyed.
     end: watch::Sender<Option<CloseReport>>,
 }
@@ -122,6 +124,7 @@ impl<C: ProducerContext> Shared<C> {
             }),
             wake,
             transactions,
+            ready: Ready::default(),
             end: watch::Sender::new(None),
         })
     }
@@ -197,7 +200,9 @@ impl<C: ProducerContext> Shared<C> {
                 Some(Event::Delivery(event)) => serving.event = Some(event),
                 Some(Event::OAuthTokenRefresh(config)) => return Served::TokenRefresh(config),
                 Some(event) => {
+                    self.ready.note(&event, self.core.delivered());
                     self.core.serve_client_event(&*self.context, event);
+                    self.ready.tell();
                     return Served::Some(1);
                 }
             }
@@ -304,7 +309,10 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Whether nothing can come any more. To be asked when the queue has been found empty.
     fn is_over(&self) -> bool {
-        self.core.is_closed() && self.core.in_flight() == 0 && !self.transactions.is_calling()
+        self.core.is_closed()
+            && self.core.in_flight() == 0
+            && !self.transactions.is_calling()
+            && !self.ready.is_asking()
     }
 
     /// Has the driver look whether there is something to do.
@@ -316,6 +324,7 @@ impl<C: ProducerContext> Shared<C> {
     pub(crate) fn stop_admission(&self) {
         self.core.close();
         self.room.close();
+        self.ready.tell();
         self.wake.notify_one();
     }
 

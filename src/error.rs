@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::connect_failure::ConnectFailure;
 use crate::delivery::Persistence;
 use crate::error_code::RDKafkaErrorCode;
 use crate::record::ProducerRecord;
@@ -33,6 +34,7 @@ enum Kind {
     Stopped,
     NoRoom,
     Call(Class),
+    Connect(ConnectFailure),
     Runtime,
     Config(Option<String>),
     Record(&'static str),
@@ -165,6 +167,30 @@ impl KafkaError {
         Self::new(Kind::Code, Some(RDKafkaErrorCode::OperationTimedOut), text)
     }
 
+    /// No connection to a broker comes about.
+    pub(crate) fn connect(
+        failure: ConnectFailure,
+        code: impl Into<RDKafkaErrorCode>,
+        text: impl Into<String>,
+    ) -> Self {
+        Self::new(Kind::Connect(failure), Some(code.into()), text)
+    }
+
+    /// No broker was up in time; the reason is what is known of one that is not.
+    pub(crate) fn not_ready(waited: Duration, reason: Option<KafkaError>) -> Self {
+        let code = RDKafkaErrorCode::OperationTimedOut;
+        let text = format!("no broker was up within {waited:?}");
+        let Some(reason) = reason else {
+            return Self::with_text(code, text);
+        };
+        let text = format!("{text}: {}", reason.0.text);
+        let error = match reason.connect_failure() {
+            Some(failure) => Self::connect(failure, code, text),
+            None => Self::with_text(code, text),
+        };
+        error.caused_by(reason)
+    }
+
     pub(crate) fn no_thread(source: std::io::Error) -> Self {
         Self(Arc::new(Inner {
             kind: Kind::Runtime,
@@ -207,6 +233,16 @@ impl KafkaError {
         ) || self.0.kind == Kind::NoRoom
     }
 
+    /// Why no connection to a broker comes about, where this says so and the reason is one of those
+    /// known: of [`Producer::ready`](crate::Producer::ready), and of the errors that
+    /// [`ClientContext::error`](crate::ClientContext::error) gets.
+    pub fn connect_failure(&self) -> Option<ConnectFailure> {
+        match self.0.kind {
+            Kind::Connect(failure) => Some(failure),
+            _ => None,
+        }
+    }
+
     /// Whether the producer is closed.
     pub fn is_closed(&self) -> bool {
         self.0.kind == Kind::Closed
@@ -243,11 +279,13 @@ impl KafkaError {
     /// Of a record: whether sending it again may, by the
     /// [table of codes](RDKafkaErrorCode#which-codes-are-retriable). Of a transactional call:
     /// whether the same call may be made again, by librdkafka's own flag
-    /// (`rd_kafka_error_is_retriable`), whatever the code.
+    /// (`rd_kafka_error_is_retriable`), whatever the code. Of a
+    /// [connection](Self::connect_failure): whether the failure may go away by itself.
     pub fn is_retriable(&self) -> bool {
         match self.0.kind {
             Kind::Fatal => false,
             Kind::Call(class) => class == Class::Retriable,
+            Kind::Connect(failure) => !failure.is_lasting(),
             _ => self.0.code.is_some_and(RDKafkaErrorCode::is_retriable),
         }
     }

@@ -195,6 +195,25 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         self.producer.close().await
     }
 
+    /// Waits until a broker is up, has let the client log in, and has answered a request, or returns
+    /// the reason why not: see [`Producer::ready`]. It says nothing of transactions; what
+    /// [`init`](Self::init) may only tell as a time-out, this tells at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::ready`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Producer::ready`].
+    ///
+    /// # Panics
+    ///
+    /// On a runtime without its time driver.
+    pub async fn ready(&self, timeout: Duration) -> Result<(), KafkaError> {
+        self.producer.ready(timeout).await
+    }
+
     /// How long a transaction may take, after which brokers abort it: `transaction.timeout.ms`.
     pub fn transaction_timeout(&self) -> Duration {
         self.producer.shared().transactions.timeout

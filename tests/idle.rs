@@ -39,6 +39,7 @@ fn an_idle_producer_makes_no_wake_up() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("idle-worker")
+        .enable_time()
         .build()
         .unwrap();
     let cluster = cluster("t", 1);
@@ -51,6 +52,12 @@ fn an_idle_producer_makes_no_wake_up() {
         .block_on(producer.send(ProducerRecord::to("t").payload("v")))
         .unwrap();
     runtime.block_on(producer.flush()).unwrap();
+    let long = Duration::from_secs(60);
+    runtime.block_on(producer.ready(long)).unwrap();
+    // One that nobody waits for any more.
+    runtime.block_on(async {
+        assert!(futures::poll!(Box::pin(producer.ready(long))).is_pending());
+    });
 
     // The worker goes to sleep, once.
     let settled = || {

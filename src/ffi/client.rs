@@ -15,7 +15,7 @@ use super::redeclared::{
     rd_kafka_set_log_queue,
 };
 use super::topic::TopicHandle;
-use super::{Conf, Opaque, Queue, oauth, with_errstr};
+use super::{Certificates, Conf, Opaque, Queue, oauth, with_errstr};
 use crate::purge::PurgeConfig;
 
 /// A producer client. All its messages carry opaques of one type, chosen when it is made.
@@ -26,6 +26,8 @@ pub(crate) struct Client {
     ptr: NonNull<sys::rd_kafka_t>,
     opaque: TypeId,
     id: u64,
+    // Its threads write to it: dropped, as all fields are, once they have ended.
+    certificates: Arc<Certificates>,
 }
 
 // SAFETY: an rd_kafka_t may be used by any number of threads at once (rdkafka.h, "thread-safe").
@@ -52,6 +54,7 @@ impl Client {
         if makes_tokens {
             conf.separate_sasl_queue();
         }
+        let certificates = Certificates::watch(&mut conf);
         let (client, text) = with_errstr(|errstr, size| {
             // SAFETY: the configuration is valid and ours to give; the buffer has the size given.
             unsafe {
@@ -74,6 +77,7 @@ impl Client {
             ptr,
             opaque: TypeId::of::<O>(),
             id,
+            certificates,
         };
         if makes_tokens {
             client.make_tokens_in_background()?;
@@ -91,6 +95,11 @@ impl Client {
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What was found wrong with brokers' certificates.
+    pub(crate) fn certificates(&self) -> Arc<Certificates> {
+        Arc::clone(&self.certificates)
     }
 
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_t {

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 mod callback;
+mod certificate;
 mod client;
 mod conf;
 mod error;
@@ -19,6 +20,7 @@ mod names;
 mod oauth;
 mod offsets;
 mod opaque;
+mod probe;
 mod promise;
 mod queue;
 mod redeclared;
@@ -26,6 +28,7 @@ mod topic;
 mod transaction;
 
 pub(crate) use callback::catch_panic;
+pub(crate) use certificate::Certificates;
 pub(crate) use client::Client;
 pub(crate) use conf::{Conf, ConfError};
 pub(crate) use error::CallError;

@@ -7,9 +7,23 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use rdkafka_sys::bindings::{
-    rd_kafka_conf_t, rd_kafka_error_t, rd_kafka_headers_t, rd_kafka_message_t, rd_kafka_queue_t,
-    rd_kafka_t,
+    rd_kafka_conf_t, rd_kafka_error_t, rd_kafka_headers_t, rd_kafka_message_t, rd_kafka_metadata_t,
+    rd_kafka_queue_t, rd_kafka_t, rd_kafka_topic_t,
 };
+
+/// Looks at a broker's certificate.
+type VerifyCertificate = unsafe extern "C" fn(
+    rk: *mut rd_kafka_t,
+    broker: *const c_char,
+    broker_id: i32,
+    error: *mut c_int,
+    depth: c_int,
+    certificate: *const c_char,
+    size: usize,
+    errstr: *mut c_char,
+    errstr_size: usize,
+    opaque: *mut c_void,
+) -> c_int;
 
 #[allow(clashing_extern_declarations)]
 unsafe extern "C" {
@@ -26,6 +40,11 @@ unsafe extern "C" {
         name: *const c_char,
         dest: *mut c_char,
         dest_size: *mut usize,
+    ) -> c_int;
+
+    pub(super) fn rd_kafka_conf_set_ssl_cert_verify_cb(
+        conf: *mut rd_kafka_conf_t,
+        verify: Option<VerifyCertificate>,
     ) -> c_int;
 
     pub(super) fn rd_kafka_err2name(err: c_int) -> *const c_char;
@@ -88,6 +107,14 @@ unsafe extern "C" {
     pub(super) fn rd_kafka_oauthbearer_set_token_failure(
         rk: *mut rd_kafka_t,
         errstr: *const c_char,
+    ) -> c_int;
+
+    pub(super) fn rd_kafka_metadata(
+        rk: *mut rd_kafka_t,
+        all_topics: c_int,
+        only: *mut rd_kafka_topic_t,
+        metadata: *mut *const rd_kafka_metadata_t,
+        timeout_ms: c_int,
     ) -> c_int;
 
     pub(super) fn rd_kafka_producev(rk: *mut rd_kafka_t, ...) -> c_int;

@@ -1,0 +1,196 @@
+//! Why no connection to a broker comes about: what librdkafka's texts say, taken apart.
+
+use crate::error::KafkaError;
+use crate::error_code::RDKafkaErrorCode;
+
+/// Why a connection to a broker does not come about, as far as that can be told:
+/// [`KafkaError::connect_failure`].
+///
+/// A broker that cannot be reached may be there a moment later. The rest does not go away by itself:
+/// somebody has to change the configuration, or a certificate.
+///
+/// Source: the codes `_AUTHENTICATION`, `_SSL`, `_RESOLVE` and `_TRANSPORT` of librdkafka's error
+/// events, and their texts; of certificates OpenSSL's own verdict, through `ssl_cert_verify_cb`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectFailure {
+    /// The broker did not let the client log in: a wrong password, an unknown user, a mechanism that
+    /// it does not have, a token that is not valid, or none. Brokers do not tell wrong passwords from
+    /// unknown users.
+    Authentication,
+    /// The broker's certificate is of a CA that is not known here (`ssl.ca.location`).
+    UnknownCa,
+    /// The broker's certificate is of another host than the one connected to.
+    WrongHost,
+    /// The broker's certificate has expired, or one of those that vouch for it.
+    Expired,
+    /// The broker's certificate is not accepted for another reason, say because it is not valid yet.
+    Certificate,
+    /// The broker does not accept the client's certificate, or asks for one where there is none.
+    ClientCertificate,
+    /// The TLS handshake failed for another reason.
+    Tls,
+    /// There is no address for the name of the broker's host.
+    UnknownHost,
+    /// Nobody listens on the broker's port.
+    Refused,
+    /// The broker closed the connection at the first words: mostly, it speaks another
+    /// `security.protocol` on this port.
+    SecurityProtocol,
+}
+
+impl ConnectFailure {
+    /// Of an error of librdkafka; `flaw` is what is known to be wrong with the certificate of that
+    /// broker.
+    fn of(code: RDKafkaErrorCode, text: &str, flaw: Option<Self>) -> Option<Self> {
+        let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+        match code {
+            RDKafkaErrorCode::Authentication => Some(Self::Authentication),
+            RDKafkaErrorCode::SSL => Some(flaw.unwrap_or(Self::Tls)),
+            RDKafkaErrorCode::Resolve => Some(Self::UnknownHost),
+            RDKafkaErrorCode::BrokerTransportFailure => {
+                // The system's words; the second are those of Windows.
+                if says(&["Connection refused", "actively refused"]) {
+                    Some(Self::Refused)
+                // OpenSSL's, of what the other side said.
+                } else if says(&["alert "]) && says(&["certificate", "unknown ca"]) {
+                    Some(Self::ClientCertificate)
+                // librdkafka's, of its first request, of the next ones and of the handshake.
+                } else if says(&[
+                    "in state APIVERSION_QUERY",
+                    "security.protocol",
+                    "PLAINTEXT broker listener",
+                ]) {
+                    Some(Self::SecurityProtocol)
+                } else {
+                    None
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it stays as it is until somebody does something about it.
+    pub(crate) fn is_lasting(self) -> bool {
+        !matches!(
+            self,
+            Self::UnknownHost | Self::Refused | Self::SecurityProtocol
+        )
+    }
+
+    /// What stands before librdkafka's text, where that does not say it.
+    fn explanation(self) -> Option<&'static str> {
+        match self {
+            Self::UnknownCa => Some("the broker's certificate is of an unknown CA"),
+            Self::WrongHost => Some("the broker's certificate is of another host"),
+            Self::Expired => Some("the broker's certificate has expired"),
+            Self::Certificate => Some("the broker's certificate is not accepted"),
+            Self::ClientCertificate => Some("the broker does not accept the client's certificate"),
+            Self::SecurityProtocol => Some("the broker may speak another security.protocol"),
+            _ => None,
+        }
+    }
+}
+
+/// What librdkafka's OpenSSL says of a certificate that did not pass.
+const NOT_VERIFIED: &[&str] = &["certificate verify failed", "Failed to verify"];
+
+/// The error of librdkafka's client; `flaw_of` tells what was wrong with the certificate of a broker
+/// when it was last looked at.
+pub(crate) fn client_error(
+    code: i32,
+    text: &str,
+    flaw_of: impl FnOnce(&str) -> Option<ConnectFailure>,
+) -> KafkaError {
+    let code = RDKafkaErrorCode::from(code);
+    let is_certificate = NOT_VERIFIED.iter().any(|part| text.contains(part));
+    let flaw = if is_certificate {
+        flaw_of(broker_of(text)).or(Some(ConnectFailure::Certificate))
+    } else {
+        None
+    };
+    let Some(failure) = ConnectFailure::of(code, text, flaw) else {
+        return KafkaError::with_text(code, text);
+    };
+    let text = match failure.explanation() {
+        Some(explanation) if failure == ConnectFailure::UnknownCa => {
+            format!("{explanation}: {text}")
+        }
+        Some(explanation) => format!("{explanation}: {}", without_advice(text)),
+        None => text.to_owned(),
+    };
+    KafkaError::connect(failure, code, text)
+}
+
+/// librdkafka takes every failed certificate for one of an unknown CA.
+fn without_advice(text: &str) -> &str {
+    const ADVICE: &str = ": broker certificate could not be verified";
+    text.split_once(ADVICE).map_or(text, |(text, _)| text)
+}
+
+/// Which broker a text is about, as `host:port`: before the first colon with a space stands its name,
+/// say `sasl_ssl://host:9092/bootstrap`. Of a text about none, whatever stands there.
+pub(crate) fn broker_of(text: &str) -> &str {
+    let name = text.split_once(": ").map_or(text, |(name, _)| name);
+    let address = name.split_once("://").map_or(name, |(_, address)| address);
+    address.rsplit_once('/').map_or(address, |(node, _)| node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRANSPORT: RDKafkaErrorCode = RDKafkaErrorCode::BrokerTransportFailure;
+
+    #[test]
+    fn brokers_are_known_by_host_and_port() {
+        for (text, broker) in [
+            ("127.0.0.1:1/bootstrap: Connect failed", "127.0.0.1:1"),
+            ("ssl://[::1]:9093/1: SSL handshake failed: x", "[::1]:9093"),
+            ("sasl_ssl://a.b:9094/12: SASL: x/y", "a.b:9094"),
+            ("TxnCoordinator: a:1: Connect failed", "TxnCoordinator"),
+            ("2/2 brokers are down", "2"),
+        ] {
+            assert_eq!(broker_of(text), broker);
+        }
+    }
+
+    #[test]
+    fn the_flaw_of_a_certificate_counts_where_the_text_is_about_it() {
+        let flaw_of = |broker: &str| (broker == "h:1").then_some(ConnectFailure::Expired);
+        let code = RDKafkaErrorCode::SSL.raw();
+        let failure = |text: &str| client_error(code, text, flaw_of).connect_failure();
+        let not_verified =
+            "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed";
+        assert_eq!(
+            failure(&format!("ssl://h:1/bootstrap: {not_verified}")),
+            Some(ConnectFailure::Expired)
+        );
+        assert_eq!(
+            failure(&format!("ssl://h:2/bootstrap: {not_verified}")),
+            Some(ConnectFailure::Certificate)
+        );
+        assert_eq!(
+            failure("ssl://h:1/bootstrap: SSL handshake failed: wrong version number"),
+            Some(ConnectFailure::Tls)
+        );
+    }
+
+    #[test]
+    fn texts_of_a_lost_connection_tell_what_they_can() {
+        let failure = |text| ConnectFailure::of(TRANSPORT, text, None);
+        assert_eq!(
+            failure("h:1/bootstrap: Connect to ipv4#h:1 failed: Connection refused"),
+            Some(ConnectFailure::Refused)
+        );
+        assert_eq!(
+            failure("SSL alert number 42: ssl/tls alert bad certificate"),
+            Some(ConnectFailure::ClientCertificate)
+        );
+        assert_eq!(
+            failure("h:1/bootstrap: Disconnected (after 1ms in state APIVERSION_QUERY)"),
+            Some(ConnectFailure::SecurityProtocol)
+        );
+        assert_eq!(failure("h:1/1: Disconnected (after 9ms in state UP)"), None);
+    }
+}
