@@ -16,6 +16,7 @@ use crate::error::{KafkaError, SendError};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event, Queue, catch_panic};
 use crate::flush::{Closing, Ending, Finished, Tally, Watches};
 use crate::lane;
+use crate::metadata::Requests;
 use crate::purge::PurgeConfig;
 use crate::record::Fields;
 use crate::report::{CloseReport, FlushError};
@@ -55,6 +56,7 @@ pub(crate) struct Shared<C: ProducerContext> {
     /// Wakes the driver: something is in the queue, or there may be an end.
     wake: Arc<Notify>,
     pub(crate) transactions: Transactions,
+    pub(crate) requests: Requests,
     /// The report of the end, once the client has been destroyed.
     end: watch::Sender<Option<CloseReport>>,
 }
@@ -119,6 +121,7 @@ impl<C: ProducerContext> Shared<C> {
             }),
             wake,
             transactions,
+            requests: Requests::default(),
             end: watch::Sender::new(None),
         })
     }
@@ -192,6 +195,10 @@ impl<C: ProducerContext> Shared<C> {
                     return Served::Nothing;
                 }
                 Some(Event::Delivery(event)) => serving.event = Some(event),
+                Some(Event::Answer(answer)) => {
+                    self.answer(answer);
+                    return Served::Some(1);
+                }
                 Some(event) => {
                     self.core.serve_client_event(&*self.context, event);
                     return Served::Some(1);
@@ -248,7 +255,7 @@ impl<C: ProducerContext> Shared<C> {
     fn end_failure(&self, failure: &DeliveryError<'_>, promise: &mut MessagePromise<C>) {
         let (partition, timestamp) = promise.cargo().asked_for();
         if let Some(scope) = self.transactions.scope() {
-            scope.fail(&self.core.error(failure.code().raw()));
+            scope.fail(&self.core.message_error(failure.code().raw(), partition));
         }
         if promise.is_awaited() {
             promise.put(Err(self.undelivered(failure, partition, timestamp)));
@@ -265,7 +272,7 @@ impl<C: ProducerContext> Shared<C> {
         partition: i32,
         timestamp: Option<i64>,
     ) -> SendError<D> {
-        let error = self.core.error(failure.code().raw());
+        let error = self.core.message_error(failure.code().raw(), partition);
         let record = failure.to_record(partition, timestamp);
         SendError::undelivered(error, failure.persistence(), record)
     }
@@ -300,7 +307,10 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Whether nothing can come any more. To be asked when the queue has been found empty.
     fn is_over(&self) -> bool {
-        self.core.is_closed() && self.core.in_flight() == 0 && !self.transactions.is_calling()
+        self.core.is_closed()
+            && self.core.in_flight() == 0
+            && !self.transactions.is_calling()
+            && !self.requests.is_calling()
     }
 
     /// Has the driver look whether there is something to do.
@@ -438,6 +448,7 @@ impl<C: ProducerContext> Shared<C> {
         let queue = lock(&self.serving).queue.take();
         drop(queue);
         self.core.destroy();
+        self.requests.end();
         let mut finished = Vec::new();
         let report = lock(&self.watches).end(&mut finished);
         tell(&mut finished);

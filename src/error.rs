@@ -165,6 +165,10 @@ impl KafkaError {
         Self::new(Kind::Code, Some(RDKafkaErrorCode::OperationTimedOut), text)
     }
 
+    pub(crate) fn no_answer() -> Self {
+        Self::with_text(RDKafkaErrorCode::OperationTimedOut, "no answer in time")
+    }
+
     pub(crate) fn no_thread(source: std::io::Error) -> Self {
         Self(Arc::new(Inner {
             kind: Kind::Runtime,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rdkafka_sys::bindings as sys;
 
 use super::redeclared::rd_kafka_event_error;
-use super::{BorrowedMessage, Client, Loan, Opaque, catch_panic, to_string};
+use super::{Answer, BorrowedMessage, Client, Loan, Opaque, catch_panic, to_string};
 
 /// What came in on the main queue.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(crate) enum Event<O: Opaque> {
     },
     /// Statistics, as JSON.
     Stats(String),
+    /// The answer to a request of metadata.
+    Answer(Answer),
     /// Of a kind that was not asked for.
     Other,
 }
@@ -66,6 +68,11 @@ impl<O: Opaque> Event<O> {
             sys::RD_KAFKA_EVENT_STATS => {
                 // SAFETY: the event is valid; the string lives as long as it does.
                 Event::Stats(unsafe { to_string(sys::rd_kafka_event_stats(ptr.as_ptr())) })
+            }
+            sys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT
+            | sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => {
+                // SAFETY: the event is valid, and of one of these types.
+                Event::Answer(unsafe { Answer::new(ptr.as_ptr()) })
             }
             _ => Event::Other,
         }

@@ -7,12 +7,19 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use rdkafka_sys::bindings::{
-    rd_kafka_conf_t, rd_kafka_error_t, rd_kafka_headers_t, rd_kafka_message_t, rd_kafka_queue_t,
-    rd_kafka_t,
+    rd_kafka_AdminOptions_t, rd_kafka_conf_t, rd_kafka_error_t, rd_kafka_headers_t,
+    rd_kafka_message_t, rd_kafka_metadata_t, rd_kafka_queue_t, rd_kafka_t, rd_kafka_topic_t,
 };
 
 #[allow(clashing_extern_declarations)]
 unsafe extern "C" {
+    pub(super) fn rd_kafka_AdminOptions_set_request_timeout(
+        options: *mut rd_kafka_AdminOptions_t,
+        timeout_ms: c_int,
+        errstr: *mut c_char,
+        errstr_size: usize,
+    ) -> c_int;
+
     pub(super) fn rd_kafka_conf_set(
         conf: *mut rd_kafka_conf_t,
         name: *const c_char,
@@ -73,6 +80,14 @@ unsafe extern "C" {
         message: *const rd_kafka_message_t,
         timestamp_type: *mut c_int,
     ) -> i64;
+
+    pub(super) fn rd_kafka_metadata(
+        rk: *mut rd_kafka_t,
+        all_topics: c_int,
+        only_topic: *mut rd_kafka_topic_t,
+        metadata: *mut *const rd_kafka_metadata_t,
+        timeout_ms: c_int,
+    ) -> c_int;
 
     pub(super) fn rd_kafka_producev(rk: *mut rd_kafka_t, ...) -> c_int;
 
