@@ -13,7 +13,7 @@ use crate::context::ProducerContext;
 use crate::driver::Shared;
 use crate::error::KafkaError;
 use crate::error_code::RDKafkaErrorCode;
-use crate::ffi::{Answer, Client, Description, catch_panic};
+use crate::ffi::{Answer, Ask, Client, Description, catch_panic};
 use crate::lane;
 use crate::producer::Producer;
 use crate::sync::lock;
@@ -148,12 +148,20 @@ impl PartitionInfo {
     }
 }
 
+/// How long a broker has for its answer before another is looked for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a blocking call has at first.
+const SLICE: Duration = Duration::from_secs(1);
+
 type Answered = Result<Description, KafkaError>;
 
 /// The requests of a producer that wait for their answers.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     waiting: Mutex<Waiting>,
+    /// Whom to ask, where the controller did not answer.
+    broker: Mutex<Option<i32>>,
     /// How many threads are in a blocking call.
     calls: AtomicUsize,
 }
@@ -256,36 +264,82 @@ impl<C: ProducerContext> Shared<C> {
     }
 
     /// Asks, and waits for the answer, which comes through the queue.
-    async fn ask(&self, ask: impl FnOnce(&Arc<Client>, usize)) -> Answered {
+    ///
+    /// librdkafka asks the controller, and waits for it where it cannot be reached. (That of a mock
+    /// cluster never can: it does not exist.) Any other broker would do, but it takes a blocking call
+    /// to find one.
+    async fn ask(self: &Arc<Self>, ask: impl Fn(&Arc<Client>, Ask), timeout: Duration) -> Answered {
+        let started = Instant::now();
+        match self.ask_once(&ask, timeout.min(PATIENCE)).await {
+            Err(error) if error.is_timed_out() && timeout > PATIENCE => {}
+            answer => return answer,
+        }
+        let left = timeout.saturating_sub(started.elapsed());
+        let broker = self.call_blocking(Client::any_broker, left).await?;
+        *lock(&self.requests.broker) = broker;
+        let left = timeout.saturating_sub(started.elapsed());
+        self.ask_once(&ask, left).await
+    }
+
+    async fn ask_once(&self, ask: impl Fn(&Arc<Client>, Ask), timeout: Duration) -> Answered {
         let request = self.requests.begin();
+        let broker = *lock(&self.requests.broker);
+        let ticket = request.ticket;
         // The request is known first: the client's end comes after that of all that had it.
         match self.core.client().filter(|_| !self.core.is_closed()) {
-            Some(client) => ask(&client, request.ticket),
+            Some(client) => ask(
+                &client,
+                Ask {
+                    ticket,
+                    timeout,
+                    broker,
+                },
+            ),
             None => return Err(KafkaError::closed()),
         }
         request.answered().await
     }
 
-    /// As [`ask`](Self::ask), of what there is a blocking call for.
-    async fn ask_blocking(
+    /// Makes a blocking call on a thread of its own; again, with more time, where that was too short:
+    /// so a close need not wait for longer than the call has already taken.
+    async fn call_blocking<T: Send + 'static>(
         self: &Arc<Self>,
-        call: impl FnOnce(&Client) -> Answered + Send + 'static,
-    ) -> Answered {
-        let request = self.requests.begin();
+        call: impl Fn(&Client, Duration) -> Result<T, i32> + Send + 'static,
+        timeout: Duration,
+    ) -> Result<T, KafkaError> {
         // The call is counted first: whoever ends the client looks at both the other way round.
         let blocking = Call::begin(self);
-        if self.core.is_closed() {
-            return Err(KafkaError::closed());
-        }
-        let ticket = request.ticket;
+        let (sender, result) = oneshot::channel();
+        let started = Instant::now();
         lane::spawn(move || {
-            let shared = &blocking.0;
-            if let Some(client) = shared.core.client() {
-                shared.requests.answer(ticket, call(&client));
-            }
+            let core = &blocking.0.core;
+            let mut slice = SLICE;
+            let result = loop {
+                let left = timeout.saturating_sub(started.elapsed());
+                let client = core.client().filter(|_| !core.is_closed());
+                let Some(client) = client.filter(|_| !sender.is_closed()) else {
+                    break Err(KafkaError::closed());
+                };
+                match call(&client, left.min(slice)).map_err(RDKafkaErrorCode::from) {
+                    Ok(found) => break Ok(found),
+                    // The second: no broker could be reached, for as long as that.
+                    Err(
+                        RDKafkaErrorCode::OperationTimedOut
+                        | RDKafkaErrorCode::BrokerTransportFailure,
+                    ) if left > slice => slice *= 2,
+                    Err(
+                        RDKafkaErrorCode::OperationTimedOut
+                        | RDKafkaErrorCode::BrokerTransportFailure,
+                    ) => break Err(KafkaError::no_answer()),
+                    Err(code) => break Err(KafkaError::from_code(code)),
+                }
+            };
+            drop(blocking);
+            // Nobody may be waiting any more. It calls a waker, which may panic.
+            let _ = catch_panic(|| sender.send(result));
         })
         .map_err(KafkaError::no_thread)?;
-        request.answered().await
+        result.await.unwrap_or_else(|_| Err(KafkaError::closed()))
     }
 }
 
@@ -304,8 +358,10 @@ impl<C: ProducerContext> Producer<C> {
     /// # }
     /// ```
     ///
-    /// Source: `rd_kafka_DescribeCluster`, whose answer comes as an event; a `Metadata` request to the
-    /// controller, of Kafka 0.10.1 or later.
+    /// Source: `rd_kafka_DescribeCluster`, whose answer comes as an event: a `Metadata` request to the
+    /// controller, which must be of Kafka 0.10.1 or later. Where that does not answer within half a
+    /// second, another broker is looked for, by `rd_kafka_metadata` on a thread of its own, and
+    /// asked.
     ///
     /// # Errors
     ///
@@ -317,8 +373,7 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// Dropping it stops the waiting, and changes nothing else.
     pub async fn cluster(&self, timeout: Duration) -> Result<ClusterInfo, KafkaError> {
-        let ask = |client: &Arc<Client>, ticket| client.describe_cluster(ticket, timeout);
-        match self.shared().ask(ask).await? {
+        match self.shared().ask(Client::describe_cluster, timeout).await? {
             Description::Cluster(cluster) => Ok(cluster),
             Description::Topics(_) => unreachable!("a ticket is of one request"),
         }
@@ -339,8 +394,8 @@ impl<C: ProducerContext> Producer<C> {
     /// # }
     /// ```
     ///
-    /// Source: `rd_kafka_DescribeTopics`, whose answer comes as an event; a `Metadata` request to the
-    /// controller.
+    /// Source: `rd_kafka_DescribeTopics`, whose answer comes as an event; otherwise as
+    /// [`cluster`](Self::cluster).
     ///
     /// # Errors
     ///
@@ -362,8 +417,8 @@ impl<C: ProducerContext> Producer<C> {
     ) -> Result<Vec<PartitionInfo>, KafkaError> {
         topic::check_name(topic)?;
         let name = CString::new(topic).expect("the check finds a NUL byte");
-        let ask = |client: &Arc<Client>, ticket| client.describe_topic(&name, ticket, timeout);
-        let Description::Topics(topics) = self.shared().ask(ask).await? else {
+        let describe = |client: &Arc<Client>, ask| client.describe_topic(&name, ask);
+        let Description::Topics(topics) = self.shared().ask(describe, timeout).await? else {
             unreachable!("a ticket is of one request");
         };
         let found = topics.into_iter().find(|found| found.name == topic);
@@ -384,7 +439,7 @@ impl<C: ProducerContext> Producer<C> {
     /// partitions, by name. The limit of time is an hour at the most.
     ///
     /// librdkafka has no event for it, only a call that blocks, which this makes on a thread of its
-    /// own; a [`close`](Self::close) waits for it.
+    /// own. A [`close`](Self::close) waits for it, for a second or as long as it has taken until then.
     ///
     /// Source: `rd_kafka_metadata`.
     ///
@@ -394,25 +449,12 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it stops the waiting; the thread is there until the answer is, or the time is over.
+    /// Dropping it stops the waiting; the thread ends with its call.
     pub async fn topics(&self, timeout: Duration) -> Result<Vec<TopicInfo>, KafkaError> {
-        let call = move |client: &Client| {
-            let started = Instant::now();
-            client
-                .all_topics(timeout)
-                .map(Description::Topics)
-                .map_err(|code| match RDKafkaErrorCode::from(code) {
-                    RDKafkaErrorCode::OperationTimedOut => KafkaError::no_answer(),
-                    // No broker could be reached.
-                    RDKafkaErrorCode::BrokerTransportFailure if started.elapsed() >= timeout => {
-                        KafkaError::no_answer()
-                    }
-                    code => KafkaError::from_code(code),
-                })
-        };
-        let Description::Topics(mut topics) = self.shared().ask_blocking(call).await? else {
-            unreachable!("a ticket is of one request");
-        };
+        let mut topics = self
+            .shared()
+            .call_blocking(Client::all_topics, timeout)
+            .await?;
         topics.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         for topic in &mut topics {
             topic.partitions.sort_unstable_by_key(PartitionInfo::id);

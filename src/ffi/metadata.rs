@@ -8,8 +8,8 @@ use std::time::Duration;
 use rdkafka_sys::bindings as sys;
 
 use super::redeclared::{
-    rd_kafka_AdminOptions_set_request_timeout, rd_kafka_error_code, rd_kafka_event_error,
-    rd_kafka_metadata,
+    rd_kafka_AdminOptions_set_broker, rd_kafka_AdminOptions_set_request_timeout,
+    rd_kafka_error_code, rd_kafka_event_error, rd_kafka_metadata,
 };
 use super::{Client, millis, to_string, with_errstr};
 use crate::error::KafkaError;
@@ -34,12 +34,21 @@ pub(crate) enum Description {
     Topics(Vec<TopicInfo>),
 }
 
+/// Where a request goes, for how long, and what its answer is known by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    pub(crate) ticket: usize,
+    pub(crate) timeout: Duration,
+    /// `None` is the controller.
+    pub(crate) broker: Option<i32>,
+}
+
 impl Client {
     /// Asks for the brokers; never blocks. The answer comes in on the main queue, at the latest when
     /// the time is over, unless the client is destroyed before.
-    pub(crate) fn describe_cluster(self: &Arc<Self>, ticket: usize, timeout: Duration) {
+    pub(crate) fn describe_cluster(self: &Arc<Self>, ask: Ask) {
         let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER;
-        let options = Options::new(self, operation, ticket, timeout);
+        let options = Options::new(self, operation, ask);
         let queue = self.main_queue();
         // SAFETY: client, options and queue are valid during the call, which copies the options and
         // takes a reference of its own to the queue.
@@ -47,9 +56,9 @@ impl Client {
     }
 
     /// As [`describe_cluster`](Self::describe_cluster), of a topic. It does not make the topic.
-    pub(crate) fn describe_topic(self: &Arc<Self>, name: &CStr, ticket: usize, timeout: Duration) {
+    pub(crate) fn describe_topic(self: &Arc<Self>, name: &CStr, ask: Ask) {
         let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-        let options = Options::new(self, operation, ticket, timeout);
+        let options = Options::new(self, operation, ask);
         let queue = self.main_queue();
         let mut names = [name.as_ptr()];
         // SAFETY: client, options and queue are valid during the call, which copies the names and the
@@ -57,7 +66,8 @@ impl Client {
         // one name, is ours, and destroyed at once.
         unsafe {
             let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
-            sys::rd_kafka_DescribeTopics(self.as_ptr(), topics, options.as_ptr(), queue.as_ptr());
+            let options = options.as_ptr();
+            sys::rd_kafka_DescribeTopics(self.as_ptr(), topics, options, queue.as_ptr());
             sys::rd_kafka_TopicCollection_destroy(topics);
         }
     }
@@ -68,24 +78,59 @@ impl Client {
     ///
     /// librdkafka's code.
     pub(crate) fn all_topics(&self, timeout: Duration) -> Result<Vec<TopicInfo>, i32> {
+        let metadata = Metadata::fetch(self, true, timeout)?;
+        // SAFETY: what it points to lives as long as the metadata, and its count is that of its
+        // array; all is copied.
+        unsafe {
+            let metadata = metadata.0.as_ptr();
+            let topics = elements((*metadata).topics, (*metadata).topic_cnt);
+            Ok(topics.map(|topic| topic_info(topic)).collect())
+        }
+    }
+
+    /// A broker that answers; `None` where none is known by a number. Blocks, for up to that time.
+    ///
+    /// # Errors
+    ///
+    /// librdkafka's code.
+    pub(crate) fn any_broker(&self, timeout: Duration) -> Result<Option<i32>, i32> {
+        let metadata = Metadata::fetch(self, false, timeout)?;
+        // SAFETY: as above.
+        unsafe {
+            let metadata = metadata.0.as_ptr();
+            let asked = (*metadata).orig_broker_id;
+            let mut brokers = elements((*metadata).brokers, (*metadata).broker_cnt);
+            let any = || brokers.next().map(|broker| (*broker).id);
+            Ok((asked >= 0).then_some(asked).or_else(any))
+        }
+    }
+}
+
+/// Owner of `rd_kafka_metadata_t`.
+struct Metadata(NonNull<sys::rd_kafka_metadata_t>);
+
+impl Metadata {
+    fn fetch(client: &Client, all_topics: bool, timeout: Duration) -> Result<Self, i32> {
         let mut metadata = ptr::null();
         let timeout = millis(timeout.min(LONGEST));
         // SAFETY: the client is valid; NULL stands for no topic in particular. On success the pointer
         // is set to an object that is ours.
-        let code =
-            unsafe { rd_kafka_metadata(self.as_ptr(), 1, ptr::null_mut(), &mut metadata, timeout) };
-        if code != 0 {
-            return Err(code);
+        let code = unsafe {
+            let client = client.as_ptr();
+            let all_topics = c_int::from(all_topics);
+            rd_kafka_metadata(client, all_topics, ptr::null_mut(), &mut metadata, timeout)
+        };
+        match NonNull::new(metadata.cast_mut()) {
+            Some(metadata) if code == 0 => Ok(Self(metadata)),
+            _ => Err(code),
         }
-        // SAFETY: the object is valid until it is destroyed, here, and its counts are those of its
-        // arrays; all is copied before that.
-        unsafe {
-            let topics = elements((*metadata).topics, (*metadata).topic_cnt)
-                .map(|topic| topic_info(topic))
-                .collect();
-            sys::rd_kafka_metadata_destroy(metadata);
-            Ok(topics)
-        }
+    }
+}
+
+impl Drop for Metadata {
+    fn drop(&mut self) {
+        // SAFETY: it is ours.
+        unsafe { sys::rd_kafka_metadata_destroy(self.0.as_ptr()) }
     }
 }
 
@@ -93,27 +138,28 @@ impl Client {
 struct Options(NonNull<sys::rd_kafka_AdminOptions_t>);
 
 impl Options {
-    fn new(
-        client: &Client,
-        operation: sys::rd_kafka_admin_op_t,
-        ticket: usize,
-        timeout: Duration,
-    ) -> Self {
+    fn new(client: &Client, operation: sys::rd_kafka_admin_op_t, ask: Ask) -> Self {
         // SAFETY: the client is valid; the object that is returned is ours.
         let options = unsafe { sys::rd_kafka_AdminOptions_new(client.as_ptr(), operation) };
         let options = NonNull::new(options).expect("librdkafka has options for each operation");
         let options = Self(options);
-        let timeout = millis(timeout.min(LONGEST));
+        let ptr = options.as_ptr();
+        let timeout = millis(ask.timeout.min(LONGEST));
         let (code, text) = with_errstr(|errstr, size| {
             // SAFETY: the options are ours; the buffer has the size that is given.
-            unsafe {
-                rd_kafka_AdminOptions_set_request_timeout(options.as_ptr(), timeout, errstr, size)
-            }
+            unsafe { rd_kafka_AdminOptions_set_request_timeout(ptr, timeout, errstr, size) }
         });
         debug_assert_eq!(code, 0, "{text}");
+        if let Some(broker) = ask.broker {
+            let (code, text) = with_errstr(|errstr, size| {
+                // SAFETY: as above.
+                unsafe { rd_kafka_AdminOptions_set_broker(ptr, broker, errstr, size) }
+            });
+            debug_assert_eq!(code, 0, "{text}");
+        }
         // SAFETY: the options are ours. The ticket is a number, which nobody takes for an address.
         unsafe {
-            let ticket: *mut c_void = ptr::without_provenance_mut(ticket);
+            let ticket: *mut c_void = ptr::without_provenance_mut(ask.ticket);
             sys::rd_kafka_AdminOptions_set_opaque(options.as_ptr(), ticket);
         }
         options

@@ -32,7 +32,7 @@ pub(crate) use conf::{Conf, ConfError};
 pub(crate) use error::CallError;
 pub(crate) use event::{DeliveryEvent, Event};
 pub(crate) use message::BorrowedMessage;
-pub(crate) use metadata::{Answer, Description};
+pub(crate) use metadata::{Answer, Ask, Description};
 pub(crate) use names::{error_description, error_name};
 pub(crate) use offsets::{Group, Offsets};
 pub(crate) use opaque::{Carried, Loan, Opaque};

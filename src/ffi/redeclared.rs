@@ -20,6 +20,13 @@ unsafe extern "C" {
         errstr_size: usize,
     ) -> c_int;
 
+    pub(super) fn rd_kafka_AdminOptions_set_broker(
+        options: *mut rd_kafka_AdminOptions_t,
+        broker_id: i32,
+        errstr: *mut c_char,
+        errstr_size: usize,
+    ) -> c_int;
+
     pub(super) fn rd_kafka_conf_set(
         conf: *mut rd_kafka_conf_t,
         name: *const c_char,
