@@ -7,16 +7,13 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use common::{Drop, cluster, config, poll_then_drop, until};
+use common::{DEADLINE, Drop, cluster, config, poll_then_drop, until};
 use futures::future::join_all;
 use tokio::time;
 use tokio_rdkafka::{
     Broker, ClientConfig, KafkaError, MockCluster, PartitionInfo, Producer, ProducerRecord,
     RDKafkaErrorCode, RDKafkaLogLevel, TransactionalProducer,
 };
-
-/// How long a request may take.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 fn ids(partitions: &[PartitionInfo]) -> Vec<i32> {
     partitions.iter().map(PartitionInfo::id).collect()
@@ -192,9 +189,10 @@ fn they_need_no_time_driver_and_block_no_worker() {
         let mut asking = std::pin::pin!(asking);
         while futures::poll!(asking.as_mut()).is_pending() {
             turns += 1;
+            std::thread::sleep(Duration::from_millis(1));
             tokio::task::yield_now().await;
         }
-        assert!(turns > 100, "{turns} turns");
+        assert!(turns > 50, "{turns} turns");
     });
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use common::{DEADLINE, captured, cluster, config};
+use common::{DEADLINE, cluster, config};
 use futures::executor::block_on;
 use futures::future::join_all;
 use tokio_rdkafka::{
@@ -225,7 +225,6 @@ const FAILING: [&str; 6] = ["panic", "none", "negative", "least", "count", "most
 
 #[tokio::test]
 async fn a_panic_or_a_partition_that_is_none_fails_the_record_alone() {
-    let (_guard, logged) = captured();
     let cluster = cluster("t", 3);
     let producer: Producer<_> = config(&cluster)
         .create_with_context(Routed::<_>::by(as_the_key_says))
@@ -247,7 +246,6 @@ async fn a_panic_or_a_partition_that_is_none_fails_the_record_alone() {
         assert_eq!(good.unwrap().partition(), 2);
     }
     assert_eq!(producer.callback_panics(), 2);
-    assert!(logged().contains("cannot choose"), "{}", logged());
     // Of a partition that the caller asked for, it is not the partitioner's fault.
     let record = ProducerRecord::to("t").partition(9).payload("v");
     let text = producer.send(record).await.unwrap_err().to_string();
@@ -432,7 +430,8 @@ fn a_base_producer_gives_back_what_it_fails() {
     };
     producer.send(record("good")).unwrap();
     for key in FAILING {
-        producer.send(record(key)).unwrap_or_else(|_| ());
+        // Now or later, as its topic's partitions are known or not.
+        drop(producer.send(record(key)));
     }
     producer.flush(DEADLINE).unwrap();
     let context = producer.context();
