@@ -13,7 +13,7 @@ use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::core::Core;
 use crate::error::{EnqueueError, KafkaError};
 use crate::error_code::RDKafkaErrorCode;
-use crate::ffi::{Event, Queue};
+use crate::ffi::{Carried, Event, Queue};
 use crate::oauth_token::OAuthToken;
 use crate::purge::PurgeConfig;
 use crate::record::ProducerRecord;
@@ -63,7 +63,7 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     // Declared, and so dropped, before the core, whose client it refers to.
     queue: Queue,
-    core: Core<Box<C::DeliveryOpaque>>,
+    core: Core<Carried<C::DeliveryOpaque>>,
     context: Arc<C>,
     reporting: Reporting,
     /// Of a producer with transactions.
@@ -103,10 +103,10 @@ impl<C: ProducerContext> BaseProducer<C> {
         };
         self.core.issue();
         self.core
-            .produce(&mut fields, Box::new(opaque))
+            .produce(&mut fields, Carried::new(opaque))
             .map_err(|(error, opaque)| {
                 self.core.settle(1);
-                let opaque = *opaque;
+                let opaque = opaque.value;
                 EnqueueError::new(error, ProducerRecord { fields, opaque })
             })
     }
@@ -134,7 +134,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         served
     }
 
-    fn serve(&self, event: Event<Box<C::DeliveryOpaque>>) -> usize {
+    fn serve(&self, event: Event<Carried<C::DeliveryOpaque>>) -> usize {
         let Event::Delivery(mut event) = event else {
             return self.core.serve_client_event(&*self.context, event);
         };
@@ -142,7 +142,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         let mut served = 0;
         while let Some((message, opaque)) = event.next() {
             self.core
-                .report(&*self.context, &message.into_result(), *opaque);
+                .report(&*self.context, &message.into_result(), opaque.value);
             self.core.settle(1);
             served += 1;
         }
@@ -282,11 +282,12 @@ impl<C: ProducerContext> FromClientConfigAndContext<C> for BaseProducer<C> {
     fn from_config_and_context(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
         let conf = config.to_conf()?;
         let is_transactional = config::is_transactional(&conf);
-        let (core, queue) = Core::new(config, conf)?;
+        let context = Arc::new(context);
+        let (core, queue) = Core::new(config, conf, &context)?;
         Ok(Self {
             queue,
             core,
-            context: Arc::new(context),
+            context,
             reporting: Reporting::default(),
             gate: is_transactional.then(Gate::default),
         })

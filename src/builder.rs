@@ -129,8 +129,9 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
         };
         let limits = QueueLimits::take_from(&mut conf);
         let transactions = Transactions::new(transaction_timeout(&conf));
-        let (core, queue) = Core::new(self.config, conf)?;
-        let shared = Shared::new(core, queue, Arc::new(self.context), limits, transactions);
+        let context = Arc::new(self.context);
+        let (core, queue) = Core::new(self.config, conf, &context)?;
+        let shared = Shared::new(core, queue, context, limits, transactions);
         runtime.spawn(drive(Driver::new(Arc::clone(&shared))));
         Ok(Producer::new(shared, runtime, self.max_block))
     }

@@ -186,6 +186,32 @@ impl ClientConfig {
         Ok(())
     }
 
+    /// Makes way for a partitioner of the user's own.
+    ///
+    /// # Errors
+    ///
+    /// Names the property that would have another choose.
+    pub(crate) fn make_way_for_partitioner(&self, conf: &mut Conf) -> Result<(), KafkaError> {
+        const STICKY: &str = "sticky.partitioning.linger.ms";
+        let refuse = |property: &str, reason: &str| {
+            let text = format!("configuration property {property} is refused: {reason}");
+            Err(KafkaError::config(Some(property), text))
+        };
+        if self.get(STICKY).is_some() && conf.get(STICKY).as_deref() != Some("0") {
+            return refuse(
+                STICKY,
+                "with a value above 0 the context's partitioner would not be asked for records \
+                 without a key",
+            );
+        }
+        if self.get("partitioner").is_some() {
+            return refuse("partitioner", "the context has a partitioner of its own");
+        }
+        conf.set(STICKY, "0")
+            .expect("the value is in librdkafka's range");
+        Ok(())
+    }
+
     /// The values that must not show.
     pub(crate) fn secrets(&self) -> Secrets {
         Secrets::of(self.iter())

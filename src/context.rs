@@ -6,6 +6,7 @@ use crate::delivery::DeliveryResult;
 use crate::error::{BoxError, KafkaError};
 use crate::log_level::RDKafkaLogLevel;
 use crate::oauth_token::OAuthToken;
+use crate::partitioner::Partitioner;
 
 /// Logs, errors and statistics of a client, and its tokens.
 ///
@@ -158,6 +159,17 @@ pub trait ProducerContext: ClientContext {
     /// What became of a message: called exactly once for each that was enqueued, before its future
     /// resolves. The rules of [`ClientContext`] hold.
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque);
+
+    /// What chooses the partitions of records that have none: looked at when the producer is made,
+    /// and, if there is one then, for each record. By default there is none, which costs nothing, and
+    /// librdkafka chooses as the property `partitioner` says.
+    ///
+    /// A producer with a partitioner has `sticky.partitioning.linger.ms` at 0: librdkafka would not ask
+    /// for records without a key otherwise. Another value for it, or one for `partitioner`, is an error
+    /// when the producer is made.
+    fn partitioner(&self) -> Option<&dyn Partitioner> {
+        None
+    }
 }
 
 /// The context of producers that were given none: logs and errors go to [`tracing`], delivery
@@ -204,5 +216,9 @@ impl<T: ProducerContext> ProducerContext for Arc<T> {
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque) {
         (**self).delivery(result, opaque);
+    }
+
+    fn partitioner(&self) -> Option<&dyn Partitioner> {
+        (**self).partitioner()
     }
 }

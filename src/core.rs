@@ -17,6 +17,7 @@ use crate::ffi::{
 use crate::handles::Handles;
 use crate::log_level::RDKafkaLogLevel;
 use crate::oauth_token::OAuthToken;
+use crate::partitioner;
 use crate::purge::PurgeConfig;
 use crate::record::{Fields, LENT_FROM, TopicName};
 use crate::secrets::{Secrets, without_claims};
@@ -43,9 +44,10 @@ pub(crate) struct Core<O> {
     delivered: AtomicU64,
     closed: AtomicBool,
     fatal: OnceLock<KafkaError>,
-    callback_panics: AtomicU64,
+    callback_panics: Arc<AtomicU64>,
     /// How many times no token was got, since one was.
     token_failures: AtomicU64,
+    has_partitioner: bool,
     secrets: Secrets,
     certificates: Arc<Certificates>,
     opaque: PhantomData<fn(O) -> O>,
@@ -59,10 +61,24 @@ struct Live {
 
 impl<O: Opaque> Core<O> {
     /// Makes the client; the queue is where its events come in.
-    pub(crate) fn new(config: &ClientConfig, conf: Conf) -> Result<(Self, Queue), KafkaError> {
+    ///
+    /// # Errors
+    ///
+    /// Names what is wrong with the configuration.
+    pub(crate) fn new<C: ProducerContext>(
+        config: &ClientConfig,
+        mut conf: Conf,
+        context: &Arc<C>,
+    ) -> Result<(Self, Queue), KafkaError> {
         let secrets = config.secrets();
-        let client =
-            Client::new_producer::<O>(conf).map_err(|text| creation_error(&text, &secrets))?;
+        let callback_panics = Arc::default();
+        let chooser = partitioner::chooser(context, &callback_panics);
+        if chooser.is_some() {
+            config.make_way_for_partitioner(&mut conf)?;
+        }
+        let has_partitioner = chooser.is_some();
+        let client = Client::new_producer::<O>(conf, chooser)
+            .map_err(|text| creation_error(&text, &secrets))?;
         let queue = client.main_queue();
         let core = Self {
             client_id: client.id(),
@@ -76,8 +92,9 @@ impl<O: Opaque> Core<O> {
             delivered: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             fatal: OnceLock::new(),
-            callback_panics: AtomicU64::new(0),
+            callback_panics,
             token_failures: AtomicU64::new(0),
+            has_partitioner,
             secrets,
             opaque: PhantomData,
         };
@@ -155,7 +172,7 @@ impl<O: Opaque> Core<O> {
         if let Some(loan) = opaque.loan().and_then(Option::take) {
             fields.payload = Some(loan.into_payload());
         }
-        (self.error(code), opaque)
+        (self.message_error(code, fields.partition), opaque)
     }
 
     /// A handle for users.
@@ -214,6 +231,25 @@ impl<O: Opaque> Core<O> {
             Some(client) => self.error_of(&client, code),
             None => KafkaError::from_code(code),
         }
+    }
+
+    /// The error of a message that was to go to that partition, or to any.
+    pub(crate) fn message_error(&self, code: i32, partition: i32) -> KafkaError {
+        const ANY: i32 = -1;
+        let error = self.error(code);
+        let is_unknown = error.code() == Some(RDKafkaErrorCode::UnknownPartition);
+        if is_unknown && self.has_partitioner && partition == ANY {
+            return KafkaError::with_text(
+                code,
+                "the partitioner chose none, or one that the topic does not have",
+            );
+        }
+        error
+    }
+
+    /// An error with librdkafka's text.
+    pub(crate) fn error_with_text(&self, code: RDKafkaErrorCode, text: &str) -> KafkaError {
+        KafkaError::with_text(code, self.secrets.redact(text))
     }
 
     fn error_of(&self, client: &Client, code: i32) -> KafkaError {
@@ -337,7 +373,7 @@ impl<O: Opaque> Core<O> {
                 });
                 1
             }
-            Event::Delivery(_) | Event::Other => 0,
+            Event::Delivery(_) | Event::Answer(_) | Event::Other => 0,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::error::{KafkaError, SendError};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event, Queue, catch_panic};
 use crate::flush::{Closing, Ending, Finished, Tally, Watches};
 use crate::lane;
+use crate::metadata::Requests;
 use crate::purge::PurgeConfig;
 use crate::ready::Ready;
 use crate::record::Fields;
@@ -58,6 +59,7 @@ pub(crate) struct Shared<C: ProducerContext> {
     wake: Arc<Notify>,
     pub(crate) transactions: Transactions,
     pub(crate) ready: Ready,
+    pub(crate) requests: Requests,
     /// The report of the end, once the client has been destroyed.
     end: watch::Sender<Option<CloseReport>>,
 }
@@ -125,6 +127,7 @@ impl<C: ProducerContext> Shared<C> {
             wake,
             transactions,
             ready: Ready::default(),
+            requests: Requests::default(),
             end: watch::Sender::new(None),
         })
     }
@@ -199,6 +202,10 @@ impl<C: ProducerContext> Shared<C> {
                 }
                 Some(Event::Delivery(event)) => serving.event = Some(event),
                 Some(Event::OAuthTokenRefresh(config)) => return Served::TokenRefresh(config),
+                Some(Event::Answer(answer)) => {
+                    self.answer(answer);
+                    return Served::Some(1);
+                }
                 Some(event) => {
                     self.ready.note(&event, self.core.delivered());
                     self.core.serve_client_event(&*self.context, event);
@@ -257,7 +264,7 @@ impl<C: ProducerContext> Shared<C> {
     fn end_failure(&self, failure: &DeliveryError<'_>, promise: &mut MessagePromise<C>) {
         let (partition, timestamp) = promise.cargo().asked_for();
         if let Some(scope) = self.transactions.scope() {
-            scope.fail(&self.core.error(failure.code().raw()));
+            scope.fail(&self.core.message_error(failure.code().raw(), partition));
         }
         if promise.is_awaited() {
             promise.put(Err(self.undelivered(failure, partition, timestamp)));
@@ -274,7 +281,7 @@ impl<C: ProducerContext> Shared<C> {
         partition: i32,
         timestamp: Option<i64>,
     ) -> SendError<D> {
-        let error = self.core.error(failure.code().raw());
+        let error = self.core.message_error(failure.code().raw(), partition);
         let record = failure.to_record(partition, timestamp);
         SendError::undelivered(error, failure.persistence(), record)
     }
@@ -313,6 +320,7 @@ impl<C: ProducerContext> Shared<C> {
             && self.core.in_flight() == 0
             && !self.transactions.is_calling()
             && !self.ready.is_asking()
+            && !self.requests.is_calling()
     }
 
     /// Has the driver look whether there is something to do.
@@ -451,6 +459,7 @@ impl<C: ProducerContext> Shared<C> {
         let queue = lock(&self.serving).queue.take();
         drop(queue);
         self.core.destroy();
+        self.requests.end();
         let mut finished = Vec::new();
         let report = lock(&self.watches).end(&mut finished);
         tell(&mut finished);

@@ -191,6 +191,10 @@ impl KafkaError {
         error.caused_by(reason)
     }
 
+    pub(crate) fn no_answer() -> Self {
+        Self::with_text(RDKafkaErrorCode::OperationTimedOut, "no answer in time")
+    }
+
     pub(crate) fn no_thread(source: std::io::Error) -> Self {
         Self(Arc::new(Inner {
             kind: Kind::Runtime,

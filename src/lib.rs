@@ -92,10 +92,12 @@ mod handles;
 mod headers;
 mod lane;
 mod log_level;
+mod metadata;
 #[cfg(feature = "mock")]
 mod mock;
 mod oauth_token;
 mod offsets;
+mod partitioner;
 mod payload;
 mod permit;
 mod producer;
@@ -134,10 +136,12 @@ pub use error::{BoxError, EnqueueError, KafkaError, SendError};
 pub use error_code::RDKafkaErrorCode;
 pub use headers::{Header, Headers};
 pub use log_level::RDKafkaLogLevel;
+pub use metadata::{Broker, ClusterInfo, PartitionInfo, TopicInfo};
 #[cfg(feature = "mock")]
 pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};
 pub use oauth_token::OAuthToken;
 pub use offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
+pub use partitioner::{PartitionRequest, Partitioner};
 pub use payload::{IntoPayload, Payload};
 pub use permit::{OwnedPermit, Permit};
 pub use producer::{Producer, WeakProducer};

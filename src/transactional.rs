@@ -10,6 +10,7 @@ use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::error::KafkaError;
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{Client, Group, Offsets};
+use crate::metadata::{ClusterInfo, PartitionInfo, TopicInfo};
 use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 use crate::producer::Producer;
 use crate::report::CloseReport;
@@ -233,6 +234,49 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// fenced.
     pub fn fatal_error(&self) -> Option<KafkaError> {
         self.producer.fatal_error()
+    }
+
+    /// As [`Producer::cluster`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::cluster`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Producer::cluster`].
+    pub async fn cluster(&self, timeout: Duration) -> Result<ClusterInfo, KafkaError> {
+        self.producer.cluster(timeout).await
+    }
+
+    /// As [`Producer::partitions_for`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::partitions_for`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Producer::partitions_for`].
+    pub async fn partitions_for(
+        &self,
+        topic: &str,
+        timeout: Duration,
+    ) -> Result<Vec<PartitionInfo>, KafkaError> {
+        self.producer.partitions_for(topic, timeout).await
+    }
+
+    /// As [`Producer::topics`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::topics`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Producer::topics`].
+    pub async fn topics(&self, timeout: Duration) -> Result<Vec<TopicInfo>, KafkaError> {
+        self.producer.topics(timeout).await
     }
 
     /// Ends the transaction that began last, if it has not ended.

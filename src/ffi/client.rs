@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rdkafka_sys::bindings as sys;
 
+use super::partitioner::{Chooser, choose};
 use super::redeclared::{
     rd_kafka_fatal_error, rd_kafka_flush, rd_kafka_last_error, rd_kafka_purge,
     rd_kafka_set_log_queue,
@@ -28,6 +29,9 @@ pub(crate) struct Client {
     id: u64,
     // Its threads write to it: dropped, as all fields are, once they have ended.
     certificates: Arc<Certificates>,
+    // Declared, and so dropped, after the client has been destroyed. It does not move, because C
+    // points to it.
+    chooser: Option<Arc<Box<Chooser>>>,
 }
 
 // SAFETY: an rd_kafka_t may be used by any number of threads at once (rdkafka.h, "thread-safe").
@@ -37,12 +41,19 @@ unsafe impl Sync for Client {}
 
 impl Client {
     /// Makes a producer from the configuration; its delivery reports, logs, errors and statistics
-    /// come as events of the main queue.
+    /// come as events of the main queue. Partitions are chosen by `chooser`, if there is one.
     ///
     /// # Errors
     ///
     /// librdkafka's text, which may contain values of the configuration.
-    pub(crate) fn new_producer<O: Opaque>(mut conf: Conf) -> Result<Arc<Self>, String> {
+    pub(crate) fn new_producer<O: Opaque>(
+        mut conf: Conf,
+        chooser: Option<Box<Chooser>>,
+    ) -> Result<Arc<Self>, String> {
+        let chooser = chooser.map(Arc::new);
+        if let Some(chooser) = &chooser {
+            conf.set_partitioner(choose::<O>, Arc::as_ptr(chooser).cast_mut().cast());
+        }
         conf.set_events(
             sys::RD_KAFKA_EVENT_DR
                 | sys::RD_KAFKA_EVENT_LOG
@@ -78,6 +89,7 @@ impl Client {
             opaque: TypeId::of::<O>(),
             id,
             certificates,
+            chooser,
         };
         if makes_tokens {
             client.make_tokens_in_background()?;
@@ -89,6 +101,12 @@ impl Client {
     #[inline]
     pub(super) fn carries<O: Opaque>(&self) -> bool {
         self.opaque == TypeId::of::<O>()
+    }
+
+    /// Whether partitions are chosen by a callback.
+    #[inline]
+    pub(crate) fn has_chooser(&self) -> bool {
+        self.chooser.is_some()
     }
 
     /// A number that no other client of this process has or had.

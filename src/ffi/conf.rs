@@ -1,6 +1,6 @@
 //! Owner of `rd_kafka_conf_t`.
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CString, c_int, c_void};
 use std::ptr::{self, NonNull};
 
 use rdkafka_sys::bindings as sys;
@@ -16,6 +16,16 @@ pub(crate) enum ConfError {
     /// The value is wrong; the text may contain it.
     Invalid(String),
 }
+
+/// What librdkafka calls to choose a partition.
+pub(super) type Partitioner = unsafe extern "C" fn(
+    *const sys::rd_kafka_topic_t,
+    *const c_void,
+    usize,
+    i32,
+    *mut c_void,
+    *mut c_void,
+) -> i32;
 
 /// A configuration that has not become a client yet.
 #[derive(Debug)]
@@ -102,6 +112,22 @@ impl Conf {
     pub(super) fn separate_sasl_queue(&mut self) {
         // SAFETY: the configuration is ours alone.
         unsafe { sys::rd_kafka_conf_enable_sasl_queue(self.as_ptr(), 1) }
+    }
+
+    /// Sets what chooses the partitions of records that have none; `opaque` is what it is given, and
+    /// must live as long as the client that this becomes.
+    pub(super) fn set_partitioner(&mut self, partitioner: Partitioner, opaque: *mut c_void) {
+        // SAFETY: the configuration is ours alone, and so is that of its topics, which it may not
+        // have yet: one that is made becomes the configuration's.
+        unsafe {
+            let mut topics = sys::rd_kafka_conf_get_default_topic_conf(self.as_ptr());
+            if topics.is_null() {
+                topics = sys::rd_kafka_topic_conf_new();
+                sys::rd_kafka_conf_set_default_topic_conf(self.as_ptr(), topics);
+            }
+            sys::rd_kafka_topic_conf_set_opaque(topics, opaque);
+            sys::rd_kafka_topic_conf_set_partitioner_cb(topics, Some(partitioner));
+        }
     }
 
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_conf_t {

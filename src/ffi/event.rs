@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rdkafka_sys::bindings as sys;
 
 use super::redeclared::rd_kafka_event_error;
-use super::{BorrowedMessage, Client, Loan, Opaque, catch_panic, to_string};
+use super::{Answer, BorrowedMessage, Client, Loan, Opaque, catch_panic, to_string};
 
 /// What came in on the main queue.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) enum Event<O: Opaque> {
     Stats(String),
     /// A token is wanted; with `sasl.oauthbearer.config`, where it is set.
     OAuthTokenRefresh(Option<String>),
+    /// The answer to a request of metadata.
+    Answer(Answer),
     /// Of a kind that was not asked for.
     Other,
 }
@@ -77,6 +79,11 @@ impl<O: Opaque> Event<O> {
                     (!config.is_null()).then(|| to_string(config))
                 };
                 Event::OAuthTokenRefresh(config)
+            }
+            sys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT
+            | sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => {
+                // SAFETY: the event is valid, and of one of these types.
+                Event::Answer(unsafe { Answer::new(ptr.as_ptr()) })
             }
             _ => Event::Other,
         }

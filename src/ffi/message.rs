@@ -169,7 +169,7 @@ impl<'a> BorrowedMessage<'a> {
 /// # Safety
 ///
 /// `ptr` is NULL, or points to `len` bytes that live and do not change for `'a`.
-unsafe fn slice<'a>(ptr: *const std::ffi::c_void, len: usize) -> Option<&'a [u8]> {
+pub(super) unsafe fn slice<'a>(ptr: *const std::ffi::c_void, len: usize) -> Option<&'a [u8]> {
     if ptr.is_null() {
         return None;
     }

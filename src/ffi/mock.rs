@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka_sys::bindings as sys;
 
-use super::{Client, Conf, millis, to_string};
+use super::{Carried, Client, Conf, millis, to_string};
 use crate::error::KafkaError;
 use crate::error_code::RDKafkaErrorCode;
 
@@ -95,7 +95,7 @@ impl Cluster {
                 "brokers: {brokers} is not between 1 and {MAX_BROKERS}"
             )));
         }
-        let client = Client::new_producer::<Box<()>>(conf)
+        let client = Client::new_producer::<Carried<()>>(conf, None)
             .map_err(|text| KafkaError::with_text(RDKafkaErrorCode::Fail, text))?;
         // SAFETY: the client is valid, and outlives the cluster, as `drop` and the field's place
         // after it see to.

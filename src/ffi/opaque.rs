@@ -2,6 +2,8 @@
 
 use std::ffi::c_void;
 use std::fmt;
+use std::mem;
+use std::ptr::{self, NonNull};
 
 use crate::payload::Payload;
 
@@ -55,20 +57,117 @@ pub(crate) unsafe trait Opaque: Send + Sized + 'static {
     /// The place for a payload that is lent to librdkafka with the message; `None`: there is none,
     /// and payloads are copied.
     fn loan(&mut self) -> Option<&mut Option<Loan>>;
+
+    /// Keeps the length of the message's payload, for [`payload_len`](Self::payload_len).
+    fn set_payload_len(&mut self, len: usize);
+
+    /// The length that was set, while the value is on its way.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is from `into_raw` of the same type, and nobody has taken it back or does so meanwhile.
+    unsafe fn payload_len(raw: *mut c_void) -> usize;
 }
 
-// SAFETY: `Box::from_raw` undoes `Box::into_raw`; `T: Send` lets it change threads.
-unsafe impl<T: Send + 'static> Opaque for Box<T> {
+/// A value that travels by itself, in an allocation if it has a size.
+pub(crate) struct Carried<T> {
+    pub(crate) value: T,
+    payload_len: usize,
+}
+
+impl<T> Carried<T> {
+    const IS_EMPTY: bool = size_of::<T>() == 0;
+
+    pub(crate) fn new(value: T) -> Self {
+        Self {
+            value,
+            payload_len: 0,
+        }
+    }
+}
+
+// SAFETY: `Box::from_raw` undoes `Box::into_raw`. A value without a size is forgotten and made again
+// from nothing, which is all that it is made of. `T: Send` lets it change threads. There is no loan.
+unsafe impl<T: Send + 'static> Opaque for Carried<T> {
     fn into_raw(self) -> *mut c_void {
-        Box::into_raw(self).cast()
+        if Self::IS_EMPTY {
+            mem::forget(self.value);
+            ptr::without_provenance_mut(self.payload_len)
+        } else {
+            Box::into_raw(Box::new(self)).cast()
+        }
     }
 
     unsafe fn from_raw(raw: *mut c_void) -> Self {
-        // SAFETY: by contract `raw` is from `Box::<T>::into_raw`, and nobody else takes it.
-        unsafe { Box::from_raw(raw.cast()) }
+        if Self::IS_EMPTY {
+            Self {
+                // SAFETY: a value without a size may be read from anywhere that is aligned; by
+                // contract `into_raw` has forgotten one, and nobody else takes it.
+                value: unsafe { NonNull::<T>::dangling().read() },
+                payload_len: raw.addr(),
+            }
+        } else {
+            // SAFETY: by contract it is from `Box::into_raw`, and nobody else takes it.
+            *unsafe { Box::from_raw(raw.cast()) }
+        }
     }
 
     fn loan(&mut self) -> Option<&mut Option<Loan>> {
         None
+    }
+
+    fn set_payload_len(&mut self, len: usize) {
+        self.payload_len = len;
+    }
+
+    unsafe fn payload_len(raw: *mut c_void) -> usize {
+        if Self::IS_EMPTY {
+            raw.addr()
+        } else {
+            // SAFETY: by contract it is from `Box::into_raw`, and nobody changes it.
+            unsafe { (*raw.cast::<Self>()).payload_len }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn there_and_back<T: Send + 'static>(value: T) -> T {
+        let mut carried = Carried::new(value);
+        carried.set_payload_len(1_000);
+        let raw = carried.into_raw();
+        // SAFETY: it is from `into_raw`, and is taken once, after the length has been asked for.
+        unsafe {
+            assert_eq!(Carried::<T>::payload_len(raw), 1_000);
+            Carried::<T>::from_raw(raw).value
+        }
+    }
+
+    #[test]
+    fn a_value_comes_back_once() {
+        let counted = Arc::new(7);
+        assert_eq!(*there_and_back(Arc::clone(&counted)), 7);
+        assert_eq!(Arc::strong_count(&counted), 1);
+    }
+
+    #[test]
+    fn a_value_without_a_size_needs_no_allocation_and_drops_once() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static DROPS: AtomicUsize = AtomicUsize::new(0);
+        #[repr(align(64))]
+        struct Nothing;
+        impl Drop for Nothing {
+            fn drop(&mut self) {
+                DROPS.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let back = there_and_back(Nothing);
+        assert_eq!(DROPS.load(Ordering::Relaxed), 0);
+        drop(back);
+        assert_eq!(DROPS.load(Ordering::Relaxed), 1);
     }
 }

@@ -14,6 +14,7 @@ use std::ffi::c_void;
 use std::fmt;
 use std::mem::{ManuallyDrop, offset_of};
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::task::{Context, Poll, Waker};
 
@@ -78,6 +79,8 @@ struct Slot<T, R> {
     state: AtomicU8,
     /// Its place in the segment.
     index: u8,
+    /// Of the message that carries the promise, where somebody wants to know it.
+    payload_len: AtomicU32,
     waker: UnsafeCell<Option<Waker>>,
     contents: UnsafeCell<Contents<T, R>>,
 }
@@ -188,6 +191,7 @@ impl<T, R> Segment<T, R> {
             slots: ManuallyDrop::new(std::array::from_fn(|index| Slot {
                 state: AtomicU8::new(state::EMPTY),
                 index: index as u8,
+                payload_len: AtomicU32::new(0),
                 waker: UnsafeCell::new(None),
                 contents: UnsafeCell::new(Contents::Nothing),
             })),
@@ -361,6 +365,19 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Promise<T, R> {
             Contents::Cargo(_, loan) => Some(loan),
             _ => None,
         }
+    }
+
+    fn set_payload_len(&mut self, len: usize) {
+        // No message is longer than an i32 says.
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.slot().payload_len.store(len, Relaxed);
+    }
+
+    unsafe fn payload_len(raw: *mut c_void) -> usize {
+        // SAFETY: by contract it is from `into_raw`, so it points to a slot, which the promise that
+        // it was keeps. All of it that changes is in cells.
+        let slot: &Slot<T, R> = unsafe { &*raw.cast_const().cast() };
+        slot.payload_len.load(Relaxed) as usize
     }
 }
 

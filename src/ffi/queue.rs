@@ -83,6 +83,10 @@ impl Queue {
         NonNull::new(event).map(|event| Event::new(event, Arc::clone(&self.client)))
     }
 
+    pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {
+        self.ptr.as_ptr()
+    }
+
     /// Has the [`poll`](Self::poll) that waits, or the next one that would, return without an event;
     /// of several that wait, one.
     pub(crate) fn interrupt(&self) {

@@ -7,8 +7,8 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use rdkafka_sys::bindings::{
-    rd_kafka_conf_t, rd_kafka_error_t, rd_kafka_headers_t, rd_kafka_message_t, rd_kafka_metadata_t,
-    rd_kafka_queue_t, rd_kafka_t, rd_kafka_topic_t,
+    rd_kafka_AdminOptions_t, rd_kafka_conf_t, rd_kafka_error_t, rd_kafka_headers_t,
+    rd_kafka_message_t, rd_kafka_metadata_t, rd_kafka_queue_t, rd_kafka_t, rd_kafka_topic_t,
 };
 
 /// Looks at a broker's certificate.
@@ -27,6 +27,20 @@ type VerifyCertificate = unsafe extern "C" fn(
 
 #[allow(clashing_extern_declarations)]
 unsafe extern "C" {
+    pub(super) fn rd_kafka_AdminOptions_set_request_timeout(
+        options: *mut rd_kafka_AdminOptions_t,
+        timeout_ms: c_int,
+        errstr: *mut c_char,
+        errstr_size: usize,
+    ) -> c_int;
+
+    pub(super) fn rd_kafka_AdminOptions_set_broker(
+        options: *mut rd_kafka_AdminOptions_t,
+        broker_id: i32,
+        errstr: *mut c_char,
+        errstr_size: usize,
+    ) -> c_int;
+
     pub(super) fn rd_kafka_conf_set(
         conf: *mut rd_kafka_conf_t,
         name: *const c_char,
@@ -112,7 +126,7 @@ unsafe extern "C" {
     pub(super) fn rd_kafka_metadata(
         rk: *mut rd_kafka_t,
         all_topics: c_int,
-        only: *mut rd_kafka_topic_t,
+        only_topic: *mut rd_kafka_topic_t,
         metadata: *mut *const rd_kafka_metadata_t,
         timeout_ms: c_int,
     ) -> c_int;

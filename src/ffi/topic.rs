@@ -76,6 +76,9 @@ impl TopicHandle {
             Some(loan) => Bytes::new(Some(loan.bytes()), 0),
             None => Bytes::new(message.payload, sys::RD_KAFKA_MSG_F_COPY),
         };
+        if self.client.has_chooser() {
+            opaque.set_payload_len(payload.len);
+        }
         let opaque = opaque.into_raw();
         let code = if message.timestamp.is_none() && message.headers.is_empty() {
             self.produce_plain(message, payload, opaque)

@@ -30,6 +30,8 @@ unsafe trait Opaque: Send + Sized + 'static {
     fn into_raw(self) -> *mut c_void;
     unsafe fn from_raw(raw: *mut c_void) -> Self;
     fn loan(&mut self) -> Option<&mut Option<Loan>>;
+    fn set_payload_len(&mut self, len: usize);
+    unsafe fn payload_len(raw: *mut c_void) -> usize;
 }
 
 mod sync {
