@@ -67,15 +67,19 @@
 //! | `ssl-vendored`, `gssapi-vendored`, `libz-static`, `curl-static`, `zstd-pkg-config`, `external-lz4` | other sources of these |
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
 //! | `mock` | [`MockCluster`], a Kafka cluster inside the process for tests |
-//! | `full` | `curl`, `gssapi`, `libz`, `mock`, `ssl`, `zstd` |
-#![cfg_attr(not(feature = "mock"), doc = "")]
+//! | `rdkafka` | [`ConsumedOffsets`]: what a consumer of the crate `rdkafka` 0.39 has read becomes part of a transaction |
+//! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `zstd` |
+#![cfg_attr(not(all(feature = "mock", feature = "rdkafka")), doc = "")]
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
+#![cfg_attr(not(feature = "rdkafka"), doc = "[`ConsumedOffsets`]: #features")]
 #![deny(unreachable_pub)]
 
 mod base_producer;
 mod builder;
 mod completion;
 mod config;
+#[cfg(feature = "rdkafka")]
+mod consumed;
 mod context;
 mod coop;
 mod core;
@@ -119,6 +123,8 @@ pub use base_producer::BaseProducer;
 pub use builder::ProducerBuilder;
 pub use completion::DeliveryFuture;
 pub use config::{ClientConfig, FromClientConfig, FromClientConfigAndContext};
+#[cfg(feature = "rdkafka")]
+pub use consumed::ConsumedOffsets;
 pub use context::{ClientContext, DefaultProducerContext, ProducerContext};
 pub use deliveries::{Deliveries, DeliveriesIter, ProduceError};
 pub use delivery::{

@@ -31,6 +31,8 @@ pub(crate) use error::CallError;
 pub(crate) use event::{DeliveryEvent, Event};
 pub(crate) use message::BorrowedMessage;
 pub(crate) use names::{error_description, error_name};
+#[cfg(feature = "rdkafka")]
+pub(crate) use offsets::offsets_of_list;
 pub(crate) use offsets::{Group, Offsets};
 pub(crate) use opaque::{Loan, Opaque};
 pub(crate) use promise::{Expectation, Promise, Promises};
