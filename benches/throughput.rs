@@ -5,10 +5,10 @@
 //! cargo bench --bench throughput -- --row 2 9                  what these rows of the list of goals need
 //! cargo bench --bench throughput -- --work window --size 1024  one work, other messages
 //! cargo bench --bench throughput -- --short                    guards in place of goals, under two minutes
-//! tests/with-kafka cargo bench --bench throughput -- --work kafka
+//! tests/with-kafka cargo bench --bench throughput -- --work kafka transactions
 //! ```
 //!
-//! `instructions` needs valgrind, and `kafka` a cluster: `--brokers` or `KAFKA_BOOTSTRAP_SERVERS` names it.
+//! `instructions` needs valgrind, and `kafka` and `transactions` a cluster: `--brokers` or `KAFKA_BOOTSTRAP_SERVERS` names it.
 //! For everything else the broker is a mock cluster in a process of its own, unless `--brokers` names another.
 //! Each run of a contender is a fresh process, and contenders alternate, so that ratios compare neighbours in time.
 //! Started without `--bench`, as `cargo test` does, everything runs once with a handful of messages.

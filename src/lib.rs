@@ -68,9 +68,11 @@
 //! | `ssl-vendored`, `gssapi-vendored`, `libz-static`, `curl-static`, `zstd-pkg-config`, `external-lz4` | other sources of these |
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
 //! | `mock` | [`MockCluster`], a Kafka cluster inside the process for tests |
-//! | `full` | `curl`, `gssapi`, `libz`, `mock`, `ssl`, `zstd` |
-#![cfg_attr(not(feature = "mock"), doc = "")]
+//! | `rdkafka` | [`ConsumedOffsets`]: what a consumer of the crate `rdkafka` 0.39 has read becomes part of a transaction |
+//! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `zstd` |
+#![cfg_attr(not(all(feature = "mock", feature = "rdkafka")), doc = "")]
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
+#![cfg_attr(not(feature = "rdkafka"), doc = "[`ConsumedOffsets`]: #features")]
 #![deny(unreachable_pub)]
 
 mod base_producer;
@@ -78,6 +80,8 @@ mod builder;
 mod completion;
 mod config;
 mod connect_failure;
+#[cfg(feature = "rdkafka")]
+mod consumed;
 mod context;
 mod coop;
 mod core;
@@ -127,6 +131,8 @@ pub use builder::ProducerBuilder;
 pub use completion::DeliveryFuture;
 pub use config::{ClientConfig, FromClientConfig, FromClientConfigAndContext};
 pub use connect_failure::ConnectFailure;
+#[cfg(feature = "rdkafka")]
+pub use consumed::ConsumedOffsets;
 pub use context::{ClientContext, DefaultProducerContext, ProducerContext};
 pub use deliveries::{Deliveries, DeliveriesIter, ProduceError};
 pub use delivery::{

@@ -66,22 +66,21 @@ enum Broker {
     Given(String),
 }
 
-/// The cluster that the options name, or for `kafka` the environment.
+/// The cluster that the options name, or where it has to be a real one the environment.
 pub(crate) fn given(options: &Options, work: Work) -> Option<String> {
     let environment = || {
         std::env::var("KAFKA_BOOTSTRAP_SERVERS")
             .ok()
             .filter(|brokers| !brokers.is_empty())
     };
-    let kafka = work == Work::Kafka;
     let brokers = options.brokers.clone();
-    brokers.or_else(|| kafka.then(environment).flatten())
+    brokers.or_else(|| work.needs_kafka().then(environment).flatten())
 }
 
 impl Cluster {
     /// The given cluster, or a new mock cluster: also where the broker should take its time, which only a mock does.
     pub(crate) fn open(options: &Options, work: Work, topics: usize, round_trip_ms: u64) -> Self {
-        let default = if work == Work::Kafka { 3 } else { 1 };
+        let default = if work.needs_kafka() { 3 } else { 1 };
         let partitions = options.partitions.unwrap_or(default);
         match given(options, work).filter(|_| round_trip_ms == 0) {
             Some(brokers) => {

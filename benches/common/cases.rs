@@ -69,6 +69,12 @@ impl Options {
             }],
             Work::Memory => self.memory(case),
             Work::Instructions => vec![sized(SIZE, [80_000, 40_000, 4_000])],
+            // Two hundred of them.
+            Work::Transactions => vec![Case {
+                linger: 5,
+                window: 100,
+                ..sized(SIZE, [20_000, 5_000, 1_000])
+            }],
             Work::Kafka => {
                 let kafka = |size, messages| Case {
                     linger: 5,

@@ -57,13 +57,13 @@ pub(crate) struct Options {
     /// Messages in flight [default: as the work has it, mostly 10000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) window: Option<u64>,
-    /// Partitions of each topic [default: 1, and 3 for `kafka`]
+    /// Partitions of each topic [default: 1, and 3 for `kafka` and `transactions`]
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
     pub(crate) partitions: Option<i32>,
     /// linger.ms [default: as the work has it, mostly 0]
     #[arg(long)]
     pub(crate) linger: Option<u32>,
-    /// An existing cluster (host:port,…) in place of the mock cluster [default: $KAFKA_BOOTSTRAP_SERVERS, for `kafka` alone]
+    /// An existing cluster (host:port,…) in place of the mock cluster [default: $KAFKA_BOOTSTRAP_SERVERS, for `kafka` and `transactions` alone]
     #[arg(long)]
     pub(crate) brokers: Option<String>,
     /// Accepted because `cargo bench` says it

@@ -18,6 +18,7 @@ use super::sample::Sample;
 use super::streams;
 use super::tasks;
 use super::threaded::Threaded;
+use super::transactions;
 use super::work::Work;
 
 /// A way to produce.
@@ -76,6 +77,9 @@ impl Contender {
         let job = job.clone();
         let runtime = self.runtime.unwrap_or(Runtime::Ct);
         let style = self.kind.style();
+        if job.case.work == Work::Transactions {
+            return transactions::run(self.kind, runtime, job, allocator);
+        }
         match self.kind {
             Kind::CLoop if job.case.work == Work::Tasks => tasks::threads(&job, allocator),
             Kind::CLoop => callback::run(&CLoop::new(&job), &job, allocator),
@@ -177,6 +181,7 @@ impl Entrant {
                 ],
                 &[Ct],
             ),
+            Work::Transactions => (&[Threaded, Future, Ours], &[Ct, Mt]),
             Work::Kafka if usual => (&[CLoop, Future, Ours], &[Ct, Mt]),
             Work::Kafka => (&[CLoop, Future, OursBytes], &[Ct, Mt]),
         };

@@ -160,7 +160,7 @@ const ONE_COPY_LESS: Bound = AtMost(-0.9);
 ///
 /// Row 4 leaves `ours-send` out: `buffer_unordered` itself allocates once per future.
 #[rustfmt::skip]
-pub(crate) const GOALS: [Goal; 50] = [
+pub(crate) const GOALS: [Goal; 54] = [
     goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(CLoop), AtMost(1.08)),
     goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(Future), AtMost(0.70)),
     goal(1, Work::Instructions, SIZE, OursSend, Instructions, Of(FutureSend), AtMost(0.66)),
@@ -212,6 +212,11 @@ pub(crate) const GOALS: [Goal; 50] = [
     goal(14, Work::Window, SIZE, OursSink, AllocationsPerMessage, Nobody, NO_ALLOCATION),
     goal(14, Work::Window, SIZE, OursStream, AllocationsPerMessage, Nobody, NO_ALLOCATION),
     goal(14, Work::Window, SIZE, OursSendAll, AllocationsPerMessage, Nobody, NO_ALLOCATION),
+    // P50 and P99 are those of commits.
+    goal(15, Work::Transactions, SIZE, Ours, Rate, Of(Future), AtLeast(0.97)),
+    goal(15, Work::Transactions, SIZE, Ours, Rate, Of(Threaded), AtLeast(0.97)),
+    goal(15, Work::Transactions, SIZE, Ours, P50, Of(Future), AtMost(1.05)),
+    goal(15, Work::Transactions, SIZE, Ours, P50, Of(Threaded), AtMost(1.05)),
 ];
 
 /// A goal on any runtime.

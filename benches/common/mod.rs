@@ -35,6 +35,7 @@ mod streams;
 mod tasks;
 mod threaded;
 mod threads;
+mod transactions;
 mod window;
 mod work;
 

@@ -74,7 +74,7 @@ fn is_possible(options: &Options, work: Work) -> bool {
             eprintln!("{work}: no valgrind here");
             false
         }
-        Work::Kafka if broker::given(options, work).is_none() => {
+        _ if work.needs_kafka() && broker::given(options, work).is_none() => {
             eprintln!("{work}: no cluster here; tests/with-kafka has one");
             false
         }

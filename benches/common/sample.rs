@@ -31,7 +31,7 @@ pub(crate) enum Metric {
     CopiesAboveCLoop,
     /// `Rate` as a share of what the round trip allows: a full queue in each
     ShareOfAllowed,
-    /// Microseconds of a send with its delivery, or of a flush, median
+    /// Microseconds of a send with its delivery, of a flush, or of a commit, median
     P50,
     /// The same, 99th percentile
     P99,

@@ -33,6 +33,8 @@ pub(crate) enum Work {
     Instructions,
     /// `window` on a real cluster, with its settings
     Kafka,
+    /// Transactions on a real cluster, each of a window of messages: how long commits take
+    Transactions,
 }
 
 impl Work {
@@ -55,6 +57,12 @@ impl Work {
                 Metric::P99,
                 Metric::CpuPerMillion,
             ],
+            Self::Transactions => &[
+                Metric::Rate,
+                Metric::P50,
+                Metric::P99,
+                Metric::CpuPerMillion,
+            ],
             Self::Latency => &[Metric::P50, Metric::P99, Metric::CpuPerMillion],
             Self::Flush => &[Metric::P50, Metric::P99],
             Self::Idle => &[
@@ -73,6 +81,11 @@ impl Work {
             ],
             Self::Instructions => &[Metric::Instructions],
         }
+    }
+
+    /// Whether a mock cluster will not do.
+    pub(crate) fn needs_kafka(self) -> bool {
+        matches!(self, Self::Kafka | Self::Transactions)
     }
 
     /// Whether its results at one case are compared with those at another, which should then be neighbours in time.

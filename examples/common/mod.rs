@@ -1,6 +1,7 @@
 //! What the examples share.
 #![allow(dead_code)] // Each uses a part.
 
+#[cfg(feature = "mock")]
 use tokio_rdkafka::{KafkaError, MockCluster};
 use tracing_subscriber::EnvFilter;
 
@@ -14,6 +15,7 @@ pub fn log_to_stderr() {
 }
 
 /// The brokers given, or those of a mock cluster with the topic, which goes when it is dropped.
+#[cfg(feature = "mock")]
 pub fn brokers(
     given: Option<String>,
     topic: &str,

@@ -39,6 +39,8 @@ pub(crate) use message::BorrowedMessage;
 pub(crate) use metadata::{Answer, Ask, Description};
 pub(crate) use names::{error_description, error_name};
 pub(crate) use oauth::RawToken;
+#[cfg(feature = "rdkafka")]
+pub(crate) use offsets::offsets_of_list;
 pub(crate) use offsets::{Group, Offsets};
 pub(crate) use opaque::{Carried, Loan, Opaque};
 pub(crate) use partitioner::{Choice, Chooser};

@@ -107,6 +107,42 @@ impl Group {
         Ok(Self(native))
     }
 
+    /// As which member of which group a consumer goes on; none where it has no `group.id`. A word
+    /// with librdkafka's main thread.
+    #[cfg(feature = "rdkafka")]
+    pub(crate) fn of_consumer<C: rdkafka::ClientContext>(
+        client: &rdkafka::client::Client<C>,
+    ) -> Option<Self> {
+        // SAFETY: the client is borrowed, so its handle is valid during the call; it is one of the
+        // same librdkafka, as both crates have their bindings from the same `rdkafka-sys`. Any
+        // thread may call it; without a group it returns NULL, otherwise an object that is ours.
+        let native = unsafe { sys::rd_kafka_consumer_group_metadata(client.native_ptr()) };
+        NonNull::new(native).map(Self)
+    }
+
+    /// A copy of what it says.
+    #[cfg(feature = "rdkafka")]
+    pub(crate) fn to_metadata(&self) -> ConsumerGroupMetadata {
+        use super::to_string;
+
+        let native = self.as_ptr();
+        // SAFETY: the object is valid, and each getter returns NULL or a C string that it owns.
+        let (group_id, generation_id, member_id, instance_id) = unsafe {
+            let instance_id = sys::rd_kafka_consumer_group_metadata_group_instance_id(native);
+            (
+                to_string(sys::rd_kafka_consumer_group_metadata_group_id(native)),
+                sys::rd_kafka_consumer_group_metadata_generation_id(native),
+                to_string(sys::rd_kafka_consumer_group_metadata_member_id(native)),
+                (!instance_id.is_null()).then(|| to_string(instance_id)),
+            )
+        };
+        let group = ConsumerGroupMetadata::new(group_id).with_member(generation_id, member_id);
+        match instance_id {
+            Some(instance_id) => group.with_group_instance_id(instance_id),
+            None => group,
+        }
+    }
+
     pub(super) fn as_ptr(&self) -> *const sys::rd_kafka_consumer_group_metadata_t {
         self.0.as_ptr()
     }
@@ -117,6 +153,35 @@ impl Drop for Group {
         // SAFETY: it is ours.
         unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0.as_ptr()) }
     }
+}
+
+/// The elements of a list that have an offset, with their leader epochs, which rdkafka does not show.
+#[cfg(feature = "rdkafka")]
+pub(crate) fn offsets_of_list(list: &rdkafka::TopicPartitionList) -> Vec<TopicPartitionOffset> {
+    use super::to_string;
+
+    let count = list.count();
+    if count == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the list is borrowed, so it is valid and does not change, and it has that many
+    // elements, of the same `rdkafka-sys`.
+    let elements = unsafe { std::slice::from_raw_parts((*list.ptr()).elems, count) };
+    let with_offset = elements.iter().filter(|element| element.offset >= 0);
+    with_offset
+        .map(|element| {
+            // SAFETY: an element's topic is a C string.
+            let topic = unsafe { to_string(element.topic) };
+            // SAFETY: the element is valid, of a list; this only reads it.
+            let epoch = unsafe { sys::rd_kafka_topic_partition_get_leader_epoch(element) };
+            let next = TopicPartitionOffset::new(topic, element.partition, element.offset);
+            if epoch < 0 {
+                next
+            } else {
+                next.with_leader_epoch(epoch)
+            }
+        })
+        .collect()
 }
 
 fn c_string(what: &str, text: &str) -> Result<CString, KafkaError> {
