@@ -731,7 +731,8 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// - once all brokers have failed, with the reason of one of them;
     /// - of several, a second after one has failed in a way that does not go away by itself (a wrong
-    ///   password, a certificate), if none is up by then;
+    ///   password, a certificate), or has closed the connection instead of an answer, if none is up by
+    ///   then;
     /// - a second after the call, if that was so before it.
     ///
     /// librdkafka goes on trying in any case: it may be called again.

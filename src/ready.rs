@@ -65,6 +65,14 @@ struct Failure {
     at: Instant,
 }
 
+impl Failure {
+    /// Whether a broker that was up has closed the connection since then, mostly instead of an answer:
+    /// where it wants a login, say. Each that comes up makes librdkafka count anew how many are down.
+    fn cut_off_since(&self, asking: Instant) -> bool {
+        self.at >= asking && self.text.contains("in state UP")
+    }
+}
+
 /// What can be said of the brokers.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -118,11 +126,12 @@ impl State {
         if self.all_down.is_some_and(|at| at >= asking) {
             return Verdict::NotUp;
         }
-        let lasting = self.failures.values().filter(|failure| failure.is_lasting);
-        let lasting = lasting.map(|failure| failure.at).min();
+        let is_grave = |failure: &&Failure| failure.is_lasting || failure.cut_off_since(asking);
+        let grave = self.failures.values().filter(is_grave);
+        let grave = grave.map(|failure| failure.at).min();
         // Without a reason it may be that brokers closed idle connections.
         let all_down = self.all_down.filter(|_| !self.failures.is_empty());
-        match [lasting, all_down].into_iter().flatten().min() {
+        match [grave, all_down].into_iter().flatten().min() {
             None => Verdict::Wait(None),
             Some(at) => match (at.max(asking) + GRACE).saturating_duration_since(now) {
                 Duration::ZERO => Verdict::NotUp,
@@ -359,6 +368,19 @@ mod tests {
         assert_eq!(
             state.reason().map(|failure| &*failure.text),
             Some(NOT_LET_IN)
+        );
+        // It was up.
+        let cut_off = "b:1/bootstrap: Disconnected (after 2ms in state UP)";
+        state.note(RDKafkaErrorCode::BrokerTransportFailure, cut_off, later);
+        state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
+        assert_eq!(state.verdict(later), soon(GRACE));
+        state.asking = Some(later + GRACE);
+        assert_eq!(state.verdict(later + GRACE * 9), Verdict::Wait(None));
+        state.asking = Some(start);
+        state.note(
+            RDKafkaErrorCode::BrokerTransportFailure,
+            REFUSED_BY_B,
+            later,
         );
         // The same broker, another failure.
         state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
