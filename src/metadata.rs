@@ -324,18 +324,22 @@ impl<C: ProducerContext> Shared<C> {
                 let Some(client) = client.filter(|_| !sender.is_closed()) else {
                     break Err(KafkaError::closed());
                 };
-                match call(&client, left.min(slice)).map_err(RDKafkaErrorCode::from) {
+                let code = match call(&client, left.min(slice)) {
                     Ok(found) => break Ok(found),
-                    // The second: no broker could be reached, for as long as that.
-                    Err(
-                        RDKafkaErrorCode::OperationTimedOut
-                        | RDKafkaErrorCode::BrokerTransportFailure,
-                    ) if left > slice => slice *= 2,
-                    Err(
-                        RDKafkaErrorCode::OperationTimedOut
-                        | RDKafkaErrorCode::BrokerTransportFailure,
-                    ) => break Err(KafkaError::no_answer()),
-                    Err(code) => break Err(KafkaError::from_code(code)),
+                    Err(code) => RDKafkaErrorCode::from(code),
+                };
+                let is_slow = matches!(
+                    code,
+                    RDKafkaErrorCode::OperationTimedOut
+                        // Also where no broker could be reached, for as long as that.
+                        | RDKafkaErrorCode::BrokerTransportFailure
+                );
+                if is_slow && left > slice {
+                    slice *= 2;
+                } else if is_slow && started.elapsed() >= timeout {
+                    break Err(KafkaError::no_answer());
+                } else {
+                    break Err(KafkaError::from_code(code));
                 }
             };
             drop(blocking);
