@@ -111,9 +111,10 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         }
     }
 
-    /// Aborts: gives up what has not been sent yet
-    /// ([`PurgeQueue`](crate::RDKafkaErrorCode::PurgeQueue)), waits for what is on its way, for up to
-    /// `transaction.timeout.ms`, and has consumers with `isolation.level=read_committed` never see
+    /// Aborts: goes on delivering for a second at the most (see
+    /// [`BaseProducer::abort_transaction`](crate::BaseProducer::abort_transaction)), gives up what has
+    /// not been sent yet ([`PurgeQueue`](crate::RDKafkaErrorCode::PurgeQueue)), waits for what is on
+    /// its way, for up to `transaction.timeout.ms`, and has consumers with `isolation.level=read_committed` never see
     /// its records.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 use crate::producer::Producer;
 use crate::report::CloseReport;
 use crate::transaction::{Transaction, TransactionOutcome};
-use crate::transactions::{Phase, Step, record_failed};
+use crate::transactions::{Phase, Step, deliver_and_abort, record_failed};
 
 /// A producer whose records are part of transactions: what a configuration with `transactional.id`
 /// makes.
@@ -295,8 +295,9 @@ impl<C: ProducerContext> TransactionalProducer<C> {
             return Ok(());
         }
         self.close_scope();
-        let abort = Client::abort_transaction;
-        shared.transact(Step::Abort, timeout, abort).await
+        shared
+            .transact(Step::Abort, timeout, deliver_and_abort)
+            .await
     }
 
     pub(crate) async fn send_offsets(

@@ -17,8 +17,17 @@ use crate::scope::Scope;
 use crate::sync::lock;
 use crate::transaction::TransactionOutcome;
 
-/// What a call has at the least; see `BaseProducer`'s.
-const LEAST_TIME: Duration = Duration::from_millis(100);
+/// What commit and abort have at the least. They begin with a word with librdkafka's main thread;
+/// where already that times out, librdkafka takes the answer, when it comes, for the one to the next
+/// call (rdkafka_txnmgr.c, `rd_kafka_txn_op_req0`).
+pub(crate) const LEAST_TIME: Duration = Duration::from_millis(100);
+
+/// How long an abort goes on delivering first, lest librdkafka err in one of two ways. Where the
+/// coordinator has not taken the transaction's first partition yet, because it is not done with the
+/// transaction before, the abort comes out of turn, which is a fatal error (its issue 4849). And
+/// where it purges a partition while a batch of that is being made, the sequence numbers of the next
+/// transaction may not fit, which must then be aborted too (`rd_kafka_toppar_purge_queues`).
+pub(crate) const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
 
 /// How long to wait before a call is made again after a retriable error.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -272,7 +281,7 @@ impl<C: ProducerContext> Shared<C> {
     /// Aborts what nobody can abort any more. It has begun; blocks.
     fn abort_abandoned(&self) {
         let timeout = self.transactions.timeout;
-        let result = self.call(Step::Abort, timeout, Client::abort_transaction);
+        let result = self.call(Step::Abort, timeout, deliver_and_abort);
         if let Err(error) = &result {
             tracing::warn!(%error, "a transaction that was dropped could not be aborted yet");
         }
@@ -301,6 +310,15 @@ impl<C: ProducerContext> Shared<C> {
             self.transactions.end(Step::Abort, &error);
         }
     }
+}
+
+/// An abort that delivers first, for a moment.
+pub(crate) fn deliver_and_abort(client: &Client, timeout: Duration) -> Result<(), CallError> {
+    let started = Instant::now();
+    let delivery = timeout.min(DELIVERY_BEFORE_ABORT).as_millis();
+    client.flush(i32::try_from(delivery).unwrap_or(i32::MAX));
+    let left = timeout.saturating_sub(started.elapsed());
+    client.abort_transaction(left.max(LEAST_TIME))
 }
 
 impl Step {

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = vec![
         trial("aborts_and_commits_are_seen_as_such", aborts_and_commits),
+        trial("an_abort_may_come_at_once", aborts_at_once),
         trial("offsets_move_with_a_commit_alone", offsets),
         trial("the_second_producer_fences_the_first", fencing),
         trial("what_is_dropped_is_whole_or_invisible", drops),
@@ -145,6 +146,26 @@ async fn aborts_and_commits(cluster: Cluster) {
     let seen = numbers(&cluster, &mut producer, &topic, Isolation::Committed).await;
     assert_eq!(seen, (0..MANY).collect::<Vec<_>>());
     producer.close().await;
+}
+
+/// The coordinator may not be done with the one before.
+async fn aborts_at_once(cluster: Cluster) {
+    let (topic, mut producer) = setting(&cluster).await;
+    for round in 0..20 {
+        let transaction = producer.begin().await.unwrap();
+        transaction.send(record(&topic, round)).await.unwrap();
+        transaction.commit().await.unwrap();
+        let transaction = producer.begin().await.unwrap();
+        for _ in 0..100 {
+            let late = record(&topic, MANY);
+            transaction.enqueue_detached(late).await.unwrap();
+        }
+        if round % 2 == 0 {
+            transaction.abort().await.unwrap();
+        }
+    }
+    let seen = numbers(&cluster, &mut producer, &topic, Isolation::Committed).await;
+    assert_eq!(seen, (0..20).collect::<Vec<_>>());
 }
 
 async fn offsets(cluster: Cluster) {

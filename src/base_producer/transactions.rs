@@ -11,18 +11,7 @@ use crate::error::{Class, KafkaError};
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{CallError, Client, Group, Offsets};
 use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
-
-/// What commit and abort have at the least. They begin with a word with librdkafka's main thread;
-/// where already that times out, librdkafka takes the answer, when it comes, for the one to the next
-/// call (rdkafka_txnmgr.c, `rd_kafka_txn_op_req0`).
-const LEAST_TIME: Duration = Duration::from_millis(100);
-
-/// How long an abort goes on delivering first, lest librdkafka err in one of two ways. Where the
-/// coordinator has not taken the transaction's first partition yet, because it is not done with the
-/// transaction before, the abort comes out of turn, which is a fatal error (its issue 4849). And
-/// where it purges a partition while a batch of that is being made, the sequence numbers of the next
-/// transaction may not fit, which must then be aborted too (`rd_kafka_toppar_purge_queues`).
-const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
+use crate::transactions::{DELIVERY_BEFORE_ABORT, LEAST_TIME};
 
 /// How late the end of a call is noticed where another thread, which polls, got the interrupt.
 const SLICE: Duration = Duration::from_millis(100);
