@@ -5,6 +5,7 @@
 mod common;
 
 use std::panic;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,7 +33,13 @@ type AtDrop = Box<dyn FnOnce() + Send>;
 
 /// A context that keeps account of payloads, each of which has a number, the record's opaque.
 #[derive(Default)]
-struct Ledger(Mutex<Vec<Entry>>);
+struct Ledger {
+    entries: Mutex<Vec<Entry>>,
+    // Counted beside the entries: who waits for them looks again and again, and must not hold the
+    // lock that the delivery callbacks need.
+    reported: AtomicUsize,
+    dropped: AtomicUsize,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Entry {
@@ -74,6 +81,7 @@ impl Drop for Owner {
             }
             entry.drops += 1;
         });
+        self.ledger.dropped.fetch_add(1, Ordering::SeqCst);
         if let Some(at_drop) = self.at_drop.take() {
             at_drop();
         }
@@ -90,20 +98,20 @@ fn content(number: usize, bytes: usize) -> Vec<u8> {
 
 impl Ledger {
     fn change<T>(&self, number: usize, change: impl FnOnce(&mut Entry) -> T) -> T {
-        change(&mut self.0.lock().unwrap()[number])
+        change(&mut self.entries.lock().unwrap()[number])
     }
 
     fn entry(&self, number: usize) -> Entry {
-        self.0.lock().unwrap()[number].clone()
+        self.entries.lock().unwrap()[number].clone()
     }
 
     fn entries(&self) -> Vec<Entry> {
-        self.0.lock().unwrap().clone()
+        self.entries.lock().unwrap().clone()
     }
 
     /// The bytes of the next payload.
     fn next(&self, bytes: usize) -> (usize, Vec<u8>) {
-        let mut entries = self.0.lock().unwrap();
+        let mut entries = self.entries.lock().unwrap();
         let number = entries.len();
         entries.push(Entry {
             bytes,
@@ -140,19 +148,18 @@ impl Ledger {
     }
 
     fn reported(&self) -> usize {
-        let entries = self.0.lock().unwrap();
-        entries.iter().map(|entry| entry.reports.len()).sum()
+        self.reported.load(Ordering::SeqCst)
     }
 
     fn dropped(&self) -> usize {
-        let entries = self.0.lock().unwrap();
-        entries.iter().map(|entry| entry.drops).sum()
+        self.dropped.load(Ordering::SeqCst)
     }
 
     /// Waits until all owners have gone, and checks that each went once, after the one report of its
     /// message, which saw the payload itself.
     async fn all_came_to_their_end(&self) {
-        until(|| self.dropped() >= self.0.lock().unwrap().len()).await;
+        let entries = self.entries.lock().unwrap().len();
+        until(|| self.dropped() >= entries).await;
         for (number, entry) in self.entries().iter().enumerate() {
             let report = Report {
                 address: entry.address,
@@ -193,6 +200,7 @@ impl ProducerContext for Ledger {
                 is_whole: payload == content(number, entry.bytes),
             });
         });
+        self.reported.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -420,7 +428,7 @@ async fn a_purge_of_requests_on_their_way_gives_payloads_back() {
     let warm_up =
         ProducerRecord::with_opaque_to("t", ledger.next(SMALL).0).payload(content(0, SMALL));
     producer.send(warm_up).await.unwrap();
-    ledger.0.lock().unwrap().clear();
+    ledger.entries.lock().unwrap().clear();
     cluster.start_request_tracking();
     cluster.broker_round_trip_time(1, common::DEADLINE).unwrap();
     let futures = enqueue(&producer, 100);
@@ -559,11 +567,10 @@ async fn a_record_that_is_refused_has_the_very_same_payload() {
     let permit = producer.reserve_bytes(LARGE - 1).await.unwrap();
     refusals.has_back(number, permit.send(longer).await.unwrap_err().record());
 
-    // The queue is full.
-    let permits = [
-        producer.try_reserve().unwrap(),
-        producer.try_reserve().unwrap(),
-    ];
+    // The queue is full; with a message in flight, the permit is not lent to those who wait.
+    cluster.broker_down(1).unwrap();
+    let in_flight = producer.try_enqueue(ledger.record()).unwrap();
+    let permit = producer.try_reserve().unwrap();
     let waiting = refusals.record();
     let number = *waiting.get_opaque();
     let error = producer.enqueue_timeout(waiting, Duration::ZERO).await;
@@ -572,8 +579,10 @@ async fn a_record_that_is_refused_has_the_very_same_payload() {
     assert!(cancelled.is_none());
     let error = producer.try_enqueue(ledger.record()).unwrap_err();
     assert!(error.is_queue_full());
-    ledger.has_back(1, error.record());
-    drop(permits);
+    ledger.has_back(2, error.record());
+    drop(permit);
+    cluster.broker_up(1).unwrap();
+    in_flight.await.unwrap();
     producer.send(error.into_record()).await.unwrap();
     ledger.all_came_to_their_end().await;
 
