@@ -19,7 +19,7 @@ use crate::log_level::RDKafkaLogLevel;
 use crate::oauth_token::OAuthToken;
 use crate::partitioner;
 use crate::purge::PurgeConfig;
-use crate::record::{Fields, LENT_FROM, TopicName};
+use crate::record::{Fields, LENT_FROM, PARTITION_UNASSIGNED, TopicName};
 use crate::secrets::{Secrets, without_claims};
 use crate::sync::{read, write};
 use crate::topic::{self, Topic};
@@ -235,10 +235,9 @@ impl<O: Opaque> Core<O> {
 
     /// The error of a message that was to go to that partition, or to any.
     pub(crate) fn message_error(&self, code: i32, partition: i32) -> KafkaError {
-        const ANY: i32 = -1;
         let error = self.error(code);
         let is_unknown = error.code() == Some(RDKafkaErrorCode::UnknownPartition);
-        if is_unknown && self.has_partitioner && partition == ANY {
+        if is_unknown && self.has_partitioner && partition == PARTITION_UNASSIGNED {
             return KafkaError::with_text(
                 code,
                 "the partitioner chose none, or one that the topic does not have",
