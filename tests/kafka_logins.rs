@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             logs_in(cluster, "SCRAM-SHA-512")
         }),
         trial("a_wrong_password_is_reported", wrong_password),
+        trial("sasl_gssapi", kerberos).with_ignored_flag(!is_kerberos_possible()),
         trial("tokens_are_refreshed_under_load", tokens_under_load),
         trial("a_refresh_that_fails_is_asked_again", failing_refresh),
         trial("a_token_that_is_refused_is_reported", refused_token),
@@ -56,6 +57,11 @@ fn main() -> ExitCode {
 
 fn is_possible() -> bool {
     cfg!(feature = "ssl") && Cluster::is_there() && env::var_os("KAFKA_TLS_DIR").is_some()
+}
+
+/// Kerberos needs programs, which may not be installed.
+fn is_kerberos_possible() -> bool {
+    cfg!(feature = "gssapi") && is_possible() && env::var_os("KAFKA_KRB5_DIR").is_some()
 }
 
 fn trial<F: Future<Output = ()>>(
@@ -319,6 +325,20 @@ async fn wrong_password(_: Cluster) {
         let mut config = login(mechanism, "writer", WRONG_PASSWORD);
         fails(&mut config, RDKafkaErrorCode::Authentication).await;
     }
+}
+
+async fn kerberos(cluster: Cluster) {
+    let keytab = |name: &str| format!("{}/{name}.keytab", var("KAFKA_KRB5_DIR"));
+    let mut config = config("KAFKA_GSSAPI_BOOTSTRAP_SERVERS", "SASL_PLAINTEXT");
+    config
+        .set("sasl.mechanisms", "GSSAPI")
+        .set("sasl.kerberos.principal", "writer")
+        .set("sasl.kerberos.keytab", keytab("wrong"));
+    // First what fails: the tickets are the process's.
+    let error = fails(&mut config.clone(), RDKafkaErrorCode::Authentication).await;
+    assert!(error.to_string().contains("credential"), "{error}");
+    config.set("sasl.kerberos.keytab", keytab("writer"));
+    writes(&cluster, &config).await;
 }
 
 async fn no_right(cluster: Cluster) {
