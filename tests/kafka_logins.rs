@@ -21,9 +21,9 @@ use futures::future::join_all;
 use libtest_mimic::{Arguments, Trial};
 use support::{Cluster, DEADLINE};
 use tokio_rdkafka::{
-    BaseProducer, BoxError, ClientConfig, ClientContext, DeliveryResult, KafkaError, OAuthToken,
-    Persistence, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, RDKafkaLogLevel,
-    TransactionalProducer,
+    BaseProducer, BoxError, ClientConfig, ClientContext, ConnectFailure, DeliveryResult,
+    KafkaError, OAuthToken, Persistence, Producer, ProducerContext, ProducerRecord,
+    RDKafkaErrorCode, RDKafkaLogLevel, TransactionalProducer,
 };
 
 fn main() -> ExitCode {
@@ -337,6 +337,13 @@ async fn kerberos(cluster: Cluster) {
     // First what fails: the tickets are the process's.
     let error = fails(&mut config.clone(), RDKafkaErrorCode::Authentication).await;
     assert!(error.to_string().contains("credential"), "{error}");
+    let producer = create(&config, Context::default()).unwrap();
+    let started = Instant::now();
+    let error = shown(producer.ready(Duration::from_secs(30)).await.unwrap_err());
+    let failure = error.connect_failure();
+    assert_eq!(failure, Some(ConnectFailure::Authentication), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(30));
+    producer.close().await;
     config.set("sasl.kerberos.keytab", keytab("writer"));
     writes(&cluster, &config).await;
 }
