@@ -7,10 +7,10 @@ mod common;
 use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use common::{captured, cluster, config, until};
+use common::{DEADLINE, captured, cluster, config, until};
 use futures::FutureExt;
 use futures::executor::block_on;
 use futures::future::join_all;
@@ -149,6 +149,18 @@ impl Ledger {
 
     fn reported(&self) -> usize {
         self.reported.load(Ordering::SeqCst)
+    }
+
+    async fn until_reported(&self, count: usize) {
+        let started = Instant::now();
+        while self.reported() < count {
+            let reported = self.reported();
+            assert!(
+                started.elapsed() < DEADLINE,
+                "{reported} of {count} reports"
+            );
+            tokio::task::yield_now().await;
+        }
     }
 
     fn dropped(&self) -> usize {
@@ -694,7 +706,7 @@ fn payloads_live_on_when_the_runtime_is_shut_down_at_any_time() {
             let purging = producer.clone();
             runtime.spawn(async move { purging.purge(EVERYTHING()).await });
         }
-        block_on(until(|| ledger.reported() >= reported));
+        block_on(ledger.until_reported(reported));
         runtime.shutdown_background();
         block_on(async {
             assert_eq!(failures(futures).await, [Code::PurgeQueue; MESSAGES]);
