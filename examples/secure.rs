@@ -174,7 +174,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, BoxError> {
 /// Where an operator should look.
 fn advice(error: &KafkaError) -> Option<&'static str> {
     Some(match error.connect_failure()? {
-        ConnectFailure::Authentication => "look at the user, and at the password or token",
+        ConnectFailure::Authentication => "look at the login: user, password, token, mechanism",
         ConnectFailure::UnknownCa => "look at --ca or SSL_CA_PEM",
         ConnectFailure::WrongHost => "look at --brokers: certificates name other hosts",
         ConnectFailure::Expired => "whoever runs the brokers has to renew their certificates",

@@ -7,20 +7,17 @@
 mod support;
 
 use std::process::ExitCode;
-use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use rdkafka::message::Message as _;
+use support::trials::{one_thread, trial, trial_alone};
 use support::{Cluster, DEADLINE};
 use tokio_rdkafka::{
     Broker, ClientContext, DeliveryResult, KafkaError, PartitionInfo, PartitionRequest,
     Partitioner, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode,
 };
-
-/// The test that stops a node must not run beside others.
-static NODES: RwLock<()> = RwLock::new(());
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -28,34 +25,13 @@ fn main() -> ExitCode {
         trial("a_cluster_tells_of_itself", a_cluster),
         trial("asking_for_a_topic_does_not_make_it", unknown_topics),
         trial("a_partitioner_of_the_users_own_chooses", a_partitioner),
-        Trial::test("without_a_node_the_others_answer", || {
-            let _alone = NODES.write().unwrap_or_else(|poison| poison.into_inner());
-            run(without_a_node);
-            Ok(())
-        })
-        .with_ignored_flag(!Cluster::has_nodes_to_kill()),
+        trial_alone(
+            one_thread,
+            "without_a_node_the_others_answer",
+            without_a_node,
+        ),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn trial<F: Future<Output = ()>>(
-    name: &str,
-    test: impl FnOnce(Cluster) -> F + Send + 'static,
-) -> Trial {
-    Trial::test(name, || {
-        let _beside_others = NODES.read().unwrap_or_else(|poison| poison.into_inner());
-        run(test);
-        Ok(())
-    })
-    .with_ignored_flag(!Cluster::is_there())
-}
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(Cluster) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test(Cluster::from_env()));
 }
 
 /// The partitions, once all brokers know of the topic.

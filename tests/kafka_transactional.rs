@@ -8,14 +8,14 @@ mod support;
 
 use std::future::poll_fn;
 use std::process::ExitCode;
-use std::sync::RwLock;
 use std::task::Poll;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use rdkafka::message::Message as _;
+use support::trials::{one_thread, trial, trial_alone};
 use support::{Cluster, DEADLINE, Isolation, Read};
 use tokio_rdkafka::{
     ConsumerGroupMetadata, KafkaError, ProducerRecord, SendError, TopicPartitionOffset,
@@ -23,9 +23,6 @@ use tokio_rdkafka::{
 };
 
 const MANY: usize = 10_000;
-
-/// The test that stops nodes must not run beside others.
-static NODES: RwLock<()> = RwLock::new(());
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -35,34 +32,9 @@ fn main() -> ExitCode {
         trial("offsets_move_with_a_commit_alone", offsets),
         trial("the_second_producer_fences_the_first", fencing),
         trial("what_is_dropped_is_whole_or_invisible", drops),
-        Trial::test("a_stuck_commit_holds_no_worker", || {
-            let _alone = NODES.write().unwrap_or_else(|poison| poison.into_inner());
-            run(stuck);
-            Ok(())
-        })
-        .with_ignored_flag(!Cluster::has_nodes_to_kill()),
+        trial_alone(one_thread, "a_stuck_commit_holds_no_worker", stuck),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn trial<F: Future<Output = ()>>(
-    name: &str,
-    test: impl FnOnce(Cluster) -> F + Send + 'static,
-) -> Trial {
-    Trial::test(name, || {
-        let _beside_others = NODES.read().unwrap_or_else(|poison| poison.into_inner());
-        run(test);
-        Ok(())
-    })
-    .with_ignored_flag(!Cluster::is_there())
-}
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(Cluster) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test(Cluster::from_env()));
 }
 
 /// A topic of one partition, and a producer whose transactional id is its name.

@@ -1,6 +1,13 @@
 //! Tokens for OAUTHBEARER, as far as they go without a broker; on real Kafka see `kafka_logins.rs`.
 #![cfg(feature = "ssl")]
 
+#[cfg(feature = "curl")]
+#[path = "common/token_endpoint.rs"]
+mod token_endpoint;
+#[cfg(feature = "curl")]
+#[path = "../examples/common/unsecured_token.rs"]
+mod unsecured_token;
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
@@ -401,23 +408,9 @@ async fn unsecured_tokens_are_made_by_librdkafka_again_and_again() {
 
 #[cfg(feature = "curl")]
 mod oidc {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
+    use super::token_endpoint::{token_endpoint, token_endpoint_with};
+    use super::unsecured_token::unsecured_token;
     use super::*;
-
-    /// A token endpoint that gives this answer to each request.
-    fn endpoint(answer: &'static str) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/token", listener.local_addr().unwrap());
-        let serve = move |mut stream: TcpStream| {
-            let mut request = [0; 8192];
-            let _ = stream.read(&mut request);
-            let _ = stream.write_all(answer.as_bytes());
-        };
-        std::thread::spawn(move || listener.incoming().flatten().for_each(serve));
-        url
-    }
 
     fn oidc(url: &str) -> ClientConfig {
         let mut config = config();
@@ -432,12 +425,8 @@ mod oidc {
 
     #[tokio::test]
     async fn oidc_is_librdkafkas_own() {
-        // {"alg":"none"}.{"sub":"svc","iat":0,"exp":4102444800}.
-        let url = endpoint(concat!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n",
-            r#"{"access_token":"eyJhbGciOiJub25lIn0"#,
-            r#".eyJzdWIiOiJzdmMiLCJpYXQiOjAsImV4cCI6NDEwMjQ0NDgwMH0.","token_type":"bearer"}"#,
-        ));
+        let token = unsecured_token(r#"{"sub":"svc","iat":0,"exp":4102444800}"#);
+        let url = token_endpoint_with(&token);
         let script = Script::new(&[]);
         let producer: Producer<_> = oidc(&url).create_with_context(Arc::clone(&script)).unwrap();
         until(|| tokens_set(&script) == 1).await;
@@ -449,10 +438,8 @@ mod oidc {
 
     #[tokio::test]
     async fn a_failure_of_oidc_is_reported_without_the_secret() {
-        let url = endpoint(concat!(
-            "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n",
-            r#"{"error":"invalid_client","error_description":"t0p-s3cret is wrong"}"#,
-        ));
+        let body = r#"{"error":"invalid_client","error_description":"t0p-s3cret is wrong"}"#;
+        let url = token_endpoint("401 Unauthorized", body);
         let script = Script::new(&[]);
         let producer: Producer<_> = oidc(&url).create_with_context(Arc::clone(&script)).unwrap();
         until(|| script.errors().len() == 1).await;
