@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Wake};
@@ -430,6 +431,14 @@ async fn after_a_fatal_error_every_send_fails_at_once_with_its_code_and_reason()
             row.code
         );
         assert!(!error.is_retriable(), "{}", row.code);
+        // What librdkafka gives up because of the fatal error says so.
+        if row.delivery == PURGED {
+            assert!(error.is_fatal(), "{error:?}");
+            assert_eq!(error.is_fenced(), row.code == Code::Fenced, "{error:?}");
+            let source = error.error().source().expect("the fatal error");
+            row.check(source.downcast_ref().expect("a KafkaError"));
+            assert!(error.to_string().contains(row.reason), "{error}");
+        }
         assert_as_given(error.record(), "t", Some(0));
         row.check(&producer.fatal_error().unwrap());
 
@@ -527,6 +536,7 @@ async fn a_fatal_error_resolves_everything_in_flight_with_its_record() {
     let last = failed.last().unwrap();
     assert_eq!(last.code(), Some(Code::PurgeQueue));
     assert_eq!(last.persistence(), NotPersisted);
+    assert!(last.is_fatal() && !last.is_fenced(), "{last:?}");
     FATAL[0].check(&producer.fatal_error().unwrap());
     assert_eq!(producer.in_flight_count(), 0);
 }
@@ -1005,6 +1015,7 @@ async fn what_is_purged_in_the_queue_was_not_persisted() {
     producer.purge(PurgeConfig::default().queue()).await;
     let error = future.await.unwrap_err();
     assert_eq!(error.code(), Some(Code::PurgeQueue));
+    assert!(!error.is_fatal(), "{error:?}");
     assert_eq!(error.persistence(), NotPersisted);
     assert_as_given(error.record(), "t", Some(0));
     assert!(cluster.records("t").await.unwrap().is_empty());
