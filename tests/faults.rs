@@ -6,11 +6,11 @@ mod common;
 use std::collections::HashSet;
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Wake};
 use std::time::{Duration, Instant};
 
-use common::{Counting, captured, cluster, config, payloads, produce_requests, until};
+use common::{Counting, Errors, captured, cluster, config, payloads, produce_requests, until};
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio_rdkafka::{
@@ -285,30 +285,6 @@ async fn a_producer_id_that_the_broker_forgot_is_renewed() {
     producer.send(record("t", None)).await.unwrap();
     assert!(producer.fatal_error().is_none());
     assert_eq!(payloads(&cluster, "t").await, ["p"]);
-}
-
-/// Keeps the errors of the client.
-#[derive(Default)]
-struct Errors(Mutex<Vec<KafkaError>>);
-
-impl Errors {
-    fn fatal(&self) -> Vec<KafkaError> {
-        let errors = self.0.lock().unwrap();
-        let fatal = errors.iter().filter(|error| error.is_fatal());
-        fatal.cloned().collect()
-    }
-}
-
-impl ClientContext for Errors {
-    fn error(&self, error: &KafkaError) {
-        self.0.lock().unwrap().push(error.clone());
-    }
-}
-
-impl ProducerContext for Errors {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// How an idempotent producer comes to a fatal error.
@@ -776,9 +752,7 @@ async fn a_flush_that_is_stuck_leaves_the_only_worker_to_others() {
         let producer = producer.clone();
         async move { producer.flush().await }
     });
-    while ticks.load(Ordering::SeqCst) < 100 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| ticks.load(Ordering::SeqCst) >= 100).await;
     assert!(!flush.is_finished());
     cluster.broker_up(1).unwrap();
     assert_eq!(flush.await.unwrap().unwrap().delivered, 100);
