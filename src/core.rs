@@ -9,7 +9,7 @@ use crate::config::{ClientConfig, creation_error};
 use crate::connect_failure::client_error;
 use crate::context::{ClientContext, ProducerContext};
 use crate::delivery::DeliveryResult;
-use crate::error::{KafkaError, is_fencing};
+use crate::error::{KafkaError, is_fencing, is_purge};
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{
     CallError, Certificates, Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic,
@@ -236,6 +236,13 @@ impl<O: Opaque> Core<O> {
     /// The error of a message that was to go to that partition, or to any.
     pub(crate) fn message_error(&self, code: i32, partition: i32) -> KafkaError {
         let error = self.error(code);
+        if error.code().is_some_and(is_purge) {
+            // librdkafka purges by itself after a fatal error.
+            return match self.fatal_error() {
+                Some(fatal) => error.after_fatal(fatal),
+                None => error,
+            };
+        }
         let is_unknown = error.code() == Some(RDKafkaErrorCode::UnknownPartition);
         if is_unknown && self.has_partitioner && partition == PARTITION_UNASSIGNED {
             return KafkaError::with_text(

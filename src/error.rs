@@ -102,6 +102,12 @@ impl KafkaError {
         }))
     }
 
+    /// Of a message that was given up because of a fatal error.
+    pub(crate) fn after_fatal(self, fatal: KafkaError) -> Self {
+        let text = format!("{}, after a fatal error: {}", self.0.text, fatal.0.text);
+        Self::new(Kind::Fatal, self.0.code, text).caused_by(fatal)
+    }
+
     pub(crate) fn closed() -> Self {
         Self::new(Kind::Closed, None, "the producer is closed")
     }
@@ -255,7 +261,9 @@ impl KafkaError {
     /// Whether the producer cannot go on: no later record of it will succeed.
     ///
     /// Source: `rd_kafka_fatal_error`, `rd_kafka_error_is_fatal`; idempotent and transactional
-    /// producers raise them.
+    /// producers raise them. Also of a record that librdkafka has
+    /// [purged](RDKafkaErrorCode::PurgeQueue) because of one, which is then the
+    /// [source](Error::source).
     pub fn is_fatal(&self) -> bool {
         self.0.kind == Kind::Fatal
     }
@@ -263,11 +271,16 @@ impl KafkaError {
     /// Whether another producer with the same `transactional.id` has taken over: the codes
     /// [`Fenced`](RDKafkaErrorCode::Fenced), [`ProducerFenced`](RDKafkaErrorCode::ProducerFenced)
     /// and [`InvalidProducerEpoch`](RDKafkaErrorCode::InvalidProducerEpoch). Of a transactional call
-    /// it is always fatal.
+    /// it is always fatal. Also of a record that librdkafka has purged because of that.
     ///
     /// Source: `rd_kafka_txn_normalize_err` in rdkafka_txnmgr.c.
     pub fn is_fenced(&self) -> bool {
+        let is_source = |source: &BoxError| {
+            let fatal = source.downcast_ref::<KafkaError>();
+            fatal.is_some_and(Self::is_fenced)
+        };
         self.0.code.is_some_and(is_fencing)
+            || (self.is_fatal() && self.0.source.as_ref().is_some_and(is_source))
     }
 
     /// Whether the transaction has failed: it must be aborted, and may then be done again from its
@@ -293,6 +306,14 @@ impl KafkaError {
             _ => self.0.code.is_some_and(RDKafkaErrorCode::is_retriable),
         }
     }
+}
+
+/// Whether a code says that the message was purged.
+pub(crate) fn is_purge(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight
+    )
 }
 
 /// Whether a code says that another producer has taken over.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::error::SendError;
+use crate::error::{SendError, is_purge};
 use crate::error_code::RDKafkaErrorCode;
 use crate::report::{CloseReport, FlushReport};
 
@@ -21,9 +21,10 @@ pub(crate) enum Ending {
 
 impl Ending {
     pub(crate) fn of_failure(code: RDKafkaErrorCode) -> Self {
-        match code {
-            RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight => Ending::Purged,
-            _ => Ending::Failed,
+        if is_purge(code) {
+            Ending::Purged
+        } else {
+            Ending::Failed
         }
     }
 }

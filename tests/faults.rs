@@ -4,12 +4,13 @@
 mod common;
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Wake};
 use std::time::{Duration, Instant};
 
-use common::{Counting, captured, cluster, config, payloads, produce_requests, until};
+use common::{Counting, Errors, captured, cluster, config, payloads, produce_requests, until};
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio_rdkafka::{
@@ -286,30 +287,6 @@ async fn a_producer_id_that_the_broker_forgot_is_renewed() {
     assert_eq!(payloads(&cluster, "t").await, ["p"]);
 }
 
-/// Keeps the errors of the client.
-#[derive(Default)]
-struct Errors(Mutex<Vec<KafkaError>>);
-
-impl Errors {
-    fn fatal(&self) -> Vec<KafkaError> {
-        let errors = self.0.lock().unwrap();
-        let fatal = errors.iter().filter(|error| error.is_fatal());
-        fatal.cloned().collect()
-    }
-}
-
-impl ClientContext for Errors {
-    fn error(&self, error: &KafkaError) {
-        self.0.lock().unwrap().push(error.clone());
-    }
-}
-
-impl ProducerContext for Errors {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
-}
-
 /// How an idempotent producer comes to a fatal error.
 struct Fatal {
     property: (&'static str, &'static str),
@@ -430,6 +407,14 @@ async fn after_a_fatal_error_every_send_fails_at_once_with_its_code_and_reason()
             row.code
         );
         assert!(!error.is_retriable(), "{}", row.code);
+        // What librdkafka gives up because of the fatal error says so.
+        if row.delivery == PURGED {
+            assert!(error.is_fatal(), "{error:?}");
+            assert_eq!(error.is_fenced(), row.code == Code::Fenced, "{error:?}");
+            let source = error.error().source().expect("the fatal error");
+            row.check(source.downcast_ref().expect("a KafkaError"));
+            assert!(error.to_string().contains(row.reason), "{error}");
+        }
         assert_as_given(error.record(), "t", Some(0));
         row.check(&producer.fatal_error().unwrap());
 
@@ -527,6 +512,7 @@ async fn a_fatal_error_resolves_everything_in_flight_with_its_record() {
     let last = failed.last().unwrap();
     assert_eq!(last.code(), Some(Code::PurgeQueue));
     assert_eq!(last.persistence(), NotPersisted);
+    assert!(last.is_fatal() && !last.is_fenced(), "{last:?}");
     FATAL[0].check(&producer.fatal_error().unwrap());
     assert_eq!(producer.in_flight_count(), 0);
 }
@@ -766,9 +752,7 @@ async fn a_flush_that_is_stuck_leaves_the_only_worker_to_others() {
         let producer = producer.clone();
         async move { producer.flush().await }
     });
-    while ticks.load(Ordering::SeqCst) < 100 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(|| ticks.load(Ordering::SeqCst) >= 100).await;
     assert!(!flush.is_finished());
     cluster.broker_up(1).unwrap();
     assert_eq!(flush.await.unwrap().unwrap().delivered, 100);
@@ -1005,6 +989,7 @@ async fn what_is_purged_in_the_queue_was_not_persisted() {
     producer.purge(PurgeConfig::default().queue()).await;
     let error = future.await.unwrap_err();
     assert_eq!(error.code(), Some(Code::PurgeQueue));
+    assert!(!error.is_fatal(), "{error:?}");
     assert_eq!(error.persistence(), NotPersisted);
     assert_as_given(error.record(), "t", Some(0));
     assert!(cluster.records("t").await.unwrap().is_empty());

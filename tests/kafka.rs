@@ -8,20 +8,18 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::process::ExitCode;
-use std::sync::{Mutex, RwLock};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use libtest_mimic::{Arguments, Trial};
 use rdkafka::message::{Headers as _, Message as _};
+use support::trials::{many_threads, trial_alone, trial_on};
 use support::{Cluster, DEADLINE, Read};
 use tokio_rdkafka::{
     BaseProducer, ClientConfig, ClientContext, DeliveryResult, Headers, Persistence, Producer,
     ProducerContext, ProducerRecord, RDKafkaErrorCode, Timestamp, Topic, TopicName,
 };
-
-/// A test that kills nodes must not run beside others.
-static NODES: RwLock<()> = RwLock::new(());
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -54,12 +52,11 @@ fn main() -> ExitCode {
             "close_delivers_what_is_queued",
             close_delivers_what_is_queued,
         ),
-        Trial::test("a_killed_leader_loses_and_duplicates_nothing", || {
-            let _alone = NODES.write().unwrap_or_else(|poison| poison.into_inner());
-            run(a_killed_leader_loses_and_duplicates_nothing);
-            Ok(())
-        })
-        .with_ignored_flag(!Cluster::has_nodes_to_kill()),
+        trial_alone(
+            many_threads,
+            "a_killed_leader_loses_and_duplicates_nothing",
+            a_killed_leader_loses_and_duplicates_nothing,
+        ),
     ];
     for idempotence in [false, true] {
         let suffix = if idempotence { "_with_idempotence" } else { "" };
@@ -93,17 +90,7 @@ fn trial<F>(name: &str, test: impl FnOnce(Cluster) -> F + Send + 'static) -> Tri
 where
     F: Future<Output = ()>,
 {
-    Trial::test(name, || {
-        let _beside_others = NODES.read().unwrap_or_else(|poison| poison.into_inner());
-        run(test);
-        Ok(())
-    })
-    .with_ignored_flag(!Cluster::is_there())
-}
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(Cluster) -> F) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(test(Cluster::from_env()));
+    trial_on(many_threads, name, test)
 }
 
 fn payload(message: &Read) -> &[u8] {

@@ -8,6 +8,8 @@
 //! secrets.
 
 mod support;
+#[path = "../examples/common/unsecured_token.rs"]
+mod unsecured_token;
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Display};
@@ -25,6 +27,7 @@ use tokio_rdkafka::{
     KafkaError, OAuthToken, Persistence, Producer, ProducerContext, ProducerRecord,
     RDKafkaErrorCode, RDKafkaLogLevel, TransactionalProducer,
 };
+use unsecured_token::unsecured_token;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -68,14 +71,9 @@ fn trial<F: Future<Output = ()>>(
     name: &str,
     test: impl FnOnce(Cluster) -> F + Send + 'static,
 ) -> Trial {
-    Trial::test(name, || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(test(Cluster::from_env()));
+    support::trials::trial(name, async |cluster| {
+        test(cluster).await;
         Printed::assert_no_secret();
-        Ok(())
     })
     .with_ignored_flag(!is_possible())
 }
@@ -464,9 +462,9 @@ fn token() -> OAuthToken {
         r#"{{"sub":"writer","iat":{seconds},"exp":{},"jti":"{number}"}}"#,
         seconds + 120
     );
-    let claims = base64url(claims.as_bytes());
-    let token = format!("{}.{claims}.", base64url(br#"{"alg":"none"}"#));
-    SECRETS.lock().unwrap().push(claims);
+    let token = unsecured_token(&claims);
+    let secret = token.split('.').nth(1).expect("claims").to_owned();
+    SECRETS.lock().unwrap().push(secret);
     let token = OAuthToken::new(token, "writer", now + Duration::from_secs(5));
     Printed::look_at(&format!("{token:?}"));
     token
@@ -476,22 +474,6 @@ fn wrong_token() -> OAuthToken {
     let text = "this-is-no-token";
     SECRETS.lock().unwrap().push(text.to_owned());
     OAuthToken::new(text, "writer", SystemTime::now() + Duration::from_secs(60))
-}
-
-/// Without padding.
-fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let number = (0..3).fold(0, |number, index| {
-            number << 8 | usize::from(chunk.get(index).copied().unwrap_or(0))
-        });
-        for digit in 0..=chunk.len() {
-            let value = number >> (18 - 6 * digit) & 63;
-            text.push(char::from(DIGITS[value]));
-        }
-    }
-    text
 }
 
 /// Sends records until it is enough; none fails. How many there were.

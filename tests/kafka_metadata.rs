@@ -1,61 +1,45 @@
 //! Metadata and partitioners on real Apache Kafka: run it by
-//! `tests/with-kafka cargo test --features mock --test kafka_metadata`.
+//! `tests/with-kafka cargo test --features full --test kafka_metadata`.
 //!
 //! Without a cluster (`KAFKA_BOOTSTRAP_SERVERS`) all show as ignored, and without `KAFKA_NODECTL` the
-//! one that stops a node.
+//! one that stops a node; without its listeners for logins the one about rights.
 
+#[path = "common/locked.rs"]
+mod locked;
 mod support;
 
 use std::process::ExitCode;
-use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
+use locked::{GUARDED, Locked, READER, WRITER};
 use rdkafka::message::Message as _;
+use support::trials::{one_thread, trial, trial_alone};
 use support::{Cluster, DEADLINE};
 use tokio_rdkafka::{
     Broker, ClientContext, DeliveryResult, KafkaError, PartitionInfo, PartitionRequest,
     Partitioner, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode,
 };
 
-/// The test that stops a node must not run beside others.
-static NODES: RwLock<()> = RwLock::new(());
-
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = vec![
         trial("a_cluster_tells_of_itself", a_cluster),
         trial("asking_for_a_topic_does_not_make_it", unknown_topics),
+        trial(
+            "what_a_user_must_not_see_is_told_from_what_is_not_there",
+            rights,
+        )
+        .with_ignored_flag(!Locked::is_there()),
         trial("a_partitioner_of_the_users_own_chooses", a_partitioner),
-        Trial::test("without_a_node_the_others_answer", || {
-            let _alone = NODES.write().unwrap_or_else(|poison| poison.into_inner());
-            run(without_a_node);
-            Ok(())
-        })
-        .with_ignored_flag(!Cluster::has_nodes_to_kill()),
+        trial_alone(
+            one_thread,
+            "without_a_node_the_others_answer",
+            without_a_node,
+        ),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn trial<F: Future<Output = ()>>(
-    name: &str,
-    test: impl FnOnce(Cluster) -> F + Send + 'static,
-) -> Trial {
-    Trial::test(name, || {
-        let _beside_others = NODES.read().unwrap_or_else(|poison| poison.into_inner());
-        run(test);
-        Ok(())
-    })
-    .with_ignored_flag(!Cluster::is_there())
-}
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(Cluster) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test(Cluster::from_env()));
 }
 
 /// The partitions, once all brokers know of the topic.
@@ -122,6 +106,47 @@ async fn unknown_topics(cluster: Cluster) {
     let invalid = producer.partitions_for("no/such:name", DEADLINE).await;
     let code = invalid.as_ref().err().and_then(KafkaError::code);
     assert_eq!(code, Some(RDKafkaErrorCode::InvalidTopic), "{invalid:?}");
+}
+
+/// Describe, which comes with every other right, is what a user needs.
+async fn rights(cluster: Cluster) {
+    let locked = Locked::from_env();
+    let there = format!("{GUARDED}seen-{}", std::process::id());
+    let missing = format!("{GUARDED}missing-{}", std::process::id());
+    let nowhere = format!("seen-nowhere-{}", std::process::id());
+    cluster.create_topic_named(&there, 2, 3).await;
+    let code_of = async |producer: &Producer, topic: &str| {
+        let found = producer.partitions_for(topic, DEADLINE).await;
+        let error = found.expect_err(topic);
+        assert!(!error.is_fatal() && !error.is_timed_out(), "{error:?}");
+        error.code()
+    };
+
+    let writer: Producer = locked.login_unsecured(WRITER).create().unwrap();
+    assert_eq!(partitions(&writer, &there).await.len(), 2);
+    assert_eq!(code_of(&writer, &missing).await, unknown());
+    assert_eq!(code_of(&writer, &nowhere).await, unknown());
+    let reader: Producer = locked.login_unsecured(READER).create().unwrap();
+    assert_eq!(partitions(&reader, &there).await.len(), 2);
+
+    let stranger: Producer = locked.login_unsecured("stranger").create().unwrap();
+    let forbidden = Some(RDKafkaErrorCode::TopicAuthorizationFailed);
+    // Brokers do not even tell whether it is there.
+    for topic in [&there, &missing] {
+        assert_eq!(code_of(&stranger, topic).await, forbidden, "{topic}");
+    }
+    assert_eq!(code_of(&stranger, &nowhere).await, unknown());
+    let listed = async |producer: &Producer| {
+        let topics = producer.topics(DEADLINE).await.unwrap();
+        topics.iter().any(|found| found.name() == there)
+    };
+    assert!(listed(&writer).await && listed(&reader).await);
+    assert!(!listed(&stranger).await);
+    // It is let in, and goes on.
+    stranger.cluster(DEADLINE).await.unwrap();
+    for producer in [writer, reader, stranger] {
+        producer.close().await;
+    }
 }
 
 /// By the payload's length.

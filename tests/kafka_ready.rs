@@ -3,12 +3,17 @@
 //!
 //! Without the listeners of `tests/with-kafka`, and in a build without TLS, all show as ignored.
 
+#[path = "common/locked.rs"]
+mod locked;
+mod support;
+
 use std::env;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
+use locked::Locked;
 use tokio_rdkafka::{
     ClientConfig, ClientContext, ConnectFailure, DeliveryResult, KafkaError, Producer,
     ProducerContext, RDKafkaErrorCode, RDKafkaLogLevel, TransactionalProducer,
@@ -37,15 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn trial<F: Future<Output = ()>>(name: &str, test: impl FnOnce() -> F + Send + 'static) -> Trial {
-    Trial::test(name, || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(test());
-        Ok(())
-    })
-    .with_ignored_flag(!cfg!(feature = "ssl") || env::var_os("KAFKA_TLS_DIR").is_none())
+    support::trials::trial(name, |_| test()).with_ignored_flag(!Locked::is_there())
 }
 
 fn var(name: &str) -> String {

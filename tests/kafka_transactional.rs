@@ -6,26 +6,25 @@
 
 mod support;
 
-use std::future::poll_fn;
+use std::cell::Cell;
+use std::future::{poll_fn, ready};
 use std::process::ExitCode;
-use std::sync::RwLock;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use futures::future::join_all;
-use libtest_mimic::{Arguments, Trial};
+use futures::{StreamExt, stream};
+use libtest_mimic::Arguments;
 use rdkafka::message::Message as _;
+use support::trials::{one_thread, trial, trial_alone};
 use support::{Cluster, DEADLINE, Isolation, Read};
+use tokio::sync::Notify;
 use tokio_rdkafka::{
-    ConsumerGroupMetadata, KafkaError, ProducerRecord, SendError, TopicPartitionOffset,
-    Transaction, TransactionOutcome, TransactionalProducer,
+    ClientConfig, ConsumerGroupMetadata, KafkaError, Persistence, ProducerRecord, SendError,
+    TopicPartitionOffset, Transaction, TransactionOutcome, TransactionalProducer,
 };
 
 const MANY: usize = 10_000;
-
-/// The test that stops nodes must not run beside others.
-static NODES: RwLock<()> = RwLock::new(());
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -34,35 +33,15 @@ fn main() -> ExitCode {
         trial("an_abort_may_come_at_once", aborts_at_once),
         trial("offsets_move_with_a_commit_alone", offsets),
         trial("the_second_producer_fences_the_first", fencing),
+        trial(
+            "records_of_a_fenced_producer_come_back_fenced",
+            fencing_with_records_waiting,
+        ),
+        trial("a_producer_is_fenced_while_it_sends", fencing_while_sending),
         trial("what_is_dropped_is_whole_or_invisible", drops),
-        Trial::test("a_stuck_commit_holds_no_worker", || {
-            let _alone = NODES.write().unwrap_or_else(|poison| poison.into_inner());
-            run(stuck);
-            Ok(())
-        })
-        .with_ignored_flag(!Cluster::has_nodes_to_kill()),
+        trial_alone(one_thread, "a_stuck_commit_holds_no_worker", stuck),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn trial<F: Future<Output = ()>>(
-    name: &str,
-    test: impl FnOnce(Cluster) -> F + Send + 'static,
-) -> Trial {
-    Trial::test(name, || {
-        let _beside_others = NODES.read().unwrap_or_else(|poison| poison.into_inner());
-        run(test);
-        Ok(())
-    })
-    .with_ignored_flag(!Cluster::is_there())
-}
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(Cluster) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test(Cluster::from_env()));
 }
 
 /// A topic of one partition, and a producer whose transactional id is its name.
@@ -73,11 +52,11 @@ async fn setting(cluster: &Cluster) -> (String, TransactionalProducer) {
 }
 
 async fn producer(cluster: &Cluster, topic: &str) -> TransactionalProducer {
-    let mut producer: TransactionalProducer = cluster
-        .config()
-        .set("transactional.id", topic)
-        .create()
-        .unwrap();
+    initialized(cluster.config().set("transactional.id", topic)).await
+}
+
+async fn initialized(config: &ClientConfig) -> TransactionalProducer {
+    let mut producer: TransactionalProducer = config.create().unwrap();
     producer.init(DEADLINE).await.unwrap();
     producer
 }
@@ -183,7 +162,7 @@ async fn offsets(cluster: Cluster) {
         }
     }
     // The marker may be a moment behind the answer.
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     while cluster.committed(&topic, &topic, 1)[0] != Some((20, String::new())) {
         assert!(started.elapsed() < DEADLINE, "never committed");
     }
@@ -207,6 +186,104 @@ async fn fencing(cluster: Cluster) {
 
     let seen = numbers(&cluster, &mut second, &topic, Isolation::Committed).await;
     assert!(seen.is_empty(), "{seen:?}");
+}
+
+/// The record of that number came back, with an error that says that another producer has taken over.
+fn assert_fenced(error: &SendError, number: usize) {
+    assert!(error.is_fatal() && error.is_fenced(), "{error:?}");
+    assert!(!error.is_retriable(), "{error:?}");
+    let payload = error.record().get_payload();
+    assert_eq!(payload, Some(number.to_string().as_bytes()));
+}
+
+/// Some are in librdkafka's queue, some wait for room in it.
+async fn fencing_with_records_waiting(cluster: Cluster) {
+    const ROOM: usize = 10;
+    let topic = cluster.create_topic(1, 3).await;
+    let mut config = cluster.config();
+    config
+        .set("transactional.id", &topic)
+        .set("queue.buffering.max.messages", ROOM.to_string())
+        // Only a whole batch goes out before a flush.
+        .set("batch.num.messages", ROOM.to_string())
+        .set("linger.ms", "50000");
+    let mut first = initialized(&config).await;
+    let transaction = first.begin().await.unwrap();
+    send_numbers(&transaction, &topic, 0..ROOM).await.unwrap();
+    let room_of_one = transaction.reserve().await.unwrap();
+    let numbers_left = ROOM..4 * ROOM;
+    let mut sends: Vec<_> = numbers_left
+        .clone()
+        .map(|number| Box::pin(transaction.send(record(&topic, number))))
+        .collect();
+    for send in &mut sends {
+        assert!(futures::poll!(send).is_pending());
+    }
+    assert_eq!(transaction.in_flight_count(), ROOM - 1);
+
+    let mut second = producer(&cluster, &topic).await;
+    assert_eq!(transaction.in_flight_count(), ROOM - 1);
+    let (flushed, results) = futures::join!(transaction.flush(), join_all(sends));
+    assert_eq!(flushed.unwrap().failed, ROOM as u64 - 1);
+    for (number, result) in numbers_left.zip(results) {
+        let error = result.unwrap_err();
+        assert_fenced(&error, number);
+        assert_eq!(error.persistence(), Persistence::NotPersisted);
+    }
+    let number = 4 * ROOM;
+    let error = room_of_one.send(record(&topic, number)).await.unwrap_err();
+    assert_fenced(&error, number);
+    assert_eq!(transaction.in_flight_count(), 0);
+    let error = transaction.abort().await.unwrap_err();
+    assert!(error.is_fatal() && error.is_fenced(), "{error:?}");
+    assert_eq!(first.close().await.undelivered, 0);
+
+    // Those that failed are not in the log.
+    let seen = numbers(&cluster, &mut second, &topic, Isolation::Uncommitted).await;
+    assert_eq!(seen, (0..ROOM).collect::<Vec<_>>());
+    let seen = numbers(&cluster, &mut second, &topic, Isolation::Committed).await;
+    assert_eq!(seen, [0; 0]);
+}
+
+/// Requests are on their way when the second producer comes.
+async fn fencing_while_sending(cluster: Cluster) {
+    const WINDOW: usize = 100;
+    let (topic, mut first) = setting(&cluster).await;
+    let transaction = first.begin().await.unwrap();
+    let topic = &*topic;
+    let transaction = &transaction;
+    let send = |number| async move { (number, transaction.send(record(topic, number)).await) };
+    let (is_on_its_way, is_fenced) = (Notify::new(), Cell::new(false));
+    let sending = async {
+        let started = Instant::now();
+        let (mut delivered, mut failed) = (0, 0);
+        let numbers = stream::iter(0..).take_while(|_| ready(!is_fenced.get()));
+        let mut ends = numbers.map(send).buffer_unordered(WINDOW);
+        while let Some((number, end)) = ends.next().await {
+            assert!(started.elapsed() < DEADLINE, "it is never fenced");
+            match end {
+                Ok(_) => {
+                    delivered += 1;
+                    is_on_its_way.notify_one();
+                }
+                Err(error) => {
+                    assert_fenced(&error, number);
+                    failed += 1;
+                    is_fenced.set(true);
+                }
+            }
+        }
+        (delivered, failed)
+    };
+    let second = async {
+        is_on_its_way.notified().await;
+        producer(&cluster, topic).await
+    };
+    let ((delivered, failed), mut second) = futures::join!(sending, second);
+    println!("{delivered} delivered, {failed} failed");
+    assert_eq!(transaction.in_flight_count(), 0);
+    let seen = numbers(&cluster, &mut second, topic, Isolation::Committed).await;
+    assert_eq!(seen, [0; 0]);
 }
 
 /// Polls a future so many times, each time when it has been woken, and drops it if it is not done.

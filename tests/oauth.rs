@@ -1,14 +1,23 @@
 //! Tokens for OAUTHBEARER, as far as they go without a broker; on real Kafka see `kafka_logins.rs`.
 #![cfg(feature = "ssl")]
 
+#[cfg(feature = "curl")]
+#[path = "common/token_endpoint.rs"]
+mod token_endpoint;
+#[cfg(feature = "curl")]
+#[path = "../examples/common/unsecured_token.rs"]
+mod unsecured_token;
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::net::TcpListener;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::sync::{Notify, mpsc};
 use tokio_rdkafka::{
     BaseProducer, BoxError, ClientConfig, ClientContext, DeliveryResult, KafkaError, OAuthToken,
     Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, RDKafkaLogLevel,
@@ -39,7 +48,9 @@ struct Script {
     errors: Mutex<Vec<String>>,
     logs: Mutex<Vec<String>>,
     /// A refresh is under way.
-    is_running: Arc<AtomicBool>,
+    is_running: AtomicBool,
+    /// Something of this is another than before.
+    changed: Notify,
 }
 
 impl Script {
@@ -68,14 +79,41 @@ impl Script {
     fn note(&self, config: Option<&str>) {
         self.configs.lock().unwrap().push(config.map(str::to_owned));
         self.calls.fetch_add(1, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for a condition.
+    async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        let wait = async {
+            loop {
+                let mut changed = pin!(self.changed.notified());
+                // From here on no change is missed.
+                changed.as_mut().enable();
+                if condition(self) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, wait).await;
+        in_time.expect("the condition never came");
     }
 }
 
-struct Running(Arc<AtomicBool>);
+struct Running<'s>(&'s Script);
 
-impl Drop for Running {
+impl<'s> Running<'s> {
+    fn begin(script: &'s Script) -> Self {
+        script.is_running.store(true, Ordering::SeqCst);
+        script.changed.notify_waiters();
+        Self(script)
+    }
+}
+
+impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.is_running.store(false, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
     }
 }
 
@@ -109,16 +147,17 @@ impl ClientContext for Script {
     fn error(&self, error: &KafkaError) {
         let text = format!("{error} {error:?}");
         self.errors.lock().unwrap().push(text);
+        self.changed.notify_waiters();
     }
 
     fn log(&self, _: RDKafkaLogLevel, _: &str, message: &str) {
         self.logs.lock().unwrap().push(message.to_owned());
+        self.changed.notify_waiters();
     }
 
     async fn refresh_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, BoxError> {
         self.note(config);
-        self.is_running.store(true, Ordering::SeqCst);
-        let _running = Running(Arc::clone(&self.is_running));
+        let _running = Running::begin(self);
         tokio::task::yield_now().await;
         let act = self.acts.lock().unwrap().pop_front();
         match act.unwrap_or(Act::Hang) {
@@ -164,11 +203,12 @@ fn producer(script: &Arc<Script>) -> Producer<Arc<Script>> {
     config().create_with_context(Arc::clone(script)).unwrap()
 }
 
-async fn until(condition: impl Fn() -> bool) {
+/// Waits until nothing else has it.
+async fn until_alone<T>(shared: &Arc<T>) {
     let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < DEADLINE, "the condition never came");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    while Arc::strong_count(shared) > 1 {
+        assert!(started.elapsed() < DEADLINE, "somebody keeps it");
+        tokio::task::yield_now().await;
     }
 }
 
@@ -178,8 +218,8 @@ async fn a_token_is_asked_for_again_before_it_expires() {
     let mut config = config();
     config.set("sasl.oauthbearer.config", "for the context");
     let producer: Producer<_> = config.create_with_context(Arc::clone(&script)).unwrap();
-    until(|| script.calls() == 3).await;
-    until(|| !script.is_running()).await;
+    script.until(|script| script.calls() == 3).await;
+    script.until(|script| !script.is_running()).await;
     producer.close().await;
     assert_eq!(script.calls(), 3);
     assert_eq!(script.errors(), [""; 0]);
@@ -195,16 +235,16 @@ async fn a_token_is_asked_for_again_before_it_expires() {
 async fn an_error_is_reported_each_time_and_asked_again() {
     let script = Script::new(&[Act::Fail, Act::Fail, Act::Token(600)]);
     let producer = producer(&script);
-    until(|| script.errors().len() == 1).await;
+    script.until(|script| script.errors().len() == 1).await;
     let first = Instant::now();
-    until(|| script.errors().len() == 2).await;
+    script.until(|script| script.errors().len() == 2).await;
     // With a pause.
     assert!(
         first.elapsed() > Duration::from_secs(5),
         "{:?}",
         first.elapsed()
     );
-    until(|| script.calls() == 3).await;
+    script.until(|script| script.calls() == 3).await;
     let errors = script.errors();
     for error in &errors {
         assert!(error.contains("no answer: down"), "{error}");
@@ -224,7 +264,7 @@ async fn a_panic_or_a_bad_token_is_an_error() {
     ] {
         let script = Script::new(&[act]);
         let producer = producer(&script);
-        until(|| script.errors().len() == 1).await;
+        script.until(|script| script.errors().len() == 1).await;
         let errors = script.errors();
         assert!(errors[0].contains(text), "{errors:?}");
         assert!(!errors[0].contains("t0p-s3cret"), "{errors:?}");
@@ -236,20 +276,22 @@ async fn a_panic_or_a_bad_token_is_an_error() {
 
 #[tokio::test]
 async fn the_default_says_what_to_implement() {
-    #[derive(Default)]
-    struct Keeping(Mutex<Vec<KafkaError>>);
-    impl ClientContext for Keeping {
+    struct Telling(mpsc::UnboundedSender<KafkaError>);
+    impl ClientContext for Telling {
         fn error(&self, error: &KafkaError) {
-            self.0.lock().unwrap().push(error.clone());
+            // After the first one nobody may listen.
+            _ = self.0.send(error.clone());
         }
     }
-    impl ProducerContext for Keeping {
+    impl ProducerContext for Telling {
         type DeliveryOpaque = ();
         fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
     }
-    let producer: Producer<Keeping> = config().create_with_context(Keeping::default()).unwrap();
-    until(|| !producer.context().0.lock().unwrap().is_empty()).await;
-    let error = producer.context().0.lock().unwrap()[0].clone();
+    let (telling, mut errors) = mpsc::unbounded_channel();
+    let context = Telling(telling);
+    let _producer: Producer<Telling> = config().create_with_context(context).unwrap();
+    let error = tokio::time::timeout(DEADLINE, errors.recv()).await;
+    let error = error.expect("an error in time").expect("an error");
     assert_eq!(error.code(), Some(RDKafkaErrorCode::Authentication));
     assert!(
         error
@@ -266,7 +308,7 @@ async fn a_refresh_that_hangs_stops_neither_deliveries_nor_the_end() {
     let mut config = config();
     config.set("message.timeout.ms", "1000");
     let producer: Producer<_> = config.create_with_context(Arc::clone(&script)).unwrap();
-    until(|| script.is_running()).await;
+    script.until(|script| script.is_running()).await;
     let error = producer
         .send(ProducerRecord::to("t").payload("v"))
         .await
@@ -276,7 +318,7 @@ async fn a_refresh_that_hangs_stops_neither_deliveries_nor_the_end() {
     tokio::time::timeout(DEADLINE, producer.close())
         .await
         .unwrap();
-    until(|| !script.is_running()).await;
+    script.until(|script| !script.is_running()).await;
     assert_eq!(script.calls(), 1);
 }
 
@@ -284,11 +326,11 @@ async fn a_refresh_that_hangs_stops_neither_deliveries_nor_the_end() {
 async fn a_refresh_ends_with_the_last_handle() {
     let script = Script::new(&[Act::Hang]);
     let producer = producer(&script);
-    until(|| script.is_running()).await;
+    script.until(|script| script.is_running()).await;
     drop(producer);
-    until(|| !script.is_running()).await;
+    script.until(|script| !script.is_running()).await;
     // Nor does it keep anything.
-    until(|| Arc::strong_count(&script) == 1).await;
+    until_alone(&script).await;
 }
 
 #[test]
@@ -297,7 +339,7 @@ fn a_refresh_ends_with_the_runtime() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let producer = runtime.block_on(async {
         let producer = producer(&script);
-        until(|| script.is_running()).await;
+        script.until(|script| script.is_running()).await;
         producer
     });
     runtime.shutdown_background();
@@ -320,7 +362,7 @@ async fn a_transactional_producer_refreshes_too() {
         .set("transactional.id", "tx")
         .create_with_context(Arc::clone(&script))
         .unwrap();
-    until(|| script.errors().len() == 1).await;
+    script.until(|script| script.errors().len() == 1).await;
     producer.close().await;
 }
 
@@ -394,30 +436,16 @@ async fn unsecured_tokens_are_made_by_librdkafka_again_and_again() {
         .set("debug", "security")
         .create_with_context(Arc::clone(&script))
         .unwrap();
-    until(|| tokens_set(&script) >= 2).await;
+    script.until(|script| tokens_set(script) >= 2).await;
     producer.close().await;
     assert_eq!(script.calls(), 0);
 }
 
 #[cfg(feature = "curl")]
 mod oidc {
-    use std::io::{Read, Write};
-    use std::net::TcpStream;
-
+    use super::token_endpoint::{token_endpoint, token_endpoint_with};
+    use super::unsecured_token::unsecured_token;
     use super::*;
-
-    /// A token endpoint that gives this answer to each request.
-    fn endpoint(answer: &'static str) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/token", listener.local_addr().unwrap());
-        let serve = move |mut stream: TcpStream| {
-            let mut request = [0; 8192];
-            let _ = stream.read(&mut request);
-            let _ = stream.write_all(answer.as_bytes());
-        };
-        std::thread::spawn(move || listener.incoming().flatten().for_each(serve));
-        url
-    }
 
     fn oidc(url: &str) -> ClientConfig {
         let mut config = config();
@@ -432,15 +460,11 @@ mod oidc {
 
     #[tokio::test]
     async fn oidc_is_librdkafkas_own() {
-        // {"alg":"none"}.{"sub":"svc","iat":0,"exp":4102444800}.
-        let url = endpoint(concat!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n",
-            r#"{"access_token":"eyJhbGciOiJub25lIn0"#,
-            r#".eyJzdWIiOiJzdmMiLCJpYXQiOjAsImV4cCI6NDEwMjQ0NDgwMH0.","token_type":"bearer"}"#,
-        ));
+        let token = unsecured_token(r#"{"sub":"svc","iat":0,"exp":4102444800}"#);
+        let url = token_endpoint_with(&token);
         let script = Script::new(&[]);
         let producer: Producer<_> = oidc(&url).create_with_context(Arc::clone(&script)).unwrap();
-        until(|| tokens_set(&script) == 1).await;
+        script.until(|script| tokens_set(script) == 1).await;
         producer.close().await;
         assert_eq!(script.calls(), 0);
         let logs = script.logs.lock().unwrap().concat();
@@ -449,13 +473,11 @@ mod oidc {
 
     #[tokio::test]
     async fn a_failure_of_oidc_is_reported_without_the_secret() {
-        let url = endpoint(concat!(
-            "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n",
-            r#"{"error":"invalid_client","error_description":"t0p-s3cret is wrong"}"#,
-        ));
+        let body = r#"{"error":"invalid_client","error_description":"t0p-s3cret is wrong"}"#;
+        let url = token_endpoint("401 Unauthorized", body);
         let script = Script::new(&[]);
         let producer: Producer<_> = oidc(&url).create_with_context(Arc::clone(&script)).unwrap();
-        until(|| script.errors().len() == 1).await;
+        script.until(|script| script.errors().len() == 1).await;
         producer.close().await;
         let shown = script.errors().concat() + &script.logs.lock().unwrap().concat();
         assert!(shown.contains("invalid_client"), "{shown}");

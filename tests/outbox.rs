@@ -15,16 +15,15 @@ mod support;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Command, ExitCode, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use libtest_mimic::{Arguments, Trial};
 use rdkafka::message::{Headers as _, Message as _};
 use rusqlite::Connection;
+use support::example::{Random, Running, program};
 use support::{Cluster, DEADLINE, Read};
 
 const PARTITIONS: i32 = 3;
@@ -68,15 +67,16 @@ fn killed_it_marks_no_row_that_is_not_in_kafka() {
 
     let seed = seed();
     println!("TOKIO_RDKAFKA_OUTBOX_SEED={seed}");
+    let mut random = Random::new(seed);
     let mut hits = 0;
-    for number in 0..3 * KILLS {
+    for _ in 0..3 * KILLS {
         if hits == KILLS {
             break;
         }
         let marked_before = outbox.marked().len();
         let mut running = outbox.start(&THROTTLE);
         outbox.await_a_record(&mut running);
-        let pause = random(seed, number);
+        let pause = random.pause(LATEST);
         thread::sleep(pause);
         let was_running = running.kill();
 
@@ -128,12 +128,6 @@ fn seed() -> u64 {
     }
 }
 
-fn random(seed: u64, number: u64) -> Duration {
-    let mut hasher = DefaultHasher::new();
-    (seed, number).hash(&mut hasher);
-    Duration::from_micros(hasher.finish() % LATEST.as_micros() as u64)
-}
-
 /// How often each row is in Kafka.
 type Copies = BTreeMap<i64, usize>;
 
@@ -151,7 +145,7 @@ struct Outbox {
 
 impl Outbox {
     fn new() -> Self {
-        let program = program();
+        let program = program("outbox", "mock");
         let cluster = Cluster::from_env();
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let topic = runtime.block_on(cluster.create_topic(PARTITIONS, 3));
@@ -169,18 +163,17 @@ impl Outbox {
     fn start(&self, arguments: &[&str]) -> Running {
         let config = self.cluster.config();
         let brokers = config.get("bootstrap.servers").expect("brokers");
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(["--brokers", brokers, "--topic", &self.topic, "--database"])
             .arg(&self.database)
-            .args(arguments)
-            .stdout(Stdio::null())
-            .spawn();
-        Running(child.expect("the example starts"))
+            .args(arguments);
+        Running::start(&mut command)
     }
 
     /// Runs it to its end.
     fn run(&self) -> ExitStatus {
-        self.start(&[]).0.wait().expect("its status")
+        self.start(&[]).wait()
     }
 
     /// Waits until a record is in Kafka that was not there when this was called.
@@ -252,46 +245,4 @@ fn id(message: &Read) -> i64 {
     let header = message.headers().expect("headers").get(0);
     assert_eq!((header.key, header.value), ("outbox-id", Some(key)));
     id
-}
-
-/// The example's program, in the folder beside that of this test's.
-fn program() -> PathBuf {
-    let test = env::current_exe().expect("this program");
-    let profile = test.ancestors().nth(2).expect("the profile's folder");
-    let program = profile.join("examples/outbox");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/outbox.rs");
-    let modified = |path| {
-        fs::metadata(path)
-            .and_then(|metadata| metadata.modified())
-            .ok()
-    };
-    assert!(
-        modified(&program) >= modified(&source),
-        "the example is not built, or an old one: cargo build --features mock --example outbox"
-    );
-    program
-}
-
-/// A process of the example, killed at the latest when this is dropped.
-struct Running(Child);
-
-impl Running {
-    fn assert_runs(&mut self) {
-        let status = self.0.try_wait().expect("its status");
-        assert!(status.is_none(), "it has ended by itself: {status:?}");
-    }
-
-    /// Returns whether it was running.
-    fn kill(&mut self) -> bool {
-        self.0.kill().expect("a kill");
-        let status = self.0.wait().expect("its status");
-        status.signal() == Some(9)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
 }

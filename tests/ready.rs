@@ -3,16 +3,18 @@
 
 mod common;
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use common::{DEADLINE, cluster, config, until};
+use common::{DEADLINE, Errors, blocking_until, cluster, config, until};
 use tokio_rdkafka::{
-    ClientConfig, ClientContext, ConnectFailure, DeliveryResult, KafkaError, MockCluster, Producer,
-    ProducerContext, ProducerRecord, RDKafkaErrorCode, TransactionalProducer,
+    ClientConfig, ConnectFailure, KafkaError, MockCluster, Producer, ProducerRecord,
+    RDKafkaErrorCode, TransactionalProducer,
 };
 
 /// Far below `DEADLINE`, far above what a loaded machine needs.
@@ -35,8 +37,22 @@ fn refusing() -> String {
 /// Takes connections, and never answers.
 fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     (listener, address)
+}
+
+/// Waits until a client has connected there and has asked something.
+fn asked(listener: &TcpListener) -> TcpStream {
+    let accepted = OnceCell::new();
+    blocking_until(|| {
+        let connection = listener.accept();
+        connection.is_ok_and(|(connection, _)| accepted.set(connection).is_ok())
+    });
+    let mut connection = accepted.into_inner().unwrap();
+    connection.set_read_timeout(Some(DEADLINE)).unwrap();
+    connection.read_exact(&mut [0]).unwrap();
+    connection
 }
 
 /// Not ready, and said so before the time was over.
@@ -92,23 +108,11 @@ async fn a_broker_that_refuses_is_told_each_time() {
 
 #[tokio::test]
 async fn what_was_told_before_is_still_known() {
-    #[derive(Default)]
-    struct Errors(Mutex<Vec<KafkaError>>);
-    impl ClientContext for Errors {
-        fn error(&self, error: &KafkaError) {
-            self.0.lock().unwrap().push(error.clone());
-        }
-    }
-    impl ProducerContext for Errors {
-        type DeliveryOpaque = ();
-        fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
-    }
-
     let context = Arc::new(Errors::default());
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", refusing());
     let producer: Producer<_> = config.create_with_context(Arc::clone(&context)).unwrap();
-    let count = || context.0.lock().unwrap().len();
+    let count = || context.all().len();
     // The broker's, and that all are down.
     until(|| count() >= 2).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -116,7 +120,7 @@ async fn what_was_told_before_is_still_known() {
     let error = producer.ready(DEADLINE).await.unwrap_err();
     assert_eq!(error.connect_failure(), Some(ConnectFailure::Refused));
     // Not because it was raised again.
-    let errors = context.0.lock().unwrap();
+    let errors = context.all();
     let again = errors[before..]
         .iter()
         .filter(|error| error.connect_failure().is_some());
@@ -265,16 +269,14 @@ async fn it_can_be_dropped_whenever_it_has_been_polled() {
 
 #[tokio::test]
 async fn a_closed_producer_is_never_ready() {
-    let (_listener, address) = silent();
+    let (listener, address) = silent();
     let producer = producer(&address);
-    let waiting = tokio::spawn({
-        let producer = producer.clone();
-        async move { producer.ready(DEADLINE).await }
-    });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut waiting = Box::pin(producer.ready(DEADLINE));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    let _connection = asked(&listener);
     let started = Instant::now();
     producer.close().await;
-    assert!(waiting.await.unwrap().unwrap_err().is_closed());
+    assert!(waiting.await.unwrap_err().is_closed());
     assert!(started.elapsed() < AT_ONCE);
     let error = producer.ready(DEADLINE).await.unwrap_err();
     assert!(error.is_closed());
@@ -282,18 +284,26 @@ async fn a_closed_producer_is_never_ready() {
 
 #[test]
 fn a_runtime_may_end_while_somebody_waits() {
-    let (_listener, address) = silent();
+    let (listener, address) = silent();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
     let producer = runtime.block_on(async { producer(&address) });
+    let (is_waiting, waits) = mpsc::channel();
     runtime.spawn({
         let producer = producer.clone();
-        async move { producer.ready(DEADLINE).await }
+        async move {
+            let mut waiting = Box::pin(producer.ready(DEADLINE));
+            is_waiting
+                .send(futures::poll!(&mut waiting).is_pending())
+                .unwrap();
+            waiting.await
+        }
     });
-    std::thread::sleep(Duration::from_millis(300));
+    assert!(waits.recv_timeout(DEADLINE).unwrap());
+    let _connection = asked(&listener);
     drop(runtime);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

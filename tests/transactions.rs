@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Counting, DEADLINE, cluster, config};
+use common::{Counting, DEADLINE, blocking_until, cluster, config};
 use futures::executor::block_on;
 use tokio_rdkafka::{
     ApiKey, BaseProducer, ClientConfig, ClientContext, ConsumerGroupMetadata, DeliveryResult,
@@ -29,6 +29,34 @@ fn transactional(cluster: &MockCluster) -> ClientConfig {
 
 fn counting(config: &ClientConfig) -> BaseProducer<Counting> {
     config.create_with_context(Counting::default()).unwrap()
+}
+
+/// A cluster with a topic, and a producer in a transaction.
+fn setting() -> (MockCluster, BaseProducer<Counting>) {
+    let cluster = cluster("t", 1);
+    let producer = begun(&transactional(&cluster));
+    (cluster, producer)
+}
+
+/// The answer to the end of a transaction takes long.
+fn delay_end(cluster: &MockCluster) {
+    let delay = [(Code::NoError, Some(Duration::from_secs(3)))];
+    cluster
+        .broker_request_errors(1, ApiKey::EndTxn, &delay)
+        .unwrap();
+}
+
+/// A transaction of a record.
+fn assert_works(producer: &BaseProducer<Counting>) {
+    producer.begin_transaction().unwrap();
+    send(producer, 0..1);
+    producer.commit_transaction(DEADLINE).unwrap();
+}
+
+/// A call of this time-out came too early, and is to be made again.
+#[track_caller]
+fn assert_timed_out(result: Result<(), KafkaError>) -> KafkaError {
+    plain_error(result, Code::OperationTimedOut, true)
 }
 
 /// A producer in a transaction.
@@ -52,14 +80,6 @@ fn requests(cluster: &MockCluster, api_key: ApiKey) -> usize {
         .iter()
         .filter(|request| request.api_key() == api_key);
     of_kind.count()
-}
-
-fn until(condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < DEADLINE, "the condition never came");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// The error, which is neither fatal nor one that requires an abort.
@@ -124,9 +144,7 @@ fn an_abort_alone_runs_every_callback() {
     assert_eq!(seen, (0..1_000).collect::<Vec<_>>());
 
     let failed = producer.context().failed();
-    producer.begin_transaction().unwrap();
-    send(&producer, 0..1);
-    producer.commit_transaction(DEADLINE).unwrap();
+    assert_works(&producer);
     assert_eq!(producer.context().failed(), failed);
     let delivered = 1_001 - failed;
     assert_eq!(block_on(cluster.records("t")).unwrap().len(), delivered);
@@ -150,9 +168,8 @@ fn an_abort_gives_up_what_cannot_be_sent() {
 
 #[test]
 fn an_empty_transaction_asks_no_broker() {
-    let cluster = cluster("t", 1);
+    let (cluster, producer) = setting();
     cluster.start_request_tracking();
-    let producer = begun(&transactional(&cluster));
     producer.commit_transaction(DEADLINE).unwrap();
     producer.begin_transaction().unwrap();
     producer.abort_transaction(DEADLINE).unwrap();
@@ -357,8 +374,7 @@ fn a_transaction_that_failed_is_aborted_and_done_again() {
 
 #[test]
 fn a_record_that_was_not_delivered_fails_the_transaction() {
-    let cluster = cluster("t", 1);
-    let producer = begun(&transactional(&cluster));
+    let (cluster, producer) = setting();
     cluster.request_errors(ApiKey::Produce, &[Code::MessageSizeTooLarge]);
     send(&producer, 0..10);
     let error = producer.commit_transaction(DEADLINE).unwrap_err();
@@ -385,8 +401,7 @@ fn a_purged_record_fails_the_commit() {
 
 #[test]
 fn a_fatal_error_has_its_code_and_reason_in_every_call() {
-    let cluster = cluster("t", 1);
-    let producer = begun(&transactional(&cluster));
+    let (cluster, producer) = setting();
     cluster.request_errors(ApiKey::EndTxn, &[Code::TransactionalIdAuthorizationFailed]);
     send(&producer, 0..10);
     let error = producer.commit_transaction(DEADLINE).unwrap_err();
@@ -440,19 +455,11 @@ fn a_fenced_producer_says_so_in_every_call() {
 
 #[test]
 fn a_commit_that_timed_out_is_resumed() {
-    let cluster = cluster("t", 1);
+    let (cluster, producer) = setting();
     cluster.start_request_tracking();
-    let producer = begun(&transactional(&cluster));
     send(&producer, 0..1_000);
-    let delay = [(Code::NoError, Some(Duration::from_secs(3)))];
-    cluster
-        .broker_request_errors(1, ApiKey::EndTxn, &delay)
-        .unwrap();
-    let error = plain_error(
-        producer.commit_transaction(SHORT),
-        Code::OperationTimedOut,
-        true,
-    );
+    delay_end(&cluster);
+    let error = assert_timed_out(producer.commit_transaction(SHORT));
     assert!(error.is_timed_out());
     assert!(
         error.to_string().contains("retry call to resume"),
@@ -466,25 +473,18 @@ fn a_commit_that_timed_out_is_resumed() {
     producer.commit_transaction(DEADLINE).unwrap();
     assert_eq!(requests(&cluster, ApiKey::EndTxn), 1);
     assert_eq!(producer.context().seen().len(), 1_000);
-    producer.begin_transaction().unwrap();
-    send(&producer, 0..1);
-    producer.commit_transaction(DEADLINE).unwrap();
+    assert_works(&producer);
 }
 
 #[test]
 fn a_commit_that_waits_for_records_is_resumed() {
-    let cluster = cluster("t", 1);
-    let producer = begun(&transactional(&cluster));
+    let (cluster, producer) = setting();
     send(&producer, 0..1);
     producer.flush(DEADLINE).unwrap();
     cluster.broker_down(1).unwrap();
     send(&producer, 1..1_000);
     for time in [Duration::ZERO, SHORT, SHORT] {
-        let error = plain_error(
-            producer.commit_transaction(time),
-            Code::OperationTimedOut,
-            true,
-        );
+        let error = assert_timed_out(producer.commit_transaction(time));
         let text = error.to_string();
         // Their number has events in it that are queued.
         assert!(
@@ -505,26 +505,16 @@ fn a_commit_that_waits_for_records_is_resumed() {
 
 #[test]
 fn an_abort_that_timed_out_is_resumed() {
-    let cluster = cluster("t", 1);
-    let producer = begun(&transactional(&cluster));
+    let (cluster, producer) = setting();
     send(&producer, 0..1_000);
     // Where nothing was sent there is nothing to ask of a broker.
     producer.flush(DEADLINE).unwrap();
-    let delay = [(Code::NoError, Some(Duration::from_secs(3)))];
-    cluster
-        .broker_request_errors(1, ApiKey::EndTxn, &delay)
-        .unwrap();
-    plain_error(
-        producer.abort_transaction(SHORT),
-        Code::OperationTimedOut,
-        true,
-    );
+    delay_end(&cluster);
+    assert_timed_out(producer.abort_transaction(SHORT));
     plain_error(producer.commit_transaction(SHORT), Code::Conflict, true);
     producer.abort_transaction(DEADLINE).unwrap();
     assert_eq!(producer.context().seen().len(), 1_000);
-    producer.begin_transaction().unwrap();
-    send(&producer, 0..1);
-    producer.commit_transaction(DEADLINE).unwrap();
+    assert_works(&producer);
 }
 
 #[test]
@@ -537,9 +527,7 @@ fn an_init_that_timed_out_is_resumed() {
     plain_error(producer.begin_transaction(), Code::Conflict, true);
     cluster.broker_up(1).unwrap();
     producer.init_transactions(DEADLINE).unwrap();
-    producer.begin_transaction().unwrap();
-    send(&producer, 0..1);
-    producer.commit_transaction(DEADLINE).unwrap();
+    assert_works(&producer);
 }
 
 /// Calls back into its producer, and keeps what it was told.
@@ -645,17 +633,13 @@ fn a_callback_may_commit_another_producers_transaction() {
 
 #[test]
 fn calls_of_another_thread_are_refused_while_one_is_under_way() {
-    let cluster = cluster("t", 1);
+    let (cluster, producer) = setting();
     cluster.start_request_tracking();
-    let producer = begun(&transactional(&cluster));
     send(&producer, 0..10);
-    let delay = [(Code::NoError, Some(Duration::from_secs(3)))];
-    cluster
-        .broker_request_errors(1, ApiKey::EndTxn, &delay)
-        .unwrap();
+    delay_end(&cluster);
     thread::scope(|scope| {
         let commit = scope.spawn(|| producer.commit_transaction(DEADLINE));
-        until(|| requests(&cluster, ApiKey::EndTxn) == 1);
+        blocking_until(|| requests(&cluster, ApiKey::EndTxn) == 1);
         let offsets = [TopicPartitionOffset::new("in", 0, 1)];
         let group = ConsumerGroupMetadata::new("g");
         for (result, code) in [
@@ -718,7 +702,7 @@ fn no_record_of_another_thread_slips_past_a_commit() {
                         Err(error) => {
                             let refused = error.code() == Some(Code::State);
                             assert!(refused || error.is_queue_full(), "{error:?}");
-                            thread::sleep(Duration::from_micros(50));
+                            thread::yield_now();
                         }
                     }
                 }
@@ -732,10 +716,10 @@ fn no_record_of_another_thread_slips_past_a_commit() {
             }
             let before = accepted.load(Ordering::SeqCst);
             producer.begin_transaction().unwrap();
-            until(|| accepted.load(Ordering::SeqCst) > before);
+            blocking_until(|| accepted.load(Ordering::SeqCst) > before);
             producer.commit_transaction(DEADLINE).unwrap();
             // Those that are refused count for a moment; nothing would end one that has slipped past.
-            until(|| producer.in_flight_count() == 0);
+            blocking_until(|| producer.in_flight_count() == 0);
         }
     });
     assert_eq!(
@@ -919,18 +903,10 @@ fn a_drop_in_a_transaction_runs_every_callback_once() {
 
 #[test]
 fn a_drop_while_a_commit_goes_on_in_the_background_ends() {
-    let cluster = cluster("t", 1);
-    let producer = begun(&transactional(&cluster));
+    let (cluster, producer) = setting();
     send(&producer, 0..10);
-    let delay = [(Code::NoError, Some(Duration::from_secs(3)))];
-    cluster
-        .broker_request_errors(1, ApiKey::EndTxn, &delay)
-        .unwrap();
-    plain_error(
-        producer.commit_transaction(SHORT),
-        Code::OperationTimedOut,
-        true,
-    );
+    delay_end(&cluster);
+    assert_timed_out(producer.commit_transaction(SHORT));
     drop(producer);
 }
 

@@ -44,9 +44,14 @@ impl Locked {
         path.into_os_string().into_string().expect("text")
     }
 
+    /// A key or a certificate.
+    pub fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.file(name)).expect("a file")
+    }
+
     /// What must never be seen in any output: passwords, and the client's key by a line of it.
     pub fn secrets(&self) -> Vec<String> {
-        let key = std::fs::read_to_string(self.file("client.key")).expect("a key");
+        let key = self.text("client.key");
         let line = key.lines().nth(1).expect("a line of the key");
         vec![
             line.to_owned(),
@@ -59,6 +64,15 @@ impl Locked {
     /// TLS without a client's certificate: whoever it is may do everything.
     pub fn ssl(&self) -> ClientConfig {
         self.config("KAFKA_SSL_BOOTSTRAP_SERVERS", "ssl")
+    }
+
+    /// The same, with the CA given as text.
+    pub fn ssl_pem(&self) -> ClientConfig {
+        let mut config = self.ssl();
+        config
+            .remove("ssl.ca.location")
+            .set("ssl.ca.pem", self.text("ca.pem"));
+        config
     }
 
     /// TLS, with the brokers' certificates checked by a CA that did not sign them.
@@ -103,13 +117,12 @@ impl Locked {
 
     /// The same, with everything given as text instead of by path.
     pub fn mtls_pem(&self) -> ClientConfig {
-        let text = |name| std::fs::read_to_string(self.file(name)).expect("a file");
         let mut config = self.mtls_without_certificate();
         config
             .remove("ssl.ca.location")
-            .set("ssl.ca.pem", text("ca.pem"))
-            .set("ssl.certificate.pem", text("client.pem"))
-            .set("ssl.key.pem", text("client.key"));
+            .set("ssl.ca.pem", self.text("ca.pem"))
+            .set("ssl.certificate.pem", self.text("client.pem"))
+            .set("ssl.key.pem", self.text("client.key"));
         config
     }
 
@@ -136,6 +149,32 @@ impl Locked {
         config
     }
 
+    /// Whether there is a KDC, too.
+    pub fn has_kerberos() -> bool {
+        cfg!(feature = "gssapi") && Self::is_there() && env::var_os("KAFKA_KRB5_DIR").is_some()
+    }
+
+    /// A login of the writer by Kerberos, with the keys in that keytab.
+    pub fn kerberos(&self, keytab: &str) -> ClientConfig {
+        let keytab = format!("{}/{keytab}.keytab", variable("KAFKA_KRB5_DIR"));
+        let mut config = ClientConfig::new();
+        config
+            .set(
+                "bootstrap.servers",
+                variable("KAFKA_GSSAPI_BOOTSTRAP_SERVERS"),
+            )
+            .set("security.protocol", "sasl_plaintext")
+            .set("sasl.mechanisms", "GSSAPI")
+            .set("sasl.kerberos.principal", WRITER)
+            .set("sasl.kerberos.keytab", keytab);
+        config
+    }
+
+    /// Where a process is to keep its tickets, for itself.
+    pub fn tickets(name: &str) -> String {
+        format!("FILE:{}/tickets-{name}", variable("KAFKA_TLS_DIR"))
+    }
+
     /// Where logins are wanted, by this mechanism, with nothing to log in with.
     pub fn sasl_ssl(&self, mechanism: &str) -> ClientConfig {
         let mut config = self.config("KAFKA_SASL_SSL_BOOTSTRAP_SERVERS", "sasl_ssl");
@@ -154,25 +193,11 @@ impl Locked {
     }
 }
 
-/// A token that the brokers take from this user until its time is over.
-pub fn token(user: &str, lifetime: Duration) -> String {
+/// The claims of a token that the brokers take from this user until its time is over.
+pub fn claims(user: &str, lifetime: Duration) -> String {
     let now = SystemTime::UNIX_EPOCH.elapsed().expect("a time since 1970");
     let (issued, expires) = (now.as_secs(), (now + lifetime).as_secs());
-    let header = r#"{"alg":"none"}"#;
-    let claims = format!(r#"{{"sub":"{user}","iat":{issued},"exp":{expires}}}"#);
-    format!("{}.{}.", base64url(header), base64url(&claims))
-}
-
-/// Without padding.
-fn base64url(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let digits = |chunk: &[u8]| {
-        let mut bytes = [0; 4];
-        bytes[1..=chunk.len()].copy_from_slice(chunk);
-        let bits = u32::from_be_bytes(bytes);
-        (0..=chunk.len()).map(move |n| char::from(DIGITS[(bits >> (18 - 6 * n)) as usize & 0x3f]))
-    };
-    text.as_bytes().chunks(3).flat_map(digits).collect()
+    format!(r#"{{"sub":"{user}","iat":{issued},"exp":{expires}}}"#)
 }
 
 fn password(user: &str) -> String {

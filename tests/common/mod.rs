@@ -7,8 +7,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio_rdkafka::{
-    ApiKey, ClientConfig, ClientContext, DeliveryResult, MockCluster, Persistence, Producer,
-    ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError,
+    ApiKey, ClientConfig, ClientContext, DeliveryResult, KafkaError, MockCluster, Persistence,
+    Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError,
 };
 
 /// How long anything may take before a test gives up.
@@ -57,12 +57,48 @@ pub async fn until(condition: impl Fn() -> bool) {
     }
 }
 
+/// The same, holding the thread.
+pub fn blocking_until(condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < DEADLINE, "the condition never came");
+        std::thread::yield_now();
+    }
+}
+
 /// Waits until so many records have arrived.
 pub async fn until_records(cluster: &MockCluster, topic: &str, count: usize) {
     let started = Instant::now();
     while cluster.records(topic).await.expect("the records").len() != count {
         assert!(started.elapsed() < DEADLINE, "the records never came");
     }
+}
+
+/// A context that keeps the errors of the client.
+#[derive(Debug, Default)]
+pub struct Errors(Mutex<Vec<KafkaError>>);
+
+impl Errors {
+    pub fn all(&self) -> Vec<KafkaError> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn fatal(&self) -> Vec<KafkaError> {
+        let fatal = self.all().into_iter().filter(KafkaError::is_fatal);
+        fatal.collect()
+    }
+}
+
+impl ClientContext for Errors {
+    fn error(&self, error: &KafkaError) {
+        self.0.lock().unwrap().push(error.clone());
+    }
+}
+
+impl ProducerContext for Errors {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// A context that keeps the opaques it has seen, and counts failures.

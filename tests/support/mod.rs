@@ -1,6 +1,9 @@
 //! A real cluster: topics, and reading back by rdkafka's consumer.
 #![allow(dead_code)] // Each test binary uses a part.
 
+pub mod example;
+pub mod trials;
+
 use std::env;
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
