@@ -12,7 +12,8 @@ use crate::delivery::DeliveryResult;
 use crate::error::{KafkaError, is_fencing};
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{
-    CallError, Certificates, Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic,
+    CallError, Certificates, Client, Conf, Event, Message, Opaque, PlainMessage, Queue,
+    TopicHandle, catch_panic,
 };
 use crate::handles::Handles;
 use crate::log_level::RDKafkaLogLevel;
@@ -48,6 +49,7 @@ pub(crate) struct Core<O> {
     /// How many times no token was got, since one was.
     token_failures: AtomicU64,
     has_partitioner: bool,
+    takes_runs: bool,
     secrets: Secrets,
     certificates: Arc<Certificates>,
     opaque: PhantomData<fn(O) -> O>,
@@ -95,16 +97,18 @@ impl<O: Opaque> Core<O> {
             callback_panics,
             token_failures: AtomicU64::new(0),
             has_partitioner,
+            takes_runs: config.get("plugin.library.paths").is_none(),
             secrets,
             opaque: PhantomData,
         };
         Ok((core, queue))
     }
 
-    /// The number of the next message; it is in flight from now on, until it is settled.
+    /// The number of the next message, of `count` that are in flight from now on, until they are
+    /// settled.
     #[inline]
-    pub(crate) fn issue(&self) -> u64 {
-        self.issued.fetch_add(1, Ordering::SeqCst)
+    pub(crate) fn issue(&self, count: u64) -> u64 {
+        self.issued.fetch_add(count, Ordering::SeqCst)
     }
 
     /// How many numbers have been given.
@@ -165,6 +169,43 @@ impl<O: Opaque> Core<O> {
             return Ok(());
         };
         Err(self.not_produced(code, fields, opaque))
+    }
+
+    /// Whether records are to be produced in runs. Not with interceptors of plugins: where the
+    /// partitioner refuses a message, librdkafka shows them the one of the call, which lacks the part
+    /// that its functions read headers and timestamps from.
+    #[inline]
+    pub(crate) fn takes_runs(&self) -> bool {
+        self.takes_runs
+    }
+
+    /// As [`produce`](Self::produce), of [plain](Fields::is_plain) records of one topic, in one call.
+    /// Those that are refused go to `refused`, with their places; the caller settles them.
+    pub(crate) fn produce_run(
+        &self,
+        run: &[Fields<'_>],
+        opaques: impl Iterator<Item = O>,
+        mut refused: impl FnMut(&Fields<'_>, KafkaError, O),
+    ) {
+        let topic = match self.handle(&run[0].topic) {
+            Ok(topic) => topic,
+            Err(error) => {
+                let all = run.iter().zip(opaques);
+                return all.for_each(|(fields, opaque)| refused(fields, error.clone(), opaque));
+            }
+        };
+        let messages = run
+            .iter()
+            .zip(opaques)
+            .map(|(fields, opaque)| PlainMessage {
+                key: fields.key.as_deref(),
+                payload: fields.payload.as_deref(),
+                opaque,
+            });
+        topic.produce_batch(messages, |index, code, opaque| {
+            let fields = &run[index];
+            refused(fields, self.message_error(code, fields.partition), opaque);
+        });
     }
 
     #[cold]

@@ -1,7 +1,7 @@
 //! The asynchronous producer.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, RwLockReadGuard, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use tokio::runtime::Handle;
 use tokio::time;
 
 use crate::builder::ProducerBuilder;
-use crate::completion::{Awaited, DeliveryFuture, Detached, Told};
+use crate::completion::{Awaited, DeliveryFuture, DeliveryPromise, Detached, Told};
 use crate::config::{ClientConfig, FromClientConfigAndContext};
 use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::coop;
 use crate::delivery::Delivery;
-use crate::driver::{Shared, Watching};
+use crate::driver::{Shared, Watching, refuse};
 use crate::error::{EnqueueError, KafkaError, SendError};
 use crate::permit::{OwnedPermit, Permit, Place};
 use crate::purge::PurgeConfig;
@@ -383,10 +383,9 @@ impl<C: ProducerContext> Producer<C> {
         mut record: ProducerRecord<'a, C::DeliveryOpaque>,
         refused: impl FnOnce(KafkaError, ProducerRecord<'a, C::DeliveryOpaque>) -> E,
     ) -> Result<T::Handle, E> {
-        let _inside = match self.handle.scope.as_deref().map(Scope::enter) {
-            None => None,
-            Some(Ok(inside)) => Some(inside),
-            Some(Err(error)) => {
+        let _inside = match self.enter() {
+            Ok(inside) => inside,
+            Err(error) => {
                 self.shared().room.give_back(record.fields.payload_len());
                 return Err(refused(error, record));
             }
@@ -401,6 +400,33 @@ impl<C: ProducerContext> Producer<C> {
                 Err(refused(self.noted(error), record))
             }
         }
+    }
+
+    /// Produces plain records of one topic whose room has been taken. Where one is refused, its
+    /// promise is kept with the error, and its room given back.
+    pub(crate) fn produce_run(
+        &self,
+        run: &[Fields<'_>],
+        promises: impl Iterator<Item = DeliveryPromise<C::DeliveryOpaque>>,
+    ) {
+        match self.enter() {
+            Ok(_inside) => {
+                let noted = |error| self.noted(error);
+                self.shared().produce_run(run, promises, noted);
+            }
+            Err(error) => {
+                for (fields, promise) in run.iter().zip(promises) {
+                    self.shared().room.give_back(fields.payload_len());
+                    refuse(promise, error.clone(), fields);
+                }
+            }
+        }
+    }
+
+    /// A record's way into the transaction, where there is one, open until the guard is dropped.
+    #[inline]
+    fn enter(&self) -> Result<Option<RwLockReadGuard<'_, bool>>, KafkaError> {
+        self.handle.scope.as_deref().map(Scope::enter).transpose()
     }
 
     /// Has the transaction, where there is one, know of a record that is refused.
@@ -611,6 +637,22 @@ impl<C: ProducerContext> Producer<C> {
         cx: &mut Context<'_>,
         record: &mut Option<ProducerRecord<'_, C::DeliveryOpaque>>,
     ) -> Poll<DeliveryFuture<C::DeliveryOpaque>> {
+        self.poll_admitted(cx, record, |producer, record| {
+            producer.produce_or_fail(record)
+        })
+    }
+
+    /// As [`poll_enqueue`](Self::poll_enqueue), with what is done with a record that has its room.
+    #[inline]
+    pub(crate) fn poll_admitted<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        record: &mut Option<ProducerRecord<'a, C::DeliveryOpaque>>,
+        enqueue: impl FnOnce(
+            &Self,
+            ProducerRecord<'a, C::DeliveryOpaque>,
+        ) -> DeliveryFuture<C::DeliveryOpaque>,
+    ) -> Poll<DeliveryFuture<C::DeliveryOpaque>> {
         let Some(waiting) = record else {
             panic!("there is a record to enqueue");
         };
@@ -620,7 +662,7 @@ impl<C: ProducerContext> Producer<C> {
         };
         let record = record.take().expect("it was there");
         Poll::Ready(match admitted {
-            Ok(()) => self.produce_or_fail(record),
+            Ok(()) => enqueue(self, record),
             Err(error) => self.failed(self.noted(error), record),
         })
     }

@@ -198,6 +198,19 @@ impl Fields<'_> {
         self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 
+    /// Whether it can be produced in a call for several: all that it has is a key and a payload that
+    /// would not be lent. (It has no room for the rest; see [`TopicHandle::produce_batch`] for the
+    /// partition.)
+    ///
+    /// [`TopicHandle::produce_batch`]: crate::ffi::TopicHandle::produce_batch
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.partition == PARTITION_UNASSIGNED
+            && self.timestamp.is_none()
+            && self.headers.is_empty()
+            && self.payload_len() < LENT_FROM
+    }
+
     /// Checks all but the topic's name for what would not even reach a broker; the name is checked
     /// where its handle is made.
     ///

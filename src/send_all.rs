@@ -11,8 +11,10 @@ use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::coop;
 use crate::delivery::Delivery;
 use crate::error::SendError;
+use crate::ffi::BATCH;
 use crate::producer::Producer;
 use crate::record::ProducerRecord;
+use crate::run::Run;
 use crate::window::Window;
 
 /// The stream of [`Producer::send_all`]: the result of each record, in the iterator's order.
@@ -65,19 +67,35 @@ where
     I: Iterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
     C: ProducerContext,
 {
+    /// Whether results are to be returned first, to make room for a run. That leaves no more than an
+    /// eighth of what may be in flight unused.
+    #[inline]
+    fn awaits_run(&self) -> bool {
+        let run = BATCH.min(self.window.max_in_flight / 8);
+        self.window.room() < run && self.waiting.is_none() && self.window.is_next_ready()
+    }
+
     /// Enqueues as many records as may be in flight. Ready where nothing is left to be enqueued.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.window.has_room() {
-            if self.waiting.is_none() {
-                self.waiting = self.records.as_mut().and_then(Iterator::next);
+        let Self {
+            producer,
+            records,
+            waiting,
+            window,
+        } = self;
+        // Handed over at the latest when this returns.
+        let mut run = Run::new(producer);
+        while window.has_room() {
+            if waiting.is_none() {
+                *waiting = records.as_mut().and_then(Iterator::next);
             }
-            if self.waiting.is_none() {
-                self.records = None;
+            if waiting.is_none() {
+                *records = None;
                 return Poll::Ready(());
             }
-            let future = ready!(self.producer.poll_enqueue(cx, &mut self.waiting));
-            self.window.in_flight += 1;
-            self.window.push((), future);
+            let future = ready!(run.poll_enqueue(cx, waiting));
+            window.in_flight += 1;
+            window.push((), future);
         }
         Poll::Pending
     }
@@ -93,7 +111,11 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         ready!(coop::poll_turn(cx));
-        let filled = this.poll_fill(cx);
+        let filled = if this.awaits_run() {
+            Poll::Pending
+        } else {
+            this.poll_fill(cx)
+        };
         let next = ready!(this.window.poll_next(filled, cx));
         Poll::Ready(next.map(|((), result)| result))
     }
