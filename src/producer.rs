@@ -637,22 +637,6 @@ impl<C: ProducerContext> Producer<C> {
         cx: &mut Context<'_>,
         record: &mut Option<ProducerRecord<'_, C::DeliveryOpaque>>,
     ) -> Poll<DeliveryFuture<C::DeliveryOpaque>> {
-        self.poll_admitted(cx, record, |producer, record| {
-            producer.produce_or_fail(record)
-        })
-    }
-
-    /// As [`poll_enqueue`](Self::poll_enqueue), with what is done with a record that has its room.
-    #[inline]
-    pub(crate) fn poll_admitted<'a>(
-        &mut self,
-        cx: &mut Context<'_>,
-        record: &mut Option<ProducerRecord<'a, C::DeliveryOpaque>>,
-        enqueue: impl FnOnce(
-            &Self,
-            ProducerRecord<'a, C::DeliveryOpaque>,
-        ) -> DeliveryFuture<C::DeliveryOpaque>,
-    ) -> Poll<DeliveryFuture<C::DeliveryOpaque>> {
         let Some(waiting) = record else {
             panic!("there is a record to enqueue");
         };
@@ -662,7 +646,7 @@ impl<C: ProducerContext> Producer<C> {
         };
         let record = record.take().expect("it was there");
         Poll::Ready(match admitted {
-            Ok(()) => enqueue(self, record),
+            Ok(()) => self.produce_or_fail(record),
             Err(error) => self.failed(self.noted(error), record),
         })
     }

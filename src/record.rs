@@ -299,6 +299,13 @@ impl TopicName<'_> {
         }
     }
 
+    /// Whether the names are the same.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &TopicName<'_>) -> bool {
+        let (name, other) = (self.as_str(), other.as_str());
+        std::ptr::eq(name, other) || name == other
+    }
+
     #[inline]
     pub(crate) fn handle(&self) -> Option<&Topic> {
         match &self.0 {

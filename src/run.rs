@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::completion::{DeliveryFuture, DeliveryPromise};
 use crate::context::ProducerContext;
+use crate::coop;
 use crate::ffi::BATCH;
 use crate::producer::Producer;
 use crate::record::{Fields, ProducerRecord};
@@ -29,42 +30,47 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
         }
     }
 
-    /// As [`Producer::poll_enqueue`], where the record may be handed over later: with those that
-    /// follow, but before any that cannot go with it.
+    /// Takes a plain record for which there is room now: to be handed over with those that follow, but
+    /// before any that cannot go with it. Another one comes back, and is to be
+    /// [enqueued by itself](Self::poll_enqueue).
     #[inline]
+    pub(crate) fn push(
+        &mut self,
+        record: ProducerRecord<'a, C::DeliveryOpaque>,
+    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, ProducerRecord<'a, C::DeliveryOpaque>> {
+        let shared = self.producer.shared();
+        let may_be_pushed = record.fields.is_plain()
+            && shared.core.takes_runs()
+            && !shared.core.has_fatal_error()
+            && coop::may_enqueue()
+            && shared.room.try_acquire(record.fields.payload_len()).is_ok();
+        if !may_be_pushed {
+            return Err(record);
+        }
+        if !self.goes_on_with(&record.fields) {
+            self.hand_over();
+        }
+        let shared = self.producer.shared();
+        let (promise, future) = shared.promise(&record.fields, record.opaque);
+        self.promises.push(promise);
+        self.fields.push(record.fields);
+        Ok(future)
+    }
+
+    /// As [`Producer::poll_enqueue`], after what was [pushed](Self::push).
     pub(crate) fn poll_enqueue(
         &mut self,
         cx: &mut Context<'_>,
         record: &mut Option<ProducerRecord<'a, C::DeliveryOpaque>>,
     ) -> Poll<DeliveryFuture<C::DeliveryOpaque>> {
-        let takes_runs = self.producer.shared().core.takes_runs();
-        let plain = record
-            .as_ref()
-            .filter(|record| takes_runs && record.fields.is_plain());
-        if !plain.is_some_and(|record| self.goes_on_with(&record.fields)) {
-            self.hand_over();
-        }
-        if plain.is_none() {
-            return self.producer.poll_enqueue(cx, record);
-        }
-        let Self {
-            producer,
-            fields,
-            promises,
-        } = self;
-        producer.poll_admitted(cx, record, |producer, record| {
-            let (promise, future) = producer.shared().promise(&record.fields, record.opaque);
-            fields.push(record.fields);
-            promises.push(promise);
-            future
-        })
+        self.hand_over();
+        self.producer.poll_enqueue(cx, record)
     }
 
     #[inline]
     fn goes_on_with(&self, fields: &Fields<'_>) -> bool {
         let first = self.fields.first();
-        self.fields.len() < BATCH
-            && first.is_none_or(|first| first.topic.as_str() == fields.topic.as_str())
+        self.fields.len() < BATCH && first.is_none_or(|first| first.topic.is_same(&fields.topic))
     }
 
     fn hand_over(&mut self) {

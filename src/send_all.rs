@@ -87,11 +87,18 @@ where
         let mut run = Run::new(producer);
         while window.has_room() {
             if waiting.is_none() {
-                *waiting = records.as_mut().and_then(Iterator::next);
-            }
-            if waiting.is_none() {
-                *records = None;
-                return Poll::Ready(());
+                let Some(record) = records.as_mut().and_then(Iterator::next) else {
+                    *records = None;
+                    return Poll::Ready(());
+                };
+                match run.push(record) {
+                    Ok(future) => {
+                        window.in_flight += 1;
+                        window.push((), future);
+                        continue;
+                    }
+                    Err(record) => *waiting = Some(record),
+                }
             }
             let future = ready!(run.poll_enqueue(cx, waiting));
             window.in_flight += 1;
