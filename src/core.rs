@@ -20,7 +20,7 @@ use crate::log_level::RDKafkaLogLevel;
 use crate::oauth_token::OAuthToken;
 use crate::partitioner;
 use crate::purge::PurgeConfig;
-use crate::record::{Fields, LENT_FROM, TopicName};
+use crate::record::{Fields, LENT_FROM, PARTITION_UNASSIGNED, Plain, TopicName};
 use crate::secrets::{Secrets, without_claims};
 use crate::sync::{read, write};
 use crate::topic::{self, Topic};
@@ -179,32 +179,30 @@ impl<O: Opaque> Core<O> {
         self.takes_runs
     }
 
-    /// As [`produce`](Self::produce), of [plain](Fields::is_plain) records of one topic, in one call.
+    /// As [`produce`](Self::produce), of [plain](Plain) records of one topic, in one call.
     /// Those that are refused go to `refused`, with their places; the caller settles them.
     pub(crate) fn produce_run(
         &self,
-        run: &[Fields<'_>],
+        topic: &TopicName<'_>,
+        run: &[Plain<'_>],
         opaques: impl Iterator<Item = O>,
-        mut refused: impl FnMut(&Fields<'_>, KafkaError, O),
+        mut refused: impl FnMut(&Plain<'_>, KafkaError, O),
     ) {
-        let topic = match self.handle(&run[0].topic) {
+        let topic = match self.handle(topic) {
             Ok(topic) => topic,
             Err(error) => {
                 let all = run.iter().zip(opaques);
-                return all.for_each(|(fields, opaque)| refused(fields, error.clone(), opaque));
+                return all.for_each(|(plain, opaque)| refused(plain, error.clone(), opaque));
             }
         };
-        let messages = run
-            .iter()
-            .zip(opaques)
-            .map(|(fields, opaque)| PlainMessage {
-                key: fields.key.as_deref(),
-                payload: fields.payload.as_deref(),
-                opaque,
-            });
+        let messages = run.iter().zip(opaques).map(|(plain, opaque)| PlainMessage {
+            key: plain.key.as_deref(),
+            payload: plain.payload.as_deref(),
+            opaque,
+        });
         topic.produce_batch(messages, |index, code, opaque| {
-            let fields = &run[index];
-            refused(fields, self.message_error(code, fields.partition), opaque);
+            let error = self.message_error(code, PARTITION_UNASSIGNED);
+            refused(&run[index], error, opaque);
         });
     }
 
@@ -276,10 +274,9 @@ impl<O: Opaque> Core<O> {
 
     /// The error of a message that was to go to that partition, or to any.
     pub(crate) fn message_error(&self, code: i32, partition: i32) -> KafkaError {
-        const ANY: i32 = -1;
         let error = self.error(code);
         let is_unknown = error.code() == Some(RDKafkaErrorCode::UnknownPartition);
-        if is_unknown && self.has_partitioner && partition == ANY {
+        if is_unknown && self.has_partitioner && partition == PARTITION_UNASSIGNED {
             return KafkaError::with_text(
                 code,
                 "the partitioner chose none, or one that the topic does not have",

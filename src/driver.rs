@@ -19,7 +19,7 @@ use crate::lane;
 use crate::metadata::Requests;
 use crate::purge::PurgeConfig;
 use crate::ready::Ready;
-use crate::record::{Fields, ProducerRecord};
+use crate::record::{Fields, PARTITION_UNASSIGNED, Plain, ProducerRecord, TopicName};
 use crate::refresh::Refresh;
 use crate::report::{CloseReport, FlushError};
 use crate::room::Room;
@@ -89,12 +89,13 @@ struct Ended<D> {
 pub(crate) fn refuse<D: Send + 'static>(
     mut promise: DeliveryPromise<D>,
     error: KafkaError,
-    fields: &Fields<'_>,
+    topic: &TopicName<'_>,
+    plain: &Plain<'_>,
 ) {
-    let record = ProducerRecord {
-        fields: fields.clone(),
-        opaque: promise.cargo().take_opaque(),
-    };
+    let opaque = promise.cargo().take_opaque();
+    let record = ProducerRecord::with_opaque_to(topic.clone(), opaque)
+        .key(plain.key.clone())
+        .payload(plain.payload.clone());
     promise.put(Err(SendError::refused(error, record)));
     promise.keep().into_iter().for_each(wake);
 }
@@ -176,11 +177,10 @@ impl<C: ProducerContext> Shared<C> {
     #[inline]
     pub(crate) fn promise(
         &self,
-        fields: &Fields<'_>,
         opaque: C::DeliveryOpaque,
     ) -> (MessagePromise<C>, DeliveryFuture<C::DeliveryOpaque>) {
         // It gets its number with the run.
-        let parcel = Parcel::new(0, fields.partition, fields.timestamp, Some(opaque));
+        let parcel = Parcel::new(0, PARTITION_UNASSIGNED, None, Some(opaque));
         Awaited::promise(&self.promises, parcel)
     }
 
@@ -188,7 +188,8 @@ impl<C: ProducerContext> Shared<C> {
     /// given back, and its promise kept with what `noted` returns.
     pub(crate) fn produce_run(
         &self,
-        run: &[Fields<'_>],
+        topic: &TopicName<'_>,
+        run: &[Plain<'_>],
         promises: impl Iterator<Item = MessagePromise<C>>,
         noted: impl Fn(KafkaError) -> KafkaError,
     ) {
@@ -199,9 +200,9 @@ impl<C: ProducerContext> Shared<C> {
             promise
         });
         self.core
-            .produce_run(run, numbered, |fields, error, mut promise| {
-                self.refused(promise.cargo().sequence, fields.payload_len());
-                refuse(promise, noted(error), fields);
+            .produce_run(topic, run, numbered, |plain, error, mut promise| {
+                self.refused(promise.cargo().sequence, plain.payload_len());
+                refuse(promise, noted(error), topic, plain);
             });
     }
 

@@ -18,7 +18,7 @@ use crate::driver::{Shared, Watching, refuse};
 use crate::error::{EnqueueError, KafkaError, SendError};
 use crate::permit::{OwnedPermit, Permit, Place};
 use crate::purge::PurgeConfig;
-use crate::record::{Fields, ProducerRecord};
+use crate::record::{Fields, Plain, ProducerRecord, TopicName};
 use crate::report::{CloseReport, FlushError, FlushReport};
 use crate::room::NoRoom;
 use crate::scope::Scope;
@@ -386,7 +386,7 @@ impl<C: ProducerContext> Producer<C> {
         let _inside = match self.enter() {
             Ok(inside) => inside,
             Err(error) => {
-                self.shared().room.give_back(record.fields.payload_len());
+                self.shared().room.give_back(1, record.fields.payload_len());
                 return Err(refused(error, record));
             }
         };
@@ -406,18 +406,19 @@ impl<C: ProducerContext> Producer<C> {
     /// promise is kept with the error, and its room given back.
     pub(crate) fn produce_run(
         &self,
-        run: &[Fields<'_>],
+        topic: &TopicName<'_>,
+        run: &[Plain<'_>],
         promises: impl Iterator<Item = DeliveryPromise<C::DeliveryOpaque>>,
     ) {
         match self.enter() {
             Ok(_inside) => {
                 let noted = |error| self.noted(error);
-                self.shared().produce_run(run, promises, noted);
+                self.shared().produce_run(topic, run, promises, noted);
             }
             Err(error) => {
-                for (fields, promise) in run.iter().zip(promises) {
-                    self.shared().room.give_back(fields.payload_len());
-                    refuse(promise, error.clone(), fields);
+                for (plain, promise) in run.iter().zip(promises) {
+                    self.shared().room.give_back(1, plain.payload_len());
+                    refuse(promise, error.clone(), topic, plain);
                 }
             }
         }

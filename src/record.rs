@@ -71,6 +71,21 @@ pub(crate) struct Fields<'a> {
     pub(crate) headers: Headers,
 }
 
+/// A record that can be produced in one call with others of its topic, whose [`Fields`] are otherwise
+/// empty.
+#[derive(Debug)]
+pub(crate) struct Plain<'a> {
+    pub(crate) key: Option<Payload<'a>>,
+    pub(crate) payload: Option<Payload<'a>>,
+}
+
+impl Plain<'_> {
+    #[inline]
+    pub(crate) fn payload_len(&self) -> usize {
+        self.payload.as_ref().map_or(0, |payload| payload.len())
+    }
+}
+
 impl<'a> ProducerRecord<'a, ()> {
     /// A record to that topic, with neither key nor payload. Sending by a [`Topic`] handle saves
     /// the look-up.
@@ -198,11 +213,7 @@ impl Fields<'_> {
         self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 
-    /// Whether it can be produced in a call for several: all that it has is a key and a payload that
-    /// would not be lent. (It has no room for the rest; see [`TopicHandle::produce_batch`] for the
-    /// partition.)
-    ///
-    /// [`TopicHandle::produce_batch`]: crate::ffi::TopicHandle::produce_batch
+    /// Whether a key and a payload that would not be lent is all that it has: a [`Plain`] one.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.partition == PARTITION_UNASSIGNED

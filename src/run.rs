@@ -9,51 +9,69 @@ use crate::context::ProducerContext;
 use crate::coop;
 use crate::ffi::BATCH;
 use crate::producer::Producer;
-use crate::record::{Fields, ProducerRecord};
+use crate::record::{Fields, LENT_FROM, Plain, ProducerRecord, TopicName};
 
-/// Records of one topic that have their room, to be handed over together.
+/// Room that is taken ahead, for each record.
+const BYTES: usize = LENT_FROM - 1;
+
+/// Plain records of one topic that have their room, to be handed over together.
 ///
 /// They are not in flight yet, and only the run knows of them. So it hands over what it has when it
 /// is dropped: also where the iterator that the next record is to come from panics.
 pub(crate) struct Run<'p, 'a, C: ProducerContext> {
     producer: &'p mut Producer<C>,
-    fields: SmallVec<[Fields<'a>; BATCH]>,
+    /// Of the records.
+    topic: Option<TopicName<'a>>,
+    records: SmallVec<[Plain<'a>; BATCH]>,
     promises: SmallVec<[DeliveryPromise<C::DeliveryOpaque>; BATCH]>,
+    /// Room that was taken for records to come: messages and bytes.
+    ahead: (usize, usize),
 }
 
 impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
     pub(crate) fn new(producer: &'p mut Producer<C>) -> Self {
         Self {
             producer,
-            fields: SmallVec::new(),
+            topic: None,
+            records: SmallVec::new(),
             promises: SmallVec::new(),
+            ahead: (0, 0),
         }
     }
 
     /// Takes a plain record for which there is room now: to be handed over with those that follow, but
     /// before any that cannot go with it. Another one comes back, and is to be
-    /// [enqueued by itself](Self::poll_enqueue).
+    /// [enqueued by itself](Self::poll_enqueue). It is one of `count` that may come.
     #[inline]
     pub(crate) fn push(
         &mut self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
+        count: usize,
     ) -> Result<DeliveryFuture<C::DeliveryOpaque>, ProducerRecord<'a, C::DeliveryOpaque>> {
-        let shared = self.producer.shared();
+        let core = &self.producer.shared().core;
         let may_be_pushed = record.fields.is_plain()
-            && shared.core.takes_runs()
-            && !shared.core.has_fatal_error()
+            && core.takes_runs()
+            && !core.has_fatal_error()
             && coop::may_enqueue()
-            && shared.room.try_acquire(record.fields.payload_len()).is_ok();
+            && self.take_room(record.fields.payload_len(), count);
         if !may_be_pushed {
             return Err(record);
         }
-        if !self.goes_on_with(&record.fields) {
+        let ProducerRecord { fields, opaque } = record;
+        let Fields {
+            topic,
+            key,
+            payload,
+            ..
+        } = fields;
+        let goes_on = |first: &TopicName<'_>| first.is_same(&topic);
+        if !self.topic.as_ref().is_some_and(goes_on) || self.records.len() == BATCH {
             self.hand_over();
+            self.topic = Some(topic);
         }
-        let shared = self.producer.shared();
-        let (promise, future) = shared.promise(&record.fields, record.opaque);
+        let (promise, future) = self.producer.shared().promise(opaque);
         self.promises.push(promise);
-        self.fields.push(record.fields);
+        self.records.push(Plain { key, payload });
         Ok(future)
     }
 
@@ -67,17 +85,33 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
         self.producer.poll_enqueue(cx, record)
     }
 
+    /// Takes the room of a record, where there is some and nobody waits.
     #[inline]
-    fn goes_on_with(&self, fields: &Fields<'_>) -> bool {
-        let first = self.fields.first();
-        self.fields.len() < BATCH && first.is_none_or(|first| first.topic.is_same(&fields.topic))
+    fn take_room(&mut self, bytes: usize, count: usize) -> bool {
+        if self.ahead.0 == 0 && !self.take_ahead(count.min(BATCH)) {
+            return self.producer.shared().room.try_acquire(bytes).is_ok();
+        }
+        // Enough for each record that is plain.
+        self.ahead.0 -= 1;
+        self.ahead.1 -= bytes;
+        true
+    }
+
+    fn take_ahead(&mut self, count: usize) -> bool {
+        let room = &self.producer.shared().room;
+        let bytes = (count * BYTES).saturating_sub(self.ahead.1);
+        let is_taken = count > 1 && room.try_acquire_ahead(count, bytes);
+        if is_taken {
+            self.ahead = (count, self.ahead.1 + bytes);
+        }
+        is_taken
     }
 
     fn hand_over(&mut self) {
-        if !self.fields.is_empty() {
-            self.producer
-                .produce_run(&self.fields, self.promises.drain(..));
-            self.fields.clear();
+        if let (Some(topic), false) = (&self.topic, self.records.is_empty()) {
+            let promises = self.promises.drain(..);
+            self.producer.produce_run(topic, &self.records, promises);
+            self.records.clear();
         }
     }
 }
@@ -85,5 +119,9 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
 impl<C: ProducerContext> Drop for Run<'_, '_, C> {
     fn drop(&mut self) {
         self.hand_over();
+        if self.ahead != (0, 0) {
+            let (messages, bytes) = self.ahead;
+            self.producer.shared().room.give_back(messages, bytes);
+        }
     }
 }

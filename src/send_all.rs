@@ -91,7 +91,7 @@ where
                     *records = None;
                     return Poll::Ready(());
                 };
-                match run.push(record) {
+                match run.push(record, window.room()) {
                     Ok(future) => {
                         window.in_flight += 1;
                         window.push((), future);
