@@ -39,23 +39,31 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
         }
     }
 
-    /// Takes a plain record for which there is room now: to be handed over with those that follow, but
-    /// before any that cannot go with it. Another one comes back, and is to be
-    /// [enqueued by itself](Self::poll_enqueue). It is one of `count` that may come.
+    /// Takes room for a record with which nothing is wrong, if there is some and nobody waits. It is
+    /// one of `count` that may come. One that is not admitted is to [wait](Self::poll_enqueue).
     #[inline]
-    pub(crate) fn push(
+    pub(crate) fn admits(
+        &mut self,
+        record: &ProducerRecord<'_, C::DeliveryOpaque>,
+        count: usize,
+    ) -> bool {
+        let has_failed = self.producer.shared().core.has_fatal_error();
+        !has_failed
+            && record.fields.check().is_ok()
+            && coop::may_enqueue()
+            && self.take_room(record.fields.payload_len(), count)
+    }
+
+    /// Enqueues a record that was [admitted](Self::admits). A plain one is handed over with those that
+    /// follow, but before any that cannot go with it.
+    #[inline]
+    pub(crate) fn enqueue(
         &mut self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
-        count: usize,
-    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, ProducerRecord<'a, C::DeliveryOpaque>> {
-        let core = &self.producer.shared().core;
-        let may_be_pushed = record.fields.is_plain()
-            && core.takes_runs()
-            && !core.has_fatal_error()
-            && coop::may_enqueue()
-            && self.take_room(record.fields.payload_len(), count);
-        if !may_be_pushed {
-            return Err(record);
+    ) -> DeliveryFuture<C::DeliveryOpaque> {
+        if !(record.fields.is_plain() && self.producer.shared().core.takes_runs()) {
+            self.hand_over();
+            return self.producer.produce_or_fail(record);
         }
         let ProducerRecord { fields, opaque } = record;
         let Fields {
@@ -72,10 +80,10 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
         let (promise, future) = self.producer.shared().promise(opaque);
         self.promises.push(promise);
         self.records.push(Plain { key, payload });
-        Ok(future)
+        future
     }
 
-    /// As [`Producer::poll_enqueue`], after what was [pushed](Self::push).
+    /// As [`Producer::poll_enqueue`], after what came before.
     pub(crate) fn poll_enqueue(
         &mut self,
         cx: &mut Context<'_>,
@@ -88,10 +96,9 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
     /// Takes the room of a record, where there is some and nobody waits.
     #[inline]
     fn take_room(&mut self, bytes: usize, count: usize) -> bool {
-        if self.ahead.0 == 0 && !self.take_ahead(count.min(BATCH)) {
+        if bytes > BYTES || (self.ahead.0 == 0 && !self.take_ahead(count.min(BATCH))) {
             return self.producer.shared().room.try_acquire(bytes).is_ok();
         }
-        // Enough for each record that is plain.
         self.ahead.0 -= 1;
         self.ahead.1 -= bytes;
         true

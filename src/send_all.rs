@@ -91,14 +91,12 @@ where
                     *records = None;
                     return Poll::Ready(());
                 };
-                match run.push(record, window.room()) {
-                    Ok(future) => {
-                        window.in_flight += 1;
-                        window.push((), future);
-                        continue;
-                    }
-                    Err(record) => *waiting = Some(record),
+                if run.admits(&record, window.room()) {
+                    window.in_flight += 1;
+                    window.push((), run.enqueue(record));
+                    continue;
                 }
+                *waiting = Some(record);
             }
             let future = ready!(run.poll_enqueue(cx, waiting));
             window.in_flight += 1;
