@@ -73,13 +73,16 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
             ..
         } = fields;
         let goes_on = |first: &TopicName<'_>| first.is_same(&topic);
-        if !self.topic.as_ref().is_some_and(goes_on) || self.records.len() == BATCH {
+        if !self.topic.as_ref().is_some_and(goes_on) {
             self.hand_over();
             self.topic = Some(topic);
         }
         let (promise, future) = self.producer.shared().promise(opaque);
         self.promises.push(promise);
         self.records.push(Plain { key, payload });
+        if self.records.len() == BATCH {
+            self.hand_over();
+        }
         future
     }
 

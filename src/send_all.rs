@@ -23,6 +23,16 @@ use crate::window::Window;
 /// there may be more in flight; a record waits for room as in [`Producer::enqueue`], with no limit
 /// of time.
 ///
+/// # Runs
+///
+/// Consecutive records of one topic with nothing but a key and a payload of less than 1 KiB are handed
+/// to librdkafka in runs of up to 32, for less than one by one. Those of a run are enqueued at the
+/// same time, which is their timestamp. They wait for what the iterator returns next: it must not
+/// block. To make room for a run, an eighth of what may be in flight can be unused while there are
+/// results to return.
+///
+/// Source: `rd_kafka_produce_batch`. With `plugin.library.paths` there are no runs.
+///
 /// # Errors
 ///
 /// Each result as that of [`Producer::send`].
@@ -92,15 +102,13 @@ where
                     return Poll::Ready(());
                 };
                 if run.admits(&record, window.room()) {
-                    window.in_flight += 1;
-                    window.push((), run.enqueue(record));
+                    window.add((), run.enqueue(record));
                     continue;
                 }
                 *waiting = Some(record);
             }
             let future = ready!(run.poll_enqueue(cx, waiting));
-            window.in_flight += 1;
-            window.push((), future);
+            window.add((), future);
         }
         Poll::Pending
     }

@@ -132,6 +132,13 @@ where
 }
 
 impl<T, D> Window<T, DeliveryFuture<D>> {
+    /// Adds an item of one record, which is in flight from now on.
+    #[inline]
+    pub(crate) fn add(&mut self, value: T, future: DeliveryFuture<D>) {
+        self.in_flight += 1;
+        self.push(value, future);
+    }
+
     /// Whether the next item in order has come back.
     #[inline]
     pub(crate) fn is_next_ready(&self) -> bool {
