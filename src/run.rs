@@ -54,17 +54,29 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
             && self.take_room(record.fields.payload_len(), count)
     }
 
-    /// Enqueues a record that was [admitted](Self::admits). A plain one is handed over with those that
-    /// follow, but before any that cannot go with it.
+    /// Whether the record can be [pushed](Self::push).
     #[inline]
+    pub(crate) fn takes(&self, record: &ProducerRecord<'_, C::DeliveryOpaque>) -> bool {
+        record.fields.is_plain() && self.producer.shared().core.takes_runs()
+    }
+
+    /// Enqueues a record that was [admitted](Self::admits) and is not [taken](Self::takes).
+    #[inline(never)]
     pub(crate) fn enqueue(
         &mut self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        if !(record.fields.is_plain() && self.producer.shared().core.takes_runs()) {
-            self.hand_over();
-            return self.producer.produce_or_fail(record);
-        }
+        self.hand_over();
+        self.producer.produce_or_fail(record)
+    }
+
+    /// Takes a record that was [admitted](Self::admits), to be handed over with those that follow, but
+    /// before any that cannot go with it.
+    #[inline]
+    pub(crate) fn push(
+        &mut self,
+        record: ProducerRecord<'a, C::DeliveryOpaque>,
+    ) -> DeliveryFuture<C::DeliveryOpaque> {
         let ProducerRecord { fields, opaque } = record;
         let Fields {
             topic,

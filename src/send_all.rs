@@ -102,7 +102,11 @@ where
                     return Poll::Ready(());
                 };
                 if run.admits(&record, window.room()) {
-                    window.add((), run.enqueue(record));
+                    if run.takes(&record) {
+                        window.add((), run.push(record));
+                    } else {
+                        window.add((), run.enqueue(record));
+                    }
                     continue;
                 }
                 *waiting = Some(record);
