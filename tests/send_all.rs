@@ -390,6 +390,30 @@ async fn dropped_at_any_poll_point_it_loses_nothing() {
     }
 }
 
+/// The records of a run have numbers, by which those who wait for earlier ones tell them apart.
+#[tokio::test]
+async fn a_flush_does_not_wait_for_a_later_run() {
+    let cluster = MockCluster::new(2).unwrap();
+    for (topic, leader) in [("t", 1), ("down", 2)] {
+        cluster.create_topic(topic, 1, 1).unwrap();
+        cluster.partition_leader(topic, 0, Some(leader)).unwrap();
+    }
+    let producer: Producer = config(&cluster).create().unwrap();
+    producer.send(ProducerRecord::to("down")).await.unwrap();
+    cluster.broker_down(2).unwrap();
+    let late = producer.try_enqueue(ProducerRecord::to("down")).unwrap();
+    let mut flush = pin!(producer.flush());
+    assert!(flush.as_mut().now_or_never().is_none());
+    assert_eq!(
+        producer.send_all((0..COUNT).map(record)).count().await,
+        COUNT
+    );
+    assert!(flush.as_mut().now_or_never().is_none());
+    cluster.broker_up(2).unwrap();
+    assert_eq!(flush.await.unwrap().delivered, 1);
+    late.await.unwrap();
+}
+
 #[tokio::test]
 async fn when_the_iterator_panics_nothing_is_lost() {
     let cluster = cluster("t", 1);
