@@ -333,6 +333,23 @@ async fn while_others_wait_no_run_is_begun() {
     assert_eq!(cluster.records("t").await.unwrap().len(), COUNT + 1);
 }
 
+/// The room that is taken for a whole run is not missed by who asks meanwhile.
+#[tokio::test]
+async fn the_iterator_finds_the_room_that_its_records_leave() {
+    let cluster = cluster("t", 1);
+    for room in [10, 32, 40, 70] {
+        let producer = producer_with_room(&cluster, room);
+        let records = (1..room).map(|index| {
+            drop(producer.try_reserve().expect("room for one more"));
+            record(index)
+        });
+        let mut results = producer.send_all(records);
+        assert!(poll_once(&mut results).is_none());
+        assert_eq!(producer.in_flight_count(), room - 1);
+        assert_eq!(results.count().await, room - 1);
+    }
+}
+
 #[tokio::test]
 async fn while_results_are_returned_most_of_the_window_is_in_use() {
     let cluster = cluster("t", 1);
