@@ -12,8 +12,7 @@ use crate::delivery::DeliveryResult;
 use crate::error::{KafkaError, is_fencing};
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{
-    CallError, Certificates, Client, Conf, Event, Message, Opaque, PlainMessage, Queue,
-    TopicHandle, catch_panic,
+    CallError, Certificates, Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic,
 };
 use crate::handles::Handles;
 use crate::log_level::RDKafkaLogLevel;
@@ -195,12 +194,7 @@ impl<O: Opaque> Core<O> {
                 return all.for_each(|(plain, opaque)| refused(plain, error.clone(), opaque));
             }
         };
-        let messages = run.iter().zip(opaques).map(|(plain, opaque)| PlainMessage {
-            key: plain.key.as_deref(),
-            payload: plain.payload.as_deref(),
-            opaque,
-        });
-        topic.produce_batch(messages, |index, code, opaque| {
+        topic.produce_batch(run.iter().zip(opaques), |index, code, opaque| {
             let error = self.message_error(code, PARTITION_UNASSIGNED);
             refused(&run[index], error, opaque);
         });

@@ -7,22 +7,14 @@ use std::ptr::{addr_of, null_mut};
 use rdkafka_sys::bindings as sys;
 
 use super::{Opaque, TopicHandle};
-use crate::record::PARTITION_UNASSIGNED;
+use crate::record::{PARTITION_UNASSIGNED, Plain};
 
 /// How many messages one call takes at most.
 pub(crate) const BATCH: usize = 32;
 
-/// A message of such a call: without partition, headers and timestamp. Its key and payload are copied.
-#[derive(Debug)]
-pub(crate) struct PlainMessage<'a, O> {
-    pub(crate) key: Option<&'a [u8]>,
-    pub(crate) payload: Option<&'a [u8]>,
-    pub(crate) opaque: O,
-}
-
 impl TopicHandle {
-    /// Puts up to [`BATCH`] messages into librdkafka's queue, in their order; never blocks. Delivery
-    /// events of them may be served before this returns. Those that are refused come back: their
+    /// Puts up to [`BATCH`] messages into librdkafka's queue, in their order; never blocks. Keys and
+    /// payloads are copied. Delivery events may be served before this returns. Those that are refused come back: their
     /// places, librdkafka's codes, and the opaques, for which no delivery report follows.
     ///
     /// The partitioner chooses for all of them. A call for messages with partitions of their own
@@ -34,7 +26,7 @@ impl TopicHandle {
     #[inline]
     pub(crate) fn produce_batch<'a, O: Opaque>(
         &self,
-        messages: impl Iterator<Item = PlainMessage<'a, O>>,
+        messages: impl Iterator<Item = (&'a Plain<'a>, O)>,
         mut refused: impl FnMut(usize, i32, O),
     ) {
         assert!(
@@ -43,8 +35,8 @@ impl TopicHandle {
         );
         let mut batch = [const { MaybeUninit::<sys::rd_kafka_message_t>::uninit() }; BATCH];
         let mut count = 0;
-        for (place, message) in batch.iter_mut().zip(messages) {
-            place.write(self.raw_message(message));
+        for (place, (record, opaque)) in batch.iter_mut().zip(messages) {
+            place.write(self.raw_message(record, opaque));
             count += 1;
         }
         let batch = &mut batch[..count];
@@ -77,22 +69,17 @@ impl TopicHandle {
     }
 
     #[inline]
-    fn raw_message<O: Opaque>(&self, message: PlainMessage<'_, O>) -> sys::rd_kafka_message_t {
-        let PlainMessage {
-            key,
-            payload,
-            mut opaque,
-        } = message;
+    fn raw_message<O: Opaque>(&self, record: &Plain<'_>, mut opaque: O) -> sys::rd_kafka_message_t {
         if self.client().has_chooser() {
-            opaque.set_payload_len(payload.map_or(0, <[u8]>::len));
+            opaque.set_payload_len(record.payload_len());
         }
         // NULL stands for null, and never for empty bytes.
         let bytes = |bytes: Option<&[u8]>| match bytes {
             Some(bytes) => (bytes.as_ptr().cast_mut().cast(), bytes.len()),
             None => (null_mut(), 0),
         };
-        let (key, key_len) = bytes(key);
-        let (payload, len) = bytes(payload);
+        let (key, key_len) = bytes(record.key.as_deref());
+        let (payload, len) = bytes(record.payload.as_deref());
         sys::rd_kafka_message_t {
             err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
             rkt: self.as_ptr(),

@@ -30,7 +30,7 @@ mod redeclared;
 mod topic;
 mod transaction;
 
-pub(crate) use batch::{BATCH, PlainMessage};
+pub(crate) use batch::BATCH;
 pub(crate) use callback::catch_panic;
 pub(crate) use certificate::Certificates;
 pub(crate) use client::Client;
