@@ -14,8 +14,9 @@ pub(crate) const BATCH: usize = 32;
 
 impl TopicHandle {
     /// Puts up to [`BATCH`] messages into librdkafka's queue, in their order; never blocks. Keys and
-    /// payloads are copied. Delivery events may be served before this returns. Those that are refused come back: their
-    /// places, librdkafka's codes, and the opaques, for which no delivery report follows.
+    /// payloads are copied. Delivery events may be served before this returns. Those that are refused
+    /// come back: their places, librdkafka's codes, and the opaques, for which no delivery report
+    /// follows.
     ///
     /// The partitioner chooses for all of them. A call for messages with partitions of their own
     /// (`RD_KAFKA_MSG_F_PARTITION`) would lose one whose partition does not exist, with its opaque.
