@@ -101,7 +101,7 @@ impl<C: ProducerContext> BaseProducer<C> {
                 }
             },
         };
-        self.core.issue();
+        self.core.issue(1);
         self.core
             .produce(&mut fields, Carried::new(opaque))
             .map_err(|(error, opaque)| {

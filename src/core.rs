@@ -19,7 +19,7 @@ use crate::log_level::RDKafkaLogLevel;
 use crate::oauth_token::OAuthToken;
 use crate::partitioner;
 use crate::purge::PurgeConfig;
-use crate::record::{Fields, LENT_FROM, PARTITION_UNASSIGNED, TopicName};
+use crate::record::{Fields, LENT_FROM, PARTITION_UNASSIGNED, Plain, TopicName};
 use crate::secrets::{Secrets, without_claims};
 use crate::sync::{read, write};
 use crate::topic::{self, Topic};
@@ -48,6 +48,7 @@ pub(crate) struct Core<O> {
     /// How many times no token was got, since one was.
     token_failures: AtomicU64,
     has_partitioner: bool,
+    takes_runs: bool,
     secrets: Secrets,
     certificates: Arc<Certificates>,
     opaque: PhantomData<fn(O) -> O>,
@@ -95,16 +96,18 @@ impl<O: Opaque> Core<O> {
             callback_panics,
             token_failures: AtomicU64::new(0),
             has_partitioner,
+            takes_runs: config.get("plugin.library.paths").is_none(),
             secrets,
             opaque: PhantomData,
         };
         Ok((core, queue))
     }
 
-    /// The number of the next message; it is in flight from now on, until it is settled.
+    /// The number of the next message, of `count` that are in flight from now on, until they are
+    /// settled.
     #[inline]
-    pub(crate) fn issue(&self) -> u64 {
-        self.issued.fetch_add(1, Ordering::SeqCst)
+    pub(crate) fn issue(&self, count: u64) -> u64 {
+        self.issued.fetch_add(count, Ordering::SeqCst)
     }
 
     /// How many numbers have been given.
@@ -165,6 +168,36 @@ impl<O: Opaque> Core<O> {
             return Ok(());
         };
         Err(self.not_produced(code, fields, opaque))
+    }
+
+    /// Whether records are to be produced in runs. Not with interceptors of plugins: where the
+    /// partitioner refuses a message, librdkafka shows them the one of the call, which lacks the part
+    /// that its functions read headers and timestamps from.
+    #[inline]
+    pub(crate) fn takes_runs(&self) -> bool {
+        self.takes_runs
+    }
+
+    /// As [`produce`](Self::produce), of [plain](Plain) records of one topic, in one call.
+    /// Those that are refused go to `refused`, with their places; the caller settles them.
+    pub(crate) fn produce_run(
+        &self,
+        topic: &TopicName<'_>,
+        run: &[Plain<'_>],
+        opaques: impl Iterator<Item = O>,
+        mut refused: impl FnMut(&Plain<'_>, KafkaError, O),
+    ) {
+        let topic = match self.handle(topic) {
+            Ok(topic) => topic,
+            Err(error) => {
+                let all = run.iter().zip(opaques);
+                return all.for_each(|(plain, opaque)| refused(plain, error.clone(), opaque));
+            }
+        };
+        topic.produce_batch(run.iter().zip(opaques), |index, code, opaque| {
+            let error = self.message_error(code, PARTITION_UNASSIGNED);
+            refused(&run[index], error, opaque);
+        });
     }
 
     #[cold]

@@ -19,7 +19,7 @@ use crate::lane;
 use crate::metadata::Requests;
 use crate::purge::PurgeConfig;
 use crate::ready::Ready;
-use crate::record::Fields;
+use crate::record::{Fields, PARTITION_UNASSIGNED, Plain, ProducerRecord, TopicName};
 use crate::refresh::Refresh;
 use crate::report::{CloseReport, FlushError};
 use crate::room::Room;
@@ -84,6 +84,22 @@ struct Ended<D> {
     ending: Ending,
 }
 
+/// Has the future of a record resolve that never entered the queue.
+#[cold]
+pub(crate) fn refuse<D: Send + 'static>(
+    mut promise: DeliveryPromise<D>,
+    error: KafkaError,
+    topic: &TopicName<'_>,
+    plain: &Plain<'_>,
+) {
+    let opaque = promise.cargo().take_opaque();
+    let record = ProducerRecord::with_opaque_to(topic.clone(), opaque)
+        .key(plain.key.clone())
+        .payload(plain.payload.clone());
+    promise.put(Err(SendError::refused(error, record)));
+    promise.keep().into_iter().for_each(wake);
+}
+
 /// What one step of serving found.
 #[derive(Debug, PartialEq, Eq)]
 enum Served {
@@ -144,7 +160,7 @@ impl<C: ProducerContext> Shared<C> {
         fields: &mut Fields<'_>,
         opaque: C::DeliveryOpaque,
     ) -> Result<T::Handle, (KafkaError, C::DeliveryOpaque)> {
-        let sequence = self.core.issue();
+        let sequence = self.core.issue(1);
         let parcel = Parcel::new(sequence, fields.partition, fields.timestamp, Some(opaque));
         // The handle is made before the call: the report may be served before it returns.
         let (promise, handle) = T::promise(&self.promises, parcel);
@@ -155,6 +171,39 @@ impl<C: ProducerContext> Shared<C> {
                 Err((error, promise.cargo().take_opaque()))
             }
         }
+    }
+
+    /// The promise of a record that is to be produced in a run, and its future.
+    #[inline]
+    pub(crate) fn promise(
+        &self,
+        opaque: C::DeliveryOpaque,
+    ) -> (MessagePromise<C>, DeliveryFuture<C::DeliveryOpaque>) {
+        // It gets its number with the run.
+        let parcel = Parcel::new(0, PARTITION_UNASSIGNED, None, Some(opaque));
+        Awaited::promise(&self.promises, parcel)
+    }
+
+    /// Produces records of one topic whose room has been taken. Where one is refused its room is
+    /// given back, and its promise kept with what `noted` returns.
+    pub(crate) fn produce_run(
+        &self,
+        topic: &TopicName<'_>,
+        run: &[Plain<'_>],
+        promises: impl Iterator<Item = MessagePromise<C>>,
+        noted: impl Fn(KafkaError) -> KafkaError,
+    ) {
+        let mut sequence = self.core.issue(run.len() as u64);
+        let numbered = promises.map(|mut promise| {
+            promise.cargo().sequence = sequence;
+            sequence += 1;
+            promise
+        });
+        self.core
+            .produce_run(topic, run, numbered, |plain, error, mut promise| {
+                self.refused(promise.cargo().sequence, plain.payload_len());
+                refuse(promise, noted(error), topic, plain);
+            });
     }
 
     /// The future of a record that never entered the queue.

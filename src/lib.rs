@@ -111,6 +111,7 @@ mod record;
 mod refresh;
 mod report;
 mod room;
+mod run;
 mod scope;
 mod secrets;
 mod send_all;

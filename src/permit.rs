@@ -121,7 +121,7 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Drop for Reservation<P, C> {
     fn drop(&mut self) {
         if !self.is_used {
             let room = &self.producer.borrow().shared().room;
-            room.give_back(self.bytes.unwrap_or(0));
+            room.give_back(1, self.bytes.unwrap_or(0));
         }
     }
 }

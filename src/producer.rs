@@ -1,7 +1,7 @@
 //! The asynchronous producer.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, RwLockReadGuard, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,16 @@ use tokio::runtime::Handle;
 use tokio::time;
 
 use crate::builder::ProducerBuilder;
-use crate::completion::{Awaited, DeliveryFuture, Detached, Told};
+use crate::completion::{Awaited, DeliveryFuture, DeliveryPromise, Detached, Told};
 use crate::config::{ClientConfig, FromClientConfigAndContext};
 use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::coop;
 use crate::delivery::Delivery;
-use crate::driver::{Shared, Watching};
+use crate::driver::{Shared, Watching, refuse};
 use crate::error::{EnqueueError, KafkaError, SendError};
 use crate::permit::{OwnedPermit, Permit, Place};
 use crate::purge::PurgeConfig;
-use crate::record::{Fields, ProducerRecord};
+use crate::record::{Fields, Plain, ProducerRecord, TopicName};
 use crate::report::{CloseReport, FlushError, FlushReport};
 use crate::room::NoRoom;
 use crate::scope::Scope;
@@ -383,11 +383,10 @@ impl<C: ProducerContext> Producer<C> {
         mut record: ProducerRecord<'a, C::DeliveryOpaque>,
         refused: impl FnOnce(KafkaError, ProducerRecord<'a, C::DeliveryOpaque>) -> E,
     ) -> Result<T::Handle, E> {
-        let _inside = match self.handle.scope.as_deref().map(Scope::enter) {
-            None => None,
-            Some(Ok(inside)) => Some(inside),
-            Some(Err(error)) => {
-                self.shared().room.give_back(record.fields.payload_len());
+        let _inside = match self.enter() {
+            Ok(inside) => inside,
+            Err(error) => {
+                self.shared().room.give_back(1, record.fields.payload_len());
                 return Err(refused(error, record));
             }
         };
@@ -401,6 +400,34 @@ impl<C: ProducerContext> Producer<C> {
                 Err(refused(self.noted(error), record))
             }
         }
+    }
+
+    /// Produces plain records of one topic whose room has been taken. Where one is refused, its
+    /// promise is kept with the error, and its room given back.
+    pub(crate) fn produce_run(
+        &self,
+        topic: &TopicName<'_>,
+        run: &[Plain<'_>],
+        promises: impl Iterator<Item = DeliveryPromise<C::DeliveryOpaque>>,
+    ) {
+        match self.enter() {
+            Ok(_inside) => {
+                let noted = |error| self.noted(error);
+                self.shared().produce_run(topic, run, promises, noted);
+            }
+            Err(error) => {
+                for (plain, promise) in run.iter().zip(promises) {
+                    self.shared().room.give_back(1, plain.payload_len());
+                    refuse(promise, error.clone(), topic, plain);
+                }
+            }
+        }
+    }
+
+    /// A record's way into the transaction, where there is one, open until the guard is dropped.
+    #[inline]
+    fn enter(&self) -> Result<Option<RwLockReadGuard<'_, bool>>, KafkaError> {
+        self.handle.scope.as_deref().map(Scope::enter).transpose()
     }
 
     /// Has the transaction, where there is one, know of a record that is refused.

@@ -71,6 +71,21 @@ pub(crate) struct Fields<'a> {
     pub(crate) headers: Headers,
 }
 
+/// A record that can be produced in one call with others of its topic, whose [`Fields`] are otherwise
+/// empty.
+#[derive(Debug)]
+pub(crate) struct Plain<'a> {
+    pub(crate) key: Option<Payload<'a>>,
+    pub(crate) payload: Option<Payload<'a>>,
+}
+
+impl Plain<'_> {
+    #[inline]
+    pub(crate) fn payload_len(&self) -> usize {
+        self.payload.as_ref().map_or(0, |payload| payload.len())
+    }
+}
+
 impl<'a> ProducerRecord<'a, ()> {
     /// A record to that topic, with neither key nor payload. Sending by a [`Topic`] handle saves
     /// the look-up.
@@ -198,6 +213,15 @@ impl Fields<'_> {
         self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 
+    /// Whether a key and a payload that would not be lent is all that it has: a [`Plain`] one.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.partition == PARTITION_UNASSIGNED
+            && self.timestamp.is_none()
+            && self.headers.is_empty()
+            && self.payload_len() < LENT_FROM
+    }
+
     /// Checks all but the topic's name for what would not even reach a broker; the name is checked
     /// where its handle is made.
     ///
@@ -284,6 +308,13 @@ impl TopicName<'_> {
             Name::HandleRef(topic) => topic.name(),
             Name::Handle(topic) => topic.name(),
         }
+    }
+
+    /// Whether the names are the same.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &TopicName<'_>) -> bool {
+        let (name, other) = (self.as_str(), other.as_str());
+        std::ptr::eq(name, other) || name == other
     }
 
     #[inline]

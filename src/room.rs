@@ -70,12 +70,25 @@ impl Room {
         let mut state = lock(&self.state);
         if state.closed {
             Err(NoRoom::Closed)
-        } else if state.waiters.is_empty() && state.fits(self.limits, bytes) {
-            state.take(bytes);
+        } else if state.waiters.is_empty() && state.fits(self.limits, 1, bytes) {
+            state.take(1, bytes);
             Ok(())
         } else {
             Err(NoRoom::Full)
         }
+    }
+
+    /// Takes room for several messages with so many payload bytes in all, to be used at once or given
+    /// back; if nobody waits, and as much again is left for others meanwhile.
+    pub(crate) fn try_acquire_ahead(&self, messages: usize, bytes: usize) -> bool {
+        let mut state = lock(&self.state);
+        let is_there = !state.closed
+            && state.waiters.is_empty()
+            && state.fits(self.limits, 2 * messages, 2 * bytes);
+        if is_there {
+            state.take(messages, bytes);
+        }
+        is_there
     }
 
     /// Takes room for one message with so many payload bytes, waiting for it.
@@ -97,10 +110,10 @@ impl Room {
         state.grant(self.limits, wakers);
     }
 
-    /// Gives the room of one message back that was never produced.
-    pub(crate) fn give_back(&self, bytes: usize) {
+    /// Gives the room of messages back that were never produced.
+    pub(crate) fn give_back(&self, messages: usize, bytes: usize) {
         let mut wakers = Vec::new();
-        self.release(1, bytes, &mut wakers);
+        self.release(messages, bytes, &mut wakers);
         wakers.into_iter().for_each(wake);
     }
 
@@ -113,14 +126,8 @@ impl Room {
             state.bytes += to - from;
             state.moves += 1;
         } else if from > to {
-            self.give_back_bytes(from - to);
+            self.give_back(0, from - to);
         }
-    }
-
-    fn give_back_bytes(&self, bytes: usize) {
-        let mut wakers = Vec::new();
-        self.release(0, bytes, &mut wakers);
-        wakers.into_iter().for_each(wake);
     }
 
     /// Refuses everybody from now on, and those who wait.
@@ -149,9 +156,9 @@ impl Room {
             if state.closed {
                 return Poll::Ready(Err(NoRoom::Closed));
             }
-            if state.waiters.is_empty() && state.fits(self.limits, bytes) {
+            if state.waiters.is_empty() && state.fits(self.limits, 1, bytes) {
                 ready!(coop::poll_enqueue(cx));
-                state.take(bytes);
+                state.take(1, bytes);
                 return Poll::Ready(Ok(()));
             }
             let forms_line = state.waiters.is_empty();
@@ -220,17 +227,17 @@ impl Room {
 
 impl State {
     #[inline]
-    fn fits(&self, limits: QueueLimits, bytes: usize) -> bool {
-        self.messages < limits.messages
-            && self
-                .bytes
-                .checked_add(bytes)
-                .is_some_and(|bytes| bytes <= limits.bytes)
+    fn fits(&self, limits: QueueLimits, messages: usize, bytes: usize) -> bool {
+        let fits = |taken: usize, more, limit| {
+            let sum = taken.checked_add(more);
+            sum.is_some_and(|sum| sum <= limit)
+        };
+        fits(self.messages, messages, limits.messages) && fits(self.bytes, bytes, limits.bytes)
     }
 
     #[inline]
-    fn take(&mut self, bytes: usize) {
-        self.messages += 1;
+    fn take(&mut self, messages: usize, bytes: usize) {
+        self.messages += messages;
         self.bytes += bytes;
         self.moves += 1;
     }
@@ -243,10 +250,10 @@ impl State {
 
     fn grant(&mut self, limits: QueueLimits, wakers: &mut Vec<Waker>) {
         while let Some(bytes) = self.waiters.first_bytes() {
-            if !self.fits(limits, bytes) {
+            if !self.fits(limits, 1, bytes) {
                 break;
             }
-            self.take(bytes);
+            self.take(1, bytes);
             wakers.extend(self.waiters.pop(Standing::Granted).flatten());
         }
     }

@@ -11,8 +11,10 @@ use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::coop;
 use crate::delivery::Delivery;
 use crate::error::SendError;
+use crate::ffi::BATCH;
 use crate::producer::Producer;
 use crate::record::ProducerRecord;
+use crate::run::Run;
 use crate::window::Window;
 
 /// The stream of [`Producer::send_all`]: the result of each record, in the iterator's order.
@@ -20,6 +22,16 @@ use crate::window::Window;
 /// It goes on after a failure. It takes a record from the iterator when it is polled, and only where
 /// there may be more in flight; a record waits for room as in [`Producer::enqueue`], with no limit
 /// of time.
+///
+/// # Runs
+///
+/// Consecutive records of one topic with nothing but a key and a payload of less than 1 KiB are handed
+/// to librdkafka in runs of up to 32, for less than one by one. Those of a run are enqueued at the
+/// same time, which is their timestamp. They wait for what the iterator returns next: it must not
+/// block. To make room for a run, an eighth of what may be in flight can be unused while there are
+/// results to return.
+///
+/// Source: `rd_kafka_produce_batch`. With `plugin.library.paths` there are no runs.
 ///
 /// # Errors
 ///
@@ -65,19 +77,42 @@ where
     I: Iterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
     C: ProducerContext,
 {
+    /// Whether results are to be returned first, to make room for a run. That leaves no more than an
+    /// eighth of what may be in flight unused.
+    #[inline]
+    fn awaits_run(&self) -> bool {
+        let run = BATCH.min(self.window.max_in_flight / 8);
+        self.window.room() < run && self.waiting.is_none() && self.window.is_next_ready()
+    }
+
     /// Enqueues as many records as may be in flight. Ready where nothing is left to be enqueued.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.window.has_room() {
-            if self.waiting.is_none() {
-                self.waiting = self.records.as_mut().and_then(Iterator::next);
+        let Self {
+            producer,
+            records,
+            waiting,
+            window,
+        } = self;
+        // Handed over at the latest when this returns.
+        let mut run = Run::new(producer);
+        while window.has_room() {
+            if waiting.is_none() {
+                let Some(record) = records.as_mut().and_then(Iterator::next) else {
+                    *records = None;
+                    return Poll::Ready(());
+                };
+                if run.admits(&record, window.room()) {
+                    if run.takes(&record) {
+                        window.add((), run.push(record));
+                    } else {
+                        window.add((), run.enqueue(record));
+                    }
+                    continue;
+                }
+                *waiting = Some(record);
             }
-            if self.waiting.is_none() {
-                self.records = None;
-                return Poll::Ready(());
-            }
-            let future = ready!(self.producer.poll_enqueue(cx, &mut self.waiting));
-            self.window.in_flight += 1;
-            self.window.push((), future);
+            let future = ready!(run.poll_enqueue(cx, waiting));
+            window.add((), future);
         }
         Poll::Pending
     }
@@ -93,7 +128,11 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         ready!(coop::poll_turn(cx));
-        let filled = this.poll_fill(cx);
+        let filled = if this.awaits_run() {
+            Poll::Pending
+        } else {
+            this.poll_fill(cx)
+        };
         let next = ready!(this.window.poll_next(filled, cx));
         Poll::Ready(next.map(|((), result)| result))
     }

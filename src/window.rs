@@ -84,6 +84,12 @@ impl<T, F: Weighed> Window<T, F> {
         self.in_flight < self.max_in_flight || self.len() == 0
     }
 
+    /// How many records may be enqueued now; see [`has_room`](Self::has_room).
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.max_in_flight.saturating_sub(self.in_flight)
+    }
+
     /// Adds an item, whose weight is in flight already.
     #[inline]
     pub(crate) fn push(&mut self, value: T, future: F) {
@@ -122,6 +128,24 @@ where
         self.in_flight -= weight;
         self.is_stopped |= self.stops_on_failure && result.is_err();
         Poll::Ready(Some((value, result)))
+    }
+}
+
+impl<T, D> Window<T, DeliveryFuture<D>> {
+    /// Adds an item of one record, which is in flight from now on.
+    #[inline]
+    pub(crate) fn add(&mut self, value: T, future: DeliveryFuture<D>) {
+        self.in_flight += 1;
+        self.push(value, future);
+    }
+
+    /// Whether the next item in order has come back.
+    #[inline]
+    pub(crate) fn is_next_ready(&self) -> bool {
+        match &self.items {
+            Items::Ordered(items) => items.front().is_some_and(|(_, future)| future.is_ready()),
+            Items::Unordered(_) => false,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! the one type that the client was made for ([`Opaque`]).
 #![allow(unsafe_code)]
 
+mod batch;
 mod callback;
 mod certificate;
 mod client;
@@ -29,6 +30,7 @@ mod redeclared;
 mod topic;
 mod transaction;
 
+pub(crate) use batch::BATCH;
 pub(crate) use callback::catch_panic;
 pub(crate) use certificate::Certificates;
 pub(crate) use client::Client;

@@ -48,6 +48,14 @@ impl TopicHandle {
         self.client.id()
     }
 
+    pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_topic_t {
+        self.ptr.as_ptr()
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Puts a message into librdkafka's queue; never blocks. Its delivery event may be served
     /// before this returns. A payload that the opaque has [on loan](Opaque::loan) goes in place of
     /// the message's.
