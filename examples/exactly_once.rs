@@ -44,6 +44,10 @@ use tracing::{debug, warn};
 /// For the cluster to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where a broker is lost, librdkafka asks for the next coordinator each time that it could not
+/// connect to the last one. The default of 10 s is long for who waits for it.
+const BACKOFF: &str = "1000";
+
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// After so many transactions in a row that had to be aborted, it will not get better by itself.
@@ -79,6 +83,9 @@ struct Arguments {
     /// Further configuration of the producer, as in librdkafka's CONFIGURATION.md
     #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = common::property)]
     properties: Vec<(String, String)>,
+    /// Further configuration of the consumer
+    #[arg(short = 'C', value_name = "PROPERTY=VALUE", value_parser = common::property)]
+    consumer_properties: Vec<(String, String)>,
 }
 
 #[tokio::main]
@@ -88,7 +95,8 @@ async fn main() -> Result<(), BoxError> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &arguments.brokers)
-        .set("transactional.id", &arguments.transactional_id);
+        .set("transactional.id", &arguments.transactional_id)
+        .set("reconnect.backoff.max.ms", BACKOFF);
     config.extend(arguments.properties.iter().cloned());
     let mut producer: TransactionalProducer = config.create()?;
     // Aborts what a process before this one has left open.
@@ -108,7 +116,8 @@ async fn main() -> Result<(), BoxError> {
 }
 
 fn consumer(arguments: &Arguments) -> Result<StreamConsumer, ConsumerError> {
-    let consumer: StreamConsumer = rdkafka::ClientConfig::new()
+    let mut config = rdkafka::ClientConfig::new();
+    config
         .set("bootstrap.servers", &arguments.brokers)
         .set("group.id", &arguments.group)
         // A static member: its next process takes its partitions over at once, instead of when the
@@ -116,10 +125,12 @@ fn consumer(arguments: &Arguments) -> Result<StreamConsumer, ConsumerError> {
         .set("group.instance.id", &arguments.transactional_id)
         // Offsets are committed by the producer alone.
         .set("enable.auto.commit", "false")
+        .set("reconnect.backoff.max.ms", BACKOFF)
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "earliest")
-        .set("enable.partition.eof", "true")
-        .create()?;
+        .set("enable.partition.eof", "true");
+    config.extend(arguments.consumer_properties.iter().cloned());
+    let consumer: StreamConsumer = config.create()?;
     consumer.subscribe(&[&arguments.input])?;
     Ok(consumer)
 }

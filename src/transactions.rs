@@ -236,7 +236,9 @@ impl<C: ProducerContext> Shared<C> {
     ) -> Result<(), KafkaError> {
         let shared = Arc::clone(self);
         let spawned = lane::spawn(move || {
+            let started = Instant::now();
             let result = shared.call(step, timeout, call);
+            tracing::debug!(step = step.name(), elapsed = ?started.elapsed(), ?result);
             if shared.transactions.end(step, &result) {
                 shared.abort_abandoned();
             }

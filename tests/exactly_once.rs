@@ -99,14 +99,21 @@ fn killed_it_writes_each_record_exactly_once() {
         pipeline.await_progress(&mut running);
         if kills_broker {
             thread::sleep(random.pause());
-            let node = NODES[random.next() as usize % NODES.len()];
+            let node = if env::var_os("EO_COORD").is_some() {
+                let txn = pipeline.coordinator("__transaction_state", &pipeline.output);
+                let group = pipeline.coordinator("__consumer_offsets", &pipeline.group);
+                println!("coordinators: txn {txn}, group {group}");
+                if env::var("EO_COORD").unwrap() == "group" { group } else { txn }
+            } else { NODES[random.next() as usize % NODES.len()] };
+            let killed_at = Instant::now();
+            println!("KILL {node} at {:?}", UNIX_EPOCH.elapsed().unwrap());
             Cluster::node("kill", node);
             dead = Some(node);
             let done = pipeline.done();
             broker_hits += usize::from(done < written);
             // It goes on without that one.
             pipeline.await_commit(&mut running, done, written);
-            println!("broker {node} killed: {done} of {written} were done");
+            println!("broker {node} killed: {done} of {written} were done; commit after {:?}", killed_at.elapsed());
         }
         thread::sleep(random.pause());
         let was_running = running.kill();
@@ -177,6 +184,7 @@ struct Pipeline {
     cluster: Cluster,
     input: String,
     output: String,
+    group: String,
     program: PathBuf,
 }
 
@@ -186,12 +194,31 @@ impl Pipeline {
         let cluster = Cluster::from_env();
         let create = || runtime.block_on(cluster.create_topic(PARTITIONS as i32, 3));
         let (input, output) = (create(), create());
-        Self {
+        let mut s = Self {
             cluster,
             input,
+            group: output.clone(),
             output,
             program,
+        };
+        runtime.block_on(async {
+            let mut config = s.cluster.config();
+            config.set("transactional.id", format!("{}-first", s.output));
+            let mut first: tokio_rdkafka::TransactionalProducer = config.create().expect("a producer");
+            first.init(DEADLINE).await.expect("a coordinator");
+            first.close().await;
+        });
+        s.done();
+        if env::var("EO_COORD").is_ok_and(|v| v == "both") {
+            let txn = s.coordinator("__transaction_state", &s.output);
+            s.group = (0..100).map(|n| format!("{}-{n}", s.output)).find(|g| s.coordinator("__consumer_offsets", g) == txn).unwrap_or(s.output.clone());
         }
+        s
+    }
+
+    fn coordinator(&self, topic: &str, key: &str) -> i32 {
+        let hash = key.bytes().fold(0i32, |h, b| h.wrapping_mul(31).wrapping_add(b as i32));
+        self.cluster.leader(topic, (hash & 0x7fff_ffff) % 3)
     }
 
     /// Writes these records to the input, by turns to its partitions.
@@ -211,9 +238,10 @@ impl Pipeline {
         let brokers = config.get("bootstrap.servers").expect("brokers");
         let child = Command::new(&self.program)
             .args(["--brokers", brokers, "--input", &self.input])
-            .args(["--output", &self.output, "--group", &self.output])
+            .args(["--output", &self.output, "--group", &self.group])
             .args(["--transactional-id", &self.output, "-X", "linger.ms=1"])
             .args(arguments)
+            .args(env::var("EO_ARGS").unwrap_or_default().split_whitespace())
             .stdout(Stdio::null())
             .spawn();
         Running(child.expect("the example starts"))
@@ -228,7 +256,7 @@ impl Pipeline {
         loop {
             let reader = rdkafka::ClientConfig::new()
                 .set("bootstrap.servers", brokers)
-                .set("group.id", &self.output)
+                .set("group.id", &self.group)
                 // In the other isolation it would wait for the end of open transactions.
                 .set("isolation.level", "read_uncommitted")
                 .set("log_level", "3")

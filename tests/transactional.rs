@@ -395,6 +395,35 @@ async fn with_coordinator_of_its_own() -> (MockCluster, TransactionalProducer) {
     (cluster, producer)
 }
 
+/// The group's coordinator leaves the cluster, and librdkafka still waits for it: without connections
+/// that are closed when they are idle, it would do so for ever.
+#[tokio::test]
+async fn offsets_reach_the_next_coordinator_of_the_group() {
+    let cluster = MockCluster::new(2).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    cluster.partition_leader("t", 0, Some(1)).unwrap();
+    let group = MockCoordinator::Group("group".to_owned());
+    cluster.coordinator(group.clone(), 2).unwrap();
+    let id = MockCoordinator::Transaction("tests".to_owned());
+    cluster.coordinator(id, 1).unwrap();
+    let mut config = transactional(&cluster);
+    config.set("transaction.timeout.ms", "8000");
+    let mut producer = initialized(&config).await;
+    let transaction = producer.begin().await.unwrap();
+    send_offsets(&transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+
+    cluster.broker_decommission(2).unwrap();
+    cluster.coordinator(group, 1).unwrap();
+    // Until then, the wait is for a broker that may come back.
+    while producer.cluster(DEADLINE).await.unwrap().brokers().len() > 1 {}
+    let transaction = producer.begin().await.unwrap();
+    send_offsets(&transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    let outcome = producer.outcome().await;
+    assert_eq!(outcome, Some(TransactionOutcome::Committed));
+}
+
 /// The coordinator is away: nothing blocks the runtime's one thread, and the commit is resumed.
 #[tokio::test]
 async fn a_commit_that_is_stuck_holds_nothing_and_is_resumed() {
