@@ -12,7 +12,8 @@
 //! - What can be aborted is; then the consumer is taken back to the committed offsets. This covers a
 //!   rebalance in the middle of a transaction, too.
 //! - After a fatal error, for instance as another process has taken over the transactional id, the
-//!   program ends with an error. Whoever watches it starts it again.
+//!   program ends with an error. Whoever watches it starts it again, unless it says that it was
+//!   fenced: then another one does the work.
 //!
 //! ```sh
 //! cargo run --features rdkafka --example exactly_once -- --brokers localhost:9092 \
@@ -22,14 +23,16 @@
 mod common;
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::pin::{Pin, pin};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer, StreamConsumer};
-use rdkafka::error::KafkaError as ConsumerError;
+use rdkafka::error::{KafkaError as ConsumerError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
 use tokio::signal::ctrl_c;
@@ -89,9 +92,26 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> ExitCode {
     common::log_to_stderr();
-    let arguments = Arguments::parse();
+    match run(Arguments::parse()).await {
+        Ok(records) => {
+            println!("{records} records committed");
+            ExitCode::SUCCESS
+        }
+        Err(error) if is_fenced(&*error) => {
+            eprintln!("fenced, another process has taken over: {error}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns the number of records committed.
+async fn run(arguments: Arguments) -> Result<u64, BoxError> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &arguments.brokers)
@@ -111,8 +131,17 @@ async fn main() -> Result<(), BoxError> {
     // Aborts what is still open. Dropping the consumer blocks.
     producer.close().await;
     spawn_blocking(move || drop(work)).await?;
-    println!("{} records committed", result?);
-    Ok(())
+    result
+}
+
+/// Whether another process has the transactional id now, or the place in the consumer group, which
+/// is of the same name here.
+fn is_fenced(error: &(dyn Error + 'static)) -> bool {
+    if let Some(ConsumerError::MessageConsumptionFatal(code)) = error.downcast_ref() {
+        return *code == RDKafkaErrorCode::FencedInstanceId;
+    }
+    let error = error.downcast_ref::<KafkaError>();
+    error.is_some_and(KafkaError::is_fenced)
 }
 
 fn consumer(arguments: &Arguments) -> Result<StreamConsumer, ConsumerError> {

@@ -49,7 +49,9 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     /// at all. For what consumes, transforms and produces; the consumer itself must not commit
     /// (`enable.auto.commit=false`).
     ///
-    /// Retriable errors are retried, for up to `transaction.timeout.ms`.
+    /// Retriable errors are retried, for up to `transaction.timeout.ms`. While the group has no
+    /// coordinator, librdkafka keeps no limit of time (its issue 5456): the call goes on until it has
+    /// one again.
     ///
     /// # Errors
     ///

@@ -287,9 +287,9 @@ impl Cluster {
             return Err(invalid("brokers: the last one has to stay".to_owned()));
         }
         // SAFETY: the cluster is valid, and nobody else walks its list of brokers meanwhile.
-        check(self.operate(|| unsafe {
-            rd_kafka_mock_broker_decommission(self.as_ptr(), broker)
-        }))?;
+        check(
+            self.operate(|| unsafe { rd_kafka_mock_broker_decommission(self.as_ptr(), broker) }),
+        )?;
         *left -= 1;
         Ok(())
     }
