@@ -391,3 +391,28 @@ impl fmt::Debug for ClientConfig {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn max_idle_with(properties: &[(&str, &str)]) -> String {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "localhost:9092");
+        config.extend(properties.iter().copied());
+        let conf = config.to_conf().unwrap();
+        conf.get(MAX_IDLE).unwrap()
+    }
+
+    #[test]
+    fn idle_connections_are_closed_several_times_within_a_transaction() {
+        let id = ("transactional.id", "tests");
+        assert_eq!(max_idle_with(&[]), "0");
+        assert_eq!(max_idle_with(&[id]), "15000");
+        let timeout = |millis| max_idle_with(&[id, ("transaction.timeout.ms", millis)]);
+        assert_eq!(timeout("900000"), "15000");
+        assert_eq!(timeout("20000"), "5000");
+        assert_eq!(timeout("1000"), "1000");
+        assert_eq!(max_idle_with(&[id, (MAX_IDLE, "0")]), "0");
+    }
+}

@@ -55,8 +55,8 @@ pub(crate) struct Cluster {
     ptr: NonNull<sys::rd_kafka_mock_cluster_t>,
     /// They have the ids 1 to this, less those that were removed.
     brokers: i32,
-    /// How many are left. Held where the list of them is walked, or changed.
-    left: Mutex<i32>,
+    /// Those that were removed. Held where the list of them all is walked, or changed.
+    removed: Mutex<Vec<i32>>,
     bootstrap: String,
     /// When the last operation was done.
     last_operation: Mutex<Instant>,
@@ -114,7 +114,7 @@ impl Cluster {
         let cluster = Self {
             ptr,
             brokers,
-            left: Mutex::new(brokers),
+            removed: Mutex::default(),
             bootstrap,
             last_operation: Mutex::new(Instant::now()),
             _client: client,
@@ -212,7 +212,7 @@ impl Cluster {
         errors: impl IntoIterator<Item = (c_int, Duration)>,
     ) -> Result<(), KafkaError> {
         self.check_broker(broker)?;
-        let _unchanged = lock(&self.left);
+        let _unchanged = lock(&self.removed);
         errors.into_iter().try_for_each(|(code, rtt)| {
             // SAFETY: the cluster is valid; the count is that of the pairs of ints that follow.
             check(unsafe {
@@ -282,15 +282,16 @@ impl Cluster {
 
     pub(crate) fn remove_broker(&self, broker: i32) -> Result<(), KafkaError> {
         self.check_broker(broker)?;
-        let mut left = lock(&self.left);
-        if *left == 1 {
+        let mut all_removed = lock(&self.removed);
+        if all_removed.len() + 1 == self.brokers as usize {
             return Err(invalid("brokers: the last one has to stay".to_owned()));
         }
-        // SAFETY: the cluster is valid, and nobody else walks its list of brokers meanwhile.
-        check(
-            self.operate(|| unsafe { rd_kafka_mock_broker_decommission(self.as_ptr(), broker) }),
-        )?;
-        *left -= 1;
+        let removed = self.operate(|| {
+            // SAFETY: the cluster is valid, and nobody else walks its list of brokers meanwhile.
+            unsafe { rd_kafka_mock_broker_decommission(self.as_ptr(), broker) }
+        });
+        check(removed)?;
+        all_removed.push(broker);
         Ok(())
     }
 
@@ -366,7 +367,7 @@ impl Cluster {
     }
 
     fn check_broker(&self, broker: i32) -> Result<(), KafkaError> {
-        if (1..=self.brokers).contains(&broker) {
+        if (1..=self.brokers).contains(&broker) && !lock(&self.removed).contains(&broker) {
             return Ok(());
         }
         Err(KafkaError::with_text(
