@@ -66,7 +66,7 @@ const BATCH: &str = "50";
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let is_ignored = !Cluster::has_nodes_to_kill();
-    let trials: [(&str, fn()); 2] = [
+    let trials: [(&str, fn()); 3] = [
         (
             "killed_it_writes_each_record_exactly_once",
             killed_it_writes_each_record_exactly_once,
@@ -75,6 +75,7 @@ fn main() -> ExitCode {
             "fenced_it_ends_and_each_record_is_written_exactly_once",
             fenced_it_ends_and_each_record_is_written_exactly_once,
         ),
+        ("fenced_when_idle_it_ends_too", fenced_when_idle_it_ends_too),
     ];
     let trials = trials.map(|(name, run)| {
         let trial = Trial::test(name, move || {
@@ -164,11 +165,23 @@ fn killed_it_writes_each_record_exactly_once() {
 }
 
 fn fenced_it_ends_and_each_record_is_written_exactly_once() {
+    fenced(false);
+}
+
+/// Then it is the consumer that hears of it.
+fn fenced_when_idle_it_ends_too() {
+    fenced(true);
+}
+
+fn fenced(is_idle: bool) {
     const RECORDS: usize = 3000;
     let pipeline = Pipeline::new();
     pipeline.write(0..RECORDS);
     let mut first = pipeline.start(&["--batch-size", BATCH]);
     pipeline.await_progress(&mut first);
+    if is_idle {
+        pipeline.await_all(&mut first, RECORDS);
+    }
     let mut second = pipeline.start(&["--until-end"]);
     pipeline.await_end(&mut second);
     let started = Instant::now();
@@ -324,7 +337,7 @@ impl Pipeline {
                 .expect("a consumer");
             match ask(&reader) {
                 Ok(answer) => return answer,
-                Err(error) => assert!(started.elapsed() < DEADLINE, "{error}"),
+                Err(error) => assert!(started.elapsed() < LIMIT, "{error}"),
             }
         }
     }
@@ -378,6 +391,16 @@ impl Pipeline {
                 return;
             }
             assert!(started.elapsed() < LIMIT, "nothing is committed");
+        }
+    }
+
+    /// Waits until it has committed all of them.
+    fn await_all(&self, running: &mut Running, written: usize) {
+        let mut done = self.done();
+        while done < written {
+            self.await_commit(running, done, written);
+            running.assert_runs();
+            done = self.done();
         }
     }
 
