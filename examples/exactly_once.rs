@@ -204,6 +204,7 @@ impl Work {
                 Ok(transaction) => transaction,
                 Err(error) if error.is_retriable() => {
                     warn!(%error, "the transaction before has not ended yet");
+                    sleep(PAUSE).await;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
