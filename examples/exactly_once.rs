@@ -12,7 +12,8 @@
 //! - What can be aborted is; then the consumer is taken back to the committed offsets. This covers a
 //!   rebalance in the middle of a transaction, too.
 //! - After a fatal error, for instance as another process has taken over the transactional id, the
-//!   program ends with an error. Whoever watches it starts it again.
+//!   program ends with an error. Whoever watches it starts it again, unless it says that it was
+//!   fenced: then another one does the work.
 //!
 //! ```sh
 //! cargo run --features rdkafka --example exactly_once -- --brokers localhost:9092 \
@@ -22,14 +23,16 @@
 mod common;
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::pin::{Pin, pin};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer, StreamConsumer};
-use rdkafka::error::KafkaError as ConsumerError;
+use rdkafka::error::{KafkaError as ConsumerError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
 use tokio::signal::ctrl_c;
@@ -43,6 +46,10 @@ use tracing::{debug, warn};
 
 /// For the cluster to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where a broker is lost, librdkafka asks for the next coordinator each time that it could not
+/// connect to the last one. The default of 10 s is long for who waits for it.
+const BACKOFF: &str = "1000";
 
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -79,16 +86,37 @@ struct Arguments {
     /// Further configuration of the producer, as in librdkafka's CONFIGURATION.md
     #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = common::property)]
     properties: Vec<(String, String)>,
+    /// Further configuration of the consumer
+    #[arg(short = 'C', value_name = "PROPERTY=VALUE", value_parser = common::property)]
+    consumer_properties: Vec<(String, String)>,
 }
 
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> ExitCode {
     common::log_to_stderr();
-    let arguments = Arguments::parse();
+    match run(Arguments::parse()).await {
+        Ok(records) => {
+            println!("{records} records committed");
+            ExitCode::SUCCESS
+        }
+        Err(error) if is_fenced(&*error) => {
+            eprintln!("fenced, another process has taken over: {error}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns the number of records committed.
+async fn run(arguments: Arguments) -> Result<u64, BoxError> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &arguments.brokers)
-        .set("transactional.id", &arguments.transactional_id);
+        .set("transactional.id", &arguments.transactional_id)
+        .set("reconnect.backoff.max.ms", BACKOFF);
     config.extend(arguments.properties.iter().cloned());
     let mut producer: TransactionalProducer = config.create()?;
     // Aborts what a process before this one has left open.
@@ -103,12 +131,22 @@ async fn main() -> Result<(), BoxError> {
     // Aborts what is still open. Dropping the consumer blocks.
     producer.close().await;
     spawn_blocking(move || drop(work)).await?;
-    println!("{} records committed", result?);
-    Ok(())
+    result
+}
+
+/// Whether another process has the transactional id now, or the place in the consumer group, which
+/// is of the same name here.
+fn is_fenced(error: &(dyn Error + 'static)) -> bool {
+    if let Some(ConsumerError::MessageConsumptionFatal(code)) = error.downcast_ref() {
+        return *code == RDKafkaErrorCode::FencedInstanceId;
+    }
+    let error = error.downcast_ref::<KafkaError>();
+    error.is_some_and(KafkaError::is_fenced)
 }
 
 fn consumer(arguments: &Arguments) -> Result<StreamConsumer, ConsumerError> {
-    let consumer: StreamConsumer = rdkafka::ClientConfig::new()
+    let mut config = rdkafka::ClientConfig::new();
+    config
         .set("bootstrap.servers", &arguments.brokers)
         .set("group.id", &arguments.group)
         // A static member: its next process takes its partitions over at once, instead of when the
@@ -116,10 +154,12 @@ fn consumer(arguments: &Arguments) -> Result<StreamConsumer, ConsumerError> {
         .set("group.instance.id", &arguments.transactional_id)
         // Offsets are committed by the producer alone.
         .set("enable.auto.commit", "false")
+        .set("reconnect.backoff.max.ms", BACKOFF)
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "earliest")
-        .set("enable.partition.eof", "true")
-        .create()?;
+        .set("enable.partition.eof", "true");
+    config.extend(arguments.consumer_properties.iter().cloned());
+    let consumer: StreamConsumer = config.create()?;
     consumer.subscribe(&[&arguments.input])?;
     Ok(consumer)
 }
@@ -164,6 +204,7 @@ impl Work {
                 Ok(transaction) => transaction,
                 Err(error) if error.is_retriable() => {
                     warn!(%error, "the transaction before has not ended yet");
+                    sleep(PAUSE).await;
                     continue;
                 }
                 Err(error) => return Err(error.into()),

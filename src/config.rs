@@ -37,6 +37,12 @@ use crate::secrets::{REDACTED, Secrets, is_sensitive};
 /// and with `transactional.id` a `linger.ms` that is not below
 /// `transaction.timeout.ms` (no record could be sent).
 ///
+/// # What is set
+///
+/// With `transactional.id`, `connections.max.idle.ms` is a quarter of `transaction.timeout.ms`, from
+/// 1 to 15 seconds, where it is not set: without it, offsets may never be sent after the group's
+/// coordinator was lost (librdkafka's issue 5511).
+///
 /// `Debug` strikes out values that may be secret: what librdkafka calls sensitive, and properties
 /// that it does not know.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -120,6 +126,11 @@ impl ClientConfig {
                 .map_err(|error| config_error(property, &error))?;
         }
         self.check(&conf)?;
+        if is_transactional(&conf) && self.get(MAX_IDLE).is_none() {
+            let idle = max_idle(transaction_timeout(&conf));
+            conf.set(MAX_IDLE, &idle.as_millis().to_string())
+                .expect("the value is in librdkafka's range");
+        }
         Ok(conf)
     }
 
@@ -262,6 +273,19 @@ pub(crate) fn creation_error(text: &str, secrets: &Secrets) -> KafkaError {
     )
 }
 
+const MAX_IDLE: &str = "connections.max.idle.ms";
+
+/// After how long a connection without use is closed where there are transactions.
+///
+/// While librdkafka sends offsets it waits for the group's coordinator without a limit of time. One
+/// that is not in the cluster's metadata any more never gets a connection, and only when another
+/// connection comes or goes does librdkafka ask who the coordinator is now (its issues 5456 and
+/// 5511). Then nothing else may be going on, so that connections are idle, and this ends the wait,
+/// several times before the transaction times out.
+fn max_idle(transaction_timeout: Duration) -> Duration {
+    (transaction_timeout / 4).clamp(Duration::from_secs(1), Duration::from_secs(15))
+}
+
 /// `transaction.timeout.ms`.
 pub(crate) fn transaction_timeout(conf: &Conf) -> Duration {
     let millis = conf.get("transaction.timeout.ms");
@@ -365,5 +389,30 @@ impl fmt::Debug for ClientConfig {
                 (property, value)
             }))
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn max_idle_with(properties: &[(&str, &str)]) -> String {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "localhost:9092");
+        config.extend(properties.iter().copied());
+        let conf = config.to_conf().unwrap();
+        conf.get(MAX_IDLE).unwrap()
+    }
+
+    #[test]
+    fn idle_connections_are_closed_several_times_within_a_transaction() {
+        let id = ("transactional.id", "tests");
+        assert_eq!(max_idle_with(&[]), "0");
+        assert_eq!(max_idle_with(&[id]), "15000");
+        let timeout = |millis| max_idle_with(&[id, ("transaction.timeout.ms", millis)]);
+        assert_eq!(timeout("900000"), "15000");
+        assert_eq!(timeout("20000"), "5000");
+        assert_eq!(timeout("1000"), "1000");
+        assert_eq!(max_idle_with(&[id, (MAX_IDLE, "0")]), "0");
     }
 }

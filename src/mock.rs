@@ -214,6 +214,17 @@ impl MockCluster {
         self.inner.set_broker_up(broker_id, true)
     }
 
+    /// Removes a broker for good: it is not in the metadata any more, others lead its partitions, and
+    /// what it coordinated has another coordinator.
+    ///
+    /// # Errors
+    ///
+    /// [`RDKafkaErrorCode::BrokerNotAvailable`] where there is no such broker, and
+    /// [`RDKafkaErrorCode::InvalidArgument`] where it is the last one.
+    pub fn broker_decommission(&self, broker_id: i32) -> Result<(), KafkaError> {
+        self.inner.remove_broker(broker_id)
+    }
+
     /// Sets the rack of a broker, or of all with −1, that metadata tells.
     ///
     /// # Errors

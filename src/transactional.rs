@@ -181,7 +181,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// has begun, or it is still open.
     pub async fn outcome(&self) -> Option<TransactionOutcome> {
         let transactions = &self.producer.shared().transactions;
-        transactions.settled_phase().await;
+        // A call that is overdue is of a transaction that is open.
+        let _ = transactions.settled_phase().await;
         transactions.outcome()
     }
 
@@ -283,7 +284,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     async fn settle(&self) -> Result<(), KafkaError> {
         let shared = self.producer.shared();
         let timeout = shared.transactions.timeout;
-        if shared.transactions.settled_phase().await == Phase::Committing {
+        if shared.transactions.settled_phase().await? == Phase::Committing {
             let commit = Client::commit_transaction;
             match shared.transact(Step::Commit, timeout, commit).await {
                 // It turned out to be impossible.
@@ -291,7 +292,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
                 result => return result,
             }
         }
-        if shared.transactions.settled_phase().await == Phase::Ended {
+        if shared.transactions.settled_phase().await? == Phase::Ended {
             return Ok(());
         }
         self.close_scope();

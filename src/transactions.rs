@@ -1,6 +1,7 @@
 //! The transactional calls of an async producer: one at a time, each on a thread of its own, each
 //! carried to its end whatever becomes of the future that asked for it.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,6 +33,9 @@ pub(crate) const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
 /// How long to wait before a call is made again after a retriable error.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How much later than at its limit of time a call that keeps none is given up waiting for.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// How far the transaction that began last has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -59,7 +63,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Transactions {
     state: Mutex<State>,
-    /// Tells those who wait that a call has ended.
+    /// Tells those who wait that a call has ended, or is overdue.
     ended: Notify,
     /// `transaction.timeout.ms`
     pub(crate) timeout: Duration,
@@ -69,6 +73,10 @@ pub(crate) struct Transactions {
 struct State {
     phase: Phase,
     is_calling: bool,
+    /// How many have begun.
+    calls: u64,
+    /// The call does not keep its limit of time: nobody waits for it.
+    is_overdue: bool,
     /// Nobody is left who could end the transaction.
     is_abandoned: bool,
     scope: Option<Arc<Scope>>,
@@ -81,6 +89,8 @@ impl Transactions {
             state: Mutex::new(State {
                 phase: Phase::Ended,
                 is_calling: false,
+                calls: 0,
+                is_overdue: false,
                 is_abandoned: false,
                 scope: None,
                 outcome: None,
@@ -91,17 +101,52 @@ impl Transactions {
     }
 
     /// How far the transaction has come, once no call is under way.
-    pub(crate) async fn settled_phase(&self) -> Phase {
+    ///
+    /// # Errors
+    ///
+    /// Retriable where a call is overdue.
+    pub(crate) async fn settled_phase(&self) -> Result<Phase, KafkaError> {
         loop {
             let ended = self.ended.notified();
             {
                 let state = lock(&self.state);
                 if !state.is_calling {
-                    return state.phase;
+                    return Ok(state.phase);
+                }
+                if state.is_overdue {
+                    return Err(overdue(RDKafkaErrorCode::PreviousInProgress));
                 }
             }
             ended.await;
         }
+    }
+
+    /// Resolves when the call is overdue.
+    async fn overdue(&self) {
+        loop {
+            let overdue = self.ended.notified();
+            if lock(&self.state).is_overdue {
+                return;
+            }
+            overdue.await;
+        }
+    }
+
+    /// Nobody waits for that call any longer, if it is still under way.
+    fn give_up_waiting(&self, call: u64) {
+        {
+            let mut state = lock(&self.state);
+            if !state.is_calling || state.calls != call {
+                return;
+            }
+            state.is_overdue = true;
+        }
+        self.ended.notify_waiters();
+    }
+
+    /// The number of the call that is under way.
+    fn call(&self) -> u64 {
+        lock(&self.state).calls
     }
 
     pub(crate) fn outcome(&self) -> Option<TransactionOutcome> {
@@ -156,6 +201,7 @@ impl Transactions {
 impl State {
     fn begin(&mut self, step: Step) {
         self.is_calling = true;
+        self.calls += 1;
         match step {
             Step::Commit => {
                 self.phase = Phase::Committing;
@@ -168,6 +214,7 @@ impl State {
 
     fn end(&mut self, step: Step, result: &Result<(), KafkaError>) {
         self.is_calling = false;
+        self.is_overdue = false;
         match (step, result) {
             (Step::Init | Step::SendOffsets, _) | (Step::Begin, Err(_)) => {}
             (Step::Begin, Ok(())) => {
@@ -214,7 +261,7 @@ impl<C: ProducerContext> Shared<C> {
         call: impl FnMut(&Client, Duration) -> Result<(), CallError> + Send + 'static,
     ) -> Result<(), KafkaError> {
         while !self.transactions.try_begin(step) {
-            self.transactions.settled_phase().await;
+            self.transactions.settled_phase().await?;
         }
         let (done, result) = oneshot::channel();
         let told = move |result| {
@@ -222,8 +269,12 @@ impl<C: ProducerContext> Shared<C> {
             let _ = done.send(result);
         };
         self.start(step, timeout, call, told)?;
-        // The thread always tells.
-        result.await.unwrap_or_else(|_| Err(KafkaError::closed()))
+        tokio::select! {
+            biased;
+            // The thread always tells.
+            result = result => result.unwrap_or_else(|_| Err(KafkaError::closed())),
+            () = self.transactions.overdue() => Err(overdue(RDKafkaErrorCode::OperationTimedOut)),
+        }
     }
 
     /// Makes a call that has begun.
@@ -236,7 +287,11 @@ impl<C: ProducerContext> Shared<C> {
     ) -> Result<(), KafkaError> {
         let shared = Arc::clone(self);
         let spawned = lane::spawn(move || {
+            let started = Instant::now();
+            let watch = (step == Step::SendOffsets).then(|| shared.watch(timeout + GRACE));
             let result = shared.call(step, timeout, call);
+            drop(watch);
+            tracing::debug!(step = step.name(), elapsed = ?started.elapsed(), ?result);
             if shared.transactions.end(step, &result) {
                 shared.abort_abandoned();
             }
@@ -253,6 +308,25 @@ impl<C: ProducerContext> Shared<C> {
             }
             error
         })
+    }
+
+    /// Has a thread give up waiting for the call that is under way, unless what this returns is
+    /// dropped before. librdkafka keeps no limit of time while it sends offsets and the group has no
+    /// coordinator (its issue 5456). Where there is no thread for it, the wait is as long as the call.
+    fn watch(self: &Arc<Self>, timeout: Duration) -> mpsc::Sender<()> {
+        let (watch, ended) = mpsc::channel();
+        let shared = Arc::clone(self);
+        let call = self.transactions.call();
+        let spawned = lane::spawn(move || {
+            if ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
+                tracing::warn!("offsets could not be sent in time; librdkafka goes on with it");
+                shared.transactions.give_up_waiting(call);
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "no thread to watch a call with");
+        }
+        watch
     }
 
     fn call(
@@ -331,6 +405,13 @@ impl Step {
             Step::Abort => "abort_transaction",
         }
     }
+}
+
+/// A call takes longer than it may.
+fn overdue(code: RDKafkaErrorCode) -> KafkaError {
+    let text = "send_offsets_to_transaction: not done in time; it goes on until the group has a \
+                coordinator";
+    KafkaError::of_call(Class::Retriable, code, text)
 }
 
 /// A record of the transaction failed: there is nothing to be committed.

@@ -1,6 +1,11 @@
 //! The `exactly_once` example on real Kafka, killed with `kill -9` again and again, and brokers with
-//! it: in the end the output has each record of the input exactly once, in order per partition. The
-//! example has to be built first, which `cargo test` without `--test` does by itself:
+//! it: in the end the output has each record of the input exactly once, in order per partition. So it
+//! has where a second process takes over from one that is alive.
+//!
+//! Every other broker that is killed, from the first on, is the coordinator of the transactions; for
+//! the first, the group is chosen so that it has the same one. The others are killed at random.
+//!
+//! The example has to be built first, which `cargo test` without `--test` does by itself:
 //!
 //! ```sh
 //! cargo build --features rdkafka --example exactly_once
@@ -22,11 +27,12 @@ mod support;
 use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use futures::StreamExt;
@@ -37,7 +43,13 @@ use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use support::{Cluster, DEADLINE, Isolation};
 use tokio::runtime::Runtime;
-use tokio_rdkafka::{Producer, ProducerRecord};
+use tokio_rdkafka::{Producer, ProducerRecord, TransactionalProducer};
+
+/// How long it may take until something is written, or committed. A node that is dead is given up
+/// after 4 s (`tests/with-kafka`), and where librdkafka waits for the group's coordinator meanwhile, it
+/// asks for the next one within 15 s; the rest is for a busy machine. It is less than
+/// `transaction.timeout.ms`, so nothing can be waiting for that.
+const LIMIT: Duration = Duration::from_secs(45);
 
 /// How long a single question to the cluster may take.
 const TRY: Duration = Duration::from_secs(5);
@@ -53,12 +65,31 @@ const BATCH: &str = "50";
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let trial = Trial::test("killed_it_writes_each_record_exactly_once", || {
-        killed_it_writes_each_record_exactly_once();
-        Ok(())
+    let is_ignored = !Cluster::has_nodes_to_kill();
+    let trials: [(&str, fn()); 3] = [
+        (
+            "killed_it_writes_each_record_exactly_once",
+            killed_it_writes_each_record_exactly_once,
+        ),
+        (
+            "fenced_it_ends_and_each_record_is_written_exactly_once",
+            fenced_it_ends_and_each_record_is_written_exactly_once,
+        ),
+        ("fenced_when_idle_it_ends_too", fenced_when_idle_it_ends_too),
+    ];
+    let trials = trials.map(|(name, run)| {
+        let trial = Trial::test(name, move || {
+            run();
+            Ok(())
+        });
+        trial.with_ignored_flag(is_ignored)
     });
-    let trial = trial.with_ignored_flag(!Cluster::has_nodes_to_kill());
-    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+    // One after the other: the first kills nodes.
+    let arguments = Arguments {
+        test_threads: Some(1),
+        ..arguments
+    };
+    libtest_mimic::run(&arguments, trials.into()).exit_code()
 }
 
 fn killed_it_writes_each_record_exactly_once() {
@@ -67,25 +98,19 @@ fn killed_it_writes_each_record_exactly_once() {
     let records = number("RECORDS", 20_000) as usize;
     let kills = number("KILLS", 3) as usize;
     let broker_kills = number("BROKER_KILLS", 1) as usize;
-    let runtime = Runtime::new().expect("a runtime");
-    let pipeline = Pipeline::new(&runtime);
-    let producer = {
-        let _inside = runtime.enter();
-        pipeline.cluster.config().create().expect("a producer")
-    };
     // A run before this one may have left one dead.
     NODES.iter().for_each(|node| Cluster::node("start", *node));
+    let pipeline = Pipeline::new();
 
     // Each round has new records to work on, and twice as many rounds as are needed.
     let slice = (records / (2 * kills)).max(1);
     let mut written = 0;
-    let write = |range: Range<usize>| runtime.block_on(pipeline.write(&producer, range));
-    let (mut hits, mut broker_hits) = (0, 0);
+    let (mut hits, mut broker_hits, mut broker_tries) = (0, 0, 0);
     let mut dead = None;
     while hits < kills || broker_hits < broker_kills {
         assert!(written < records, "{hits} and {broker_hits} kills that hit");
         let upto = (written + slice).min(records);
-        write(written..upto);
+        pipeline.write(written..upto);
         written = upto;
 
         // Spread over the kills of the process.
@@ -99,14 +124,28 @@ fn killed_it_writes_each_record_exactly_once() {
         pipeline.await_progress(&mut running);
         if kills_broker {
             thread::sleep(random.pause());
-            let node = NODES[random.next() as usize % NODES.len()];
+            let node = match broker_tries % 2 {
+                0 => pipeline.transaction_coordinator(),
+                _ => NODES[random.next() as usize % NODES.len()],
+            };
+            broker_tries += 1;
+            let coordinator = pipeline.group_coordinator(&pipeline.group);
+            let which = if node == coordinator {
+                ", which coordinates the group"
+            } else {
+                ""
+            };
             Cluster::node("kill", node);
+            let killed = Instant::now();
             dead = Some(node);
             let done = pipeline.done();
             broker_hits += usize::from(done < written);
             // It goes on without that one.
             pipeline.await_commit(&mut running, done, written);
-            println!("broker {node} killed: {done} of {written} were done");
+            let took = killed.elapsed();
+            println!(
+                "broker {node} killed{which}: {done} of {written} were done, more {took:.1?} later"
+            );
         }
         thread::sleep(random.pause());
         let was_running = running.kill();
@@ -114,29 +153,49 @@ fn killed_it_writes_each_record_exactly_once() {
         hits += usize::from(was_running && done < written);
         println!("killed: {done} of {written} were done");
     }
-    write(written..records);
+    pipeline.write(written..records);
 
     let mut running = pipeline.start(&["--until-end"]);
     if let Some(node) = dead {
         pipeline.revive(node);
     }
-    let status = running.end();
-    assert!(status.success(), "{status}");
-    let ends = pipeline.seen(&runtime, &producer);
-    for (partition, seen) in ends.iter().enumerate() {
-        let expected = (partition..records).step_by(PARTITIONS);
-        let first_wrong = seen
-            .iter()
-            .copied()
-            .zip(expected.clone())
-            .find(|(a, b)| a != b);
-        assert_eq!(
-            first_wrong, None,
-            "seen and expected in partition {partition}"
-        );
-        assert_eq!(seen.len(), expected.len(), "in partition {partition}");
-    }
+    pipeline.await_end(&mut running);
+    pipeline.assert_each_once(records);
     println!("{hits} kills, {broker_hits} of brokers: {records} records, each exactly once");
+}
+
+fn fenced_it_ends_and_each_record_is_written_exactly_once() {
+    fenced(false);
+}
+
+/// Then it is the consumer that hears of it.
+fn fenced_when_idle_it_ends_too() {
+    fenced(true);
+}
+
+fn fenced(is_idle: bool) {
+    const RECORDS: usize = 3000;
+    let pipeline = Pipeline::new();
+    pipeline.write(0..RECORDS);
+    let mut first = pipeline.start(&["--batch-size", BATCH]);
+    pipeline.await_progress(&mut first);
+    if is_idle {
+        pipeline.await_all(&mut first, RECORDS);
+    }
+    let mut second = pipeline.start(&["--until-end"]);
+    pipeline.await_end(&mut second);
+    let started = Instant::now();
+    let (status, said) = loop {
+        if let Some(ended) = first.ended() {
+            break ended;
+        }
+        assert!(started.elapsed() < LIMIT, "the first goes on");
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(status.code(), Some(1));
+    let last = said.last().expect("a word");
+    assert!(last.starts_with("fenced, "), "{last}");
+    pipeline.assert_each_once(RECORDS);
 }
 
 /// A number of the environment.
@@ -177,46 +236,88 @@ struct Pipeline {
     cluster: Cluster,
     input: String,
     output: String,
+    /// Of the consumers; that of the transactions is the output's name.
+    group: String,
     program: PathBuf,
+    producer: Producer,
+    runtime: Runtime,
 }
 
 impl Pipeline {
-    fn new(runtime: &Runtime) -> Self {
+    fn new() -> Self {
         let program = program();
         let cluster = Cluster::from_env();
+        let runtime = Runtime::new().expect("a runtime");
         let create = || runtime.block_on(cluster.create_topic(PARTITIONS as i32, 3));
         let (input, output) = (create(), create());
-        Self {
+        let producer = {
+            let _inside = runtime.enter();
+            cluster.config().create().expect("a producer")
+        };
+        let mut pipeline = Self {
             cluster,
             input,
+            group: output.clone(),
             output,
             program,
+            producer,
+            runtime,
+        };
+        pipeline.choose_group();
+        pipeline
+    }
+
+    /// Chooses a group that has its coordinator where the transactions have theirs, if there is one.
+    fn choose_group(&mut self) {
+        // Both topics come into being when they are asked for a coordinator.
+        let mut config = self.cluster.config();
+        config.set("transactional.id", &self.output);
+        self.runtime.block_on(async {
+            let mut first: TransactionalProducer = config.create().expect("a producer");
+            first.init(DEADLINE).await.expect("a coordinator");
+            first.close().await;
+        });
+        self.done();
+        let wanted = self.transaction_coordinator();
+        let mut groups = (0..100).map(|number| format!("{}-{number}", self.output));
+        if let Some(group) = groups.find(|group| self.group_coordinator(group) == wanted) {
+            self.group = group;
         }
     }
 
+    fn transaction_coordinator(&self) -> i32 {
+        self.cluster
+            .coordinator("__transaction_state", &self.output)
+    }
+
+    fn group_coordinator(&self, group: &str) -> i32 {
+        self.cluster.coordinator("__consumer_offsets", group)
+    }
+
     /// Writes these records to the input, by turns to its partitions.
-    async fn write(&self, producer: &Producer, numbers: Range<usize>) {
+    fn write(&self, numbers: Range<usize>) {
         let records = numbers.map(|number| {
             let record = ProducerRecord::to(&self.input).payload(format!("record {number}"));
             record.partition((number % PARTITIONS) as i32)
         });
-        let mut results = producer.send_all(records);
-        while let Some(result) = results.next().await {
-            result.expect("a delivery");
-        }
+        self.runtime.block_on(async {
+            let mut results = self.producer.send_all(records);
+            while let Some(result) = results.next().await {
+                result.expect("a delivery");
+            }
+        });
     }
 
     fn start(&self, arguments: &[&str]) -> Running {
         let config = self.cluster.config();
         let brokers = config.get("bootstrap.servers").expect("brokers");
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(["--brokers", brokers, "--input", &self.input])
-            .args(["--output", &self.output, "--group", &self.output])
+            .args(["--output", &self.output, "--group", &self.group])
             .args(["--transactional-id", &self.output, "-X", "linger.ms=1"])
-            .args(arguments)
-            .stdout(Stdio::null())
-            .spawn();
-        Running(child.expect("the example starts"))
+            .args(arguments);
+        Running::start(command)
     }
 
     /// Asks again while a broker that was killed fails it: a new reader each time, as an old one may
@@ -228,7 +329,7 @@ impl Pipeline {
         loop {
             let reader = rdkafka::ClientConfig::new()
                 .set("bootstrap.servers", brokers)
-                .set("group.id", &self.output)
+                .set("group.id", &self.group)
                 // In the other isolation it would wait for the end of open transactions.
                 .set("isolation.level", "read_uncommitted")
                 .set("log_level", "3")
@@ -236,7 +337,7 @@ impl Pipeline {
                 .expect("a consumer");
             match ask(&reader) {
                 Ok(answer) => return answer,
-                Err(error) => assert!(started.elapsed() < DEADLINE, "{error}"),
+                Err(error) => assert!(started.elapsed() < LIMIT, "{error}"),
             }
         }
     }
@@ -273,19 +374,50 @@ impl Pipeline {
     fn await_progress(&self, running: &mut Running) {
         let (started, before) = (Instant::now(), self.in_log());
         while self.in_log() == before {
-            assert!(started.elapsed() < DEADLINE, "nothing is written");
+            assert!(started.elapsed() < LIMIT, "nothing is written");
             running.assert_runs();
         }
     }
 
-    /// Waits until it has committed more than these, where there is more to do; or has ended, as it
-    /// may where the brokers were quicker to give the transaction up.
+    /// Waits until it has committed more than these, where there is more to do; or has had a fatal
+    /// error, and ended.
     fn await_commit(&self, running: &mut Running, done: usize, written: usize) {
         let started = Instant::now();
-        while done < written && self.done() == done && !running.has_ended() {
-            // The timeout of the transaction, that of its abort, and what the cluster takes.
-            assert!(started.elapsed() < 3 * DEADLINE, "nothing is committed");
+        while done < written && self.done() == done {
+            if let Some((status, said)) = running.ended() {
+                println!("it has ended by itself: {status}, {said:?}");
+                let last = said.last().expect("a word");
+                assert!(!status.success() && last.contains("fatal: "), "{last}");
+                return;
+            }
+            assert!(started.elapsed() < LIMIT, "nothing is committed");
         }
+    }
+
+    /// Waits until it has committed all of them.
+    fn await_all(&self, running: &mut Running, written: usize) {
+        let mut done = self.done();
+        while done < written {
+            self.await_commit(running, done, written);
+            running.assert_runs();
+            done = self.done();
+        }
+    }
+
+    /// Waits until it has done all there is, and has ended.
+    fn await_end(&self, running: &mut Running) {
+        let (mut done, mut since) = (self.done(), Instant::now());
+        let status = loop {
+            if let Some((status, _)) = running.ended() {
+                break status;
+            }
+            let before = std::mem::replace(&mut done, self.done());
+            if done > before {
+                since = Instant::now();
+            }
+            assert!(since.elapsed() < LIMIT, "it neither commits nor ends");
+        };
+        assert!(status.success(), "{status}");
     }
 
     /// Starts a node, and waits until it is a part of the whole again.
@@ -308,8 +440,21 @@ impl Pipeline {
         }
     }
 
+    fn assert_each_once(&self, records: usize) {
+        for (partition, seen) in self.seen().iter().enumerate() {
+            let expected = (partition..records).step_by(PARTITIONS);
+            let mut both = seen.iter().copied().zip(expected.clone());
+            let first_wrong = both.find(|(seen, expected)| seen != expected);
+            assert_eq!(
+                first_wrong, None,
+                "seen and expected in partition {partition}"
+            );
+            assert_eq!(seen.len(), expected.len(), "in partition {partition}");
+        }
+    }
+
     /// The numbers of the records that a reader of the output sees, per partition.
-    fn seen(&self, runtime: &Runtime, producer: &Producer) -> Vec<Vec<usize>> {
+    fn seen(&self) -> Vec<Vec<usize>> {
         let number = |text: &[u8]| {
             let text = std::str::from_utf8(text).expect("text");
             let number = text.strip_prefix("RECORD ").expect("a transformed record");
@@ -319,7 +464,8 @@ impl Pipeline {
             let last = ProducerRecord::to(&self.output)
                 .partition(partition)
                 .payload("last");
-            runtime.block_on(producer.send(last)).expect("a delivery");
+            let sent = self.runtime.block_on(self.producer.send(last));
+            sent.expect("a delivery");
             let read =
                 self.cluster
                     .read_until(&self.output, partition, Isolation::Committed, |read| {
@@ -354,45 +500,50 @@ fn program() -> PathBuf {
 }
 
 /// A process of the example, killed at the latest when this is dropped.
-struct Running(Child);
+struct Running {
+    child: Child,
+    /// Shows what it says, and keeps it.
+    said: Option<JoinHandle<Vec<String>>>,
+}
 
 impl Running {
-    fn assert_runs(&mut self) {
-        let status = self.0.try_wait().expect("its status");
-        assert!(status.is_none(), "it has ended by itself: {status:?}");
+    fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the example starts");
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let said = thread::spawn(move || {
+            let lines = stderr.lines().map(|line| line.expect("text"));
+            lines.inspect(|line| eprintln!("{line}")).collect()
+        });
+        Self {
+            child,
+            said: Some(said),
+        }
     }
 
-    fn has_ended(&mut self) -> bool {
-        let status = self.0.try_wait().expect("its status");
-        if let Some(status) = status {
-            println!("it has ended by itself: {status}");
-        }
-        status.is_some()
+    fn assert_runs(&mut self) {
+        let ended = self.ended();
+        assert!(ended.is_none(), "it has ended by itself: {ended:?}");
+    }
+
+    /// How it has ended by itself, if it has, and what it said; to be asked once after its end.
+    fn ended(&mut self) -> Option<(ExitStatus, Vec<String>)> {
+        let status = self.child.try_wait().expect("its status")?;
+        let said = self.said.take().expect("its words");
+        Some((status, said.join().expect("its words")))
     }
 
     /// Returns whether it was running.
     fn kill(&mut self) -> bool {
-        self.0.kill().expect("a kill");
-        let status = self.0.wait().expect("its status");
+        self.child.kill().expect("a kill");
+        let status = self.child.wait().expect("its status");
         status.signal() == Some(9)
-    }
-
-    /// Waits for its end.
-    fn end(&mut self) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.0.try_wait().expect("its status") {
-                return status;
-            }
-            assert!(started.elapsed() < 4 * DEADLINE, "it does not end");
-            thread::sleep(Duration::from_millis(50));
-        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
+        _ = self.child.kill();
+        _ = self.child.wait();
     }
 }

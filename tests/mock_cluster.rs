@@ -359,6 +359,26 @@ async fn a_partition_loses_its_leader() {
 }
 
 #[tokio::test]
+async fn others_lead_what_a_removed_broker_led() {
+    let cluster = MockCluster::new(2).unwrap();
+    cluster.partition_leader("t", 0, Some(2)).unwrap();
+    let producer = producer(&cluster, &[]);
+    assert_eq!(send(&producer, "t", "a").await, Ok(0));
+    cluster.broker_decommission(2).unwrap();
+    assert_eq!(send(&producer, "t", "b").await, Ok(1));
+    assert_eq!(payloads(&cluster.records("t").await.unwrap()), ["a", "b"]);
+
+    use RDKafkaErrorCode as Code;
+    let code = |result: Result<(), tokio_rdkafka::KafkaError>| result.unwrap_err().code();
+    let gone = Some(Code::BrokerNotAvailable);
+    assert_eq!(code(cluster.broker_decommission(2)), gone);
+    assert_eq!(code(cluster.broker_down(2)), gone);
+    assert_eq!(code(cluster.partition_leader("t", 0, Some(2))), gone);
+    let last = Some(Code::InvalidArgument);
+    assert_eq!(code(cluster.broker_decommission(1)), last);
+}
+
+#[tokio::test]
 async fn a_follower_serves_readers() {
     let cluster = MockCluster::new(2).unwrap();
     cluster.partition_leader("t", 0, Some(1)).unwrap();
@@ -522,6 +542,7 @@ fn what_librdkafka_would_not_survive_is_refused() {
         let down = Some(Code::BrokerNotAvailable);
         assert_eq!(code(cluster.broker_down(broker)), down);
         assert_eq!(code(cluster.broker_up(broker)), down);
+        assert_eq!(code(cluster.broker_decommission(broker)), down);
         assert_eq!(code(cluster.broker_rack(broker, "r")), down);
         let result = cluster.broker_round_trip_time(broker, Duration::MAX);
         assert_eq!(code(result), down);

@@ -395,6 +395,76 @@ async fn with_coordinator_of_its_own() -> (MockCluster, TransactionalProducer) {
     (cluster, producer)
 }
 
+/// Broker 1 leads the topic's partition and coordinates the transactions, broker 2 the group.
+fn with_coordinator_of_the_group() -> (MockCluster, ClientConfig) {
+    let cluster = MockCluster::new(2).unwrap();
+    cluster.create_topic("t", 1, 1).unwrap();
+    cluster.partition_leader("t", 0, Some(1)).unwrap();
+    let group = MockCoordinator::Group("group".to_owned());
+    cluster.coordinator(group, 2).unwrap();
+    let id = MockCoordinator::Transaction("tests".to_owned());
+    cluster.coordinator(id, 1).unwrap();
+    let config = transactional(&cluster);
+    (cluster, config)
+}
+
+/// The group's coordinator leaves the cluster, and librdkafka still waits for it: without connections
+/// that are closed when they are idle, it would do so for ever.
+#[tokio::test]
+async fn offsets_reach_the_next_coordinator_of_the_group() {
+    let (cluster, mut config) = with_coordinator_of_the_group();
+    config.set("transaction.timeout.ms", "8000");
+    let mut producer = initialized(&config).await;
+    let transaction = producer.begin().await.unwrap();
+    send_offsets(&transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+
+    cluster.broker_decommission(2).unwrap();
+    let group = MockCoordinator::Group("group".to_owned());
+    cluster.coordinator(group, 1).unwrap();
+    // Until then, the wait is for a broker that may come back.
+    while producer.cluster(DEADLINE).await.unwrap().brokers().len() > 1 {}
+    let transaction = producer.begin().await.unwrap();
+    send_offsets(&transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    let outcome = producer.outcome().await;
+    assert_eq!(outcome, Some(TransactionOutcome::Committed));
+}
+
+/// librdkafka waits without a limit for a coordinator of the group: nobody has to wait with it.
+#[tokio::test]
+async fn a_group_without_a_coordinator_holds_nobody() {
+    let (cluster, mut config) = with_coordinator_of_the_group();
+    config.set("transaction.timeout.ms", "1000");
+    let mut producer = initialized(&config).await;
+    cluster.broker_down(2).unwrap();
+    let transaction = producer.begin().await.unwrap();
+    let error = send_offsets(&transaction).await.unwrap_err();
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::OperationTimedOut));
+    assert!(error.is_retriable() && !error.is_fatal(), "{error:?}");
+
+    let waits = Some(RDKafkaErrorCode::PreviousInProgress);
+    let error = send_offsets(&transaction).await.unwrap_err();
+    assert_eq!(error.code(), waits);
+    let (transaction, error) = transaction.commit().await.unwrap_err().into_parts();
+    assert_eq!(error.code(), waits);
+    assert!(error.is_retriable(), "{error:?}");
+    let error = transaction.unwrap().abort().await.unwrap_err();
+    assert_eq!(error.code(), waits);
+    let error = producer.begin().await.unwrap_err();
+    assert_eq!(error.code(), waits);
+    assert!(error.is_retriable(), "{error:?}");
+    assert_eq!(producer.outcome().await, None);
+
+    cluster.broker_up(2).unwrap();
+    let started = std::time::Instant::now();
+    while producer.begin().await.is_err() {
+        assert!(started.elapsed() < DEADLINE);
+        tokio::task::yield_now().await;
+    }
+    assert_works(&mut producer).await;
+}
+
 /// The coordinator is away: nothing blocks the runtime's one thread, and the commit is resumed.
 #[tokio::test]
 async fn a_commit_that_is_stuck_holds_nothing_and_is_resumed() {

@@ -19,6 +19,7 @@ use rdkafka_sys::bindings as sys;
 use super::{Carried, Client, Conf, millis, to_string};
 use crate::error::KafkaError;
 use crate::error_code::RDKafkaErrorCode;
+use crate::sync::lock;
 
 pub(crate) use consumer::Consumer;
 
@@ -52,8 +53,10 @@ const ALL_BROKERS: i32 = -1;
 /// Dropping it blocks: `rd_kafka_mock_cluster_destroy` and `rd_kafka_destroy` join threads.
 pub(crate) struct Cluster {
     ptr: NonNull<sys::rd_kafka_mock_cluster_t>,
-    /// They have the ids 1 to this.
+    /// They have the ids 1 to this, less those that were removed.
     brokers: i32,
+    /// Those that were removed. Held where the list of them all is walked, or changed.
+    removed: Mutex<Vec<i32>>,
     bootstrap: String,
     /// When the last operation was done.
     last_operation: Mutex<Instant>,
@@ -67,7 +70,7 @@ unsafe impl Send for Cluster {}
 // touches what the mock's thread touches too (error stacks, request tracking), or puts an operation
 // into the cluster's queue, which has a lock, and waits for the mock's thread to carry it out and
 // reply to a queue of that call's own (rdkafka_mock.c, all functions used here). The list of brokers,
-// which `push_request_error_rtts` walks, never changes: brokers are neither added nor removed.
+// which `push_request_error_rtts` walks on its caller's thread, changes under the same lock of ours.
 unsafe impl Sync for Cluster {}
 
 /// A request that the cluster got.
@@ -111,6 +114,7 @@ impl Cluster {
         let cluster = Self {
             ptr,
             brokers,
+            removed: Mutex::default(),
             bootstrap,
             last_operation: Mutex::new(Instant::now()),
             _client: client,
@@ -208,6 +212,7 @@ impl Cluster {
         errors: impl IntoIterator<Item = (c_int, Duration)>,
     ) -> Result<(), KafkaError> {
         self.check_broker(broker)?;
+        let _unchanged = lock(&self.removed);
         errors.into_iter().try_for_each(|(code, rtt)| {
             // SAFETY: the cluster is valid; the count is that of the pairs of ints that follow.
             check(unsafe {
@@ -273,6 +278,21 @@ impl Cluster {
                 rd_kafka_mock_broker_set_down(self.as_ptr(), broker)
             }
         }))
+    }
+
+    pub(crate) fn remove_broker(&self, broker: i32) -> Result<(), KafkaError> {
+        self.check_broker(broker)?;
+        let mut all_removed = lock(&self.removed);
+        if all_removed.len() + 1 == self.brokers as usize {
+            return Err(invalid("brokers: the last one has to stay".to_owned()));
+        }
+        let removed = self.operate(|| {
+            // SAFETY: the cluster is valid, and nobody else walks its list of brokers meanwhile.
+            unsafe { rd_kafka_mock_broker_decommission(self.as_ptr(), broker) }
+        });
+        check(removed)?;
+        all_removed.push(broker);
+        Ok(())
     }
 
     pub(crate) fn set_broker_rtt(&self, broker: i32, rtt: Duration) -> Result<(), KafkaError> {
@@ -347,7 +367,7 @@ impl Cluster {
     }
 
     fn check_broker(&self, broker: i32) -> Result<(), KafkaError> {
-        if (1..=self.brokers).contains(&broker) {
+        if (1..=self.brokers).contains(&broker) && !lock(&self.removed).contains(&broker) {
             return Ok(());
         }
         Err(KafkaError::with_text(
@@ -425,6 +445,11 @@ unsafe extern "C" {
         api_key: i16,
         cnt: usize,
         ...
+    ) -> c_int;
+
+    fn rd_kafka_mock_broker_decommission(
+        mcluster: *mut sys::rd_kafka_mock_cluster_t,
+        broker_id: i32,
     ) -> c_int;
 
     fn rd_kafka_mock_broker_set_down(

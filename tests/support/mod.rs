@@ -217,6 +217,23 @@ impl Cluster {
         self.partition(topic, partition).0
     }
 
+    /// The node that coordinates what has this key, by the topic of the coordinators' state.
+    pub fn coordinator(&self, topic: &str, key: &str) -> i32 {
+        let metadata = self
+            .consumer(Isolation::Uncommitted, "tests")
+            .fetch_metadata(Some(topic), DEADLINE)
+            .expect("metadata");
+        let partitions = metadata.topics()[0].partitions();
+        // As Java's String::hashCode has it, of ASCII.
+        let hash = key.bytes().fold(0_i32, |hash, byte| {
+            hash.wrapping_mul(31).wrapping_add(i32::from(byte))
+        });
+        let count = i32::try_from(partitions.len()).expect("a count");
+        let id = (hash & i32::MAX) % count;
+        let mut found = partitions.iter().filter(|found| found.id() == id);
+        found.next().expect("the partition").leader()
+    }
+
     /// How many replicas are in sync.
     pub fn in_sync(&self, topic: &str, partition: i32) -> usize {
         self.partition(topic, partition).1
