@@ -61,6 +61,7 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
     }
 
     /// Enqueues a record that was [admitted](Self::admits) and is not [taken](Self::takes).
+    // Out of line, or records that are pushed would be copied once more.
     #[inline(never)]
     pub(crate) fn enqueue(
         &mut self,
