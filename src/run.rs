@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::completion::{DeliveryFuture, DeliveryPromise};
 use crate::context::ProducerContext;
 use crate::coop;
-use crate::ffi::BATCH;
+use crate::ffi::{BATCH, drop_payloads};
 use crate::producer::Producer;
 use crate::record::{Fields, LENT_FROM, Plain, ProducerRecord, TopicName};
 
@@ -134,7 +134,10 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
         if let (Some(topic), false) = (&self.topic, self.records.is_empty()) {
             let promises = self.promises.drain(..);
             self.producer.produce_run(topic, &self.records, promises);
-            self.records.clear();
+            // Each is taken out before it is dropped.
+            while !self.records.is_empty() {
+                drop_payloads(|| self.records.clear());
+            }
         }
     }
 }

@@ -25,14 +25,10 @@
 mod support;
 
 use std::env;
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead, BufReader};
 use std::ops::Range;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use futures::StreamExt;
@@ -41,6 +37,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use support::example::{Random, Running, program};
 use support::{Cluster, DEADLINE, Isolation};
 use tokio::runtime::Runtime;
 use tokio_rdkafka::{Producer, ProducerRecord, TransactionalProducer};
@@ -123,7 +120,7 @@ fn killed_it_writes_each_record_exactly_once() {
         let mut running = pipeline.start(&["--batch-size", BATCH]);
         pipeline.await_progress(&mut running);
         if kills_broker {
-            thread::sleep(random.pause());
+            thread::sleep(random.pause(LATEST));
             let node = match broker_tries % 2 {
                 0 => pipeline.transaction_coordinator(),
                 _ => NODES[random.next() as usize % NODES.len()],
@@ -147,7 +144,7 @@ fn killed_it_writes_each_record_exactly_once() {
                 "broker {node} killed{which}: {done} of {written} were done, more {took:.1?} later"
             );
         }
-        thread::sleep(random.pause());
+        thread::sleep(random.pause(LATEST));
         let was_running = running.kill();
         let done = pipeline.done();
         hits += usize::from(was_running && done < written);
@@ -209,28 +206,6 @@ fn number(name: &str, default: u64) -> u64 {
     number
 }
 
-struct Random {
-    seed: u64,
-    number: u64,
-}
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self { seed, number: 0 }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.number += 1;
-        let mut hasher = DefaultHasher::new();
-        (self.seed, self.number).hash(&mut hasher);
-        hasher.finish()
-    }
-
-    fn pause(&mut self) -> Duration {
-        Duration::from_micros(self.next() % LATEST.as_micros() as u64)
-    }
-}
-
 /// The example, with topics.
 struct Pipeline {
     cluster: Cluster,
@@ -245,7 +220,7 @@ struct Pipeline {
 
 impl Pipeline {
     fn new() -> Self {
-        let program = program();
+        let program = program("exactly_once", "rdkafka");
         let cluster = Cluster::from_env();
         let runtime = Runtime::new().expect("a runtime");
         let create = || runtime.block_on(cluster.create_topic(PARTITIONS as i32, 3));
@@ -317,7 +292,7 @@ impl Pipeline {
             .args(["--output", &self.output, "--group", &self.group])
             .args(["--transactional-id", &self.output, "-X", "linger.ms=1"])
             .args(arguments);
-        Running::start(command)
+        Running::start_heard(&mut command)
     }
 
     /// Asks again while a broker that was killed fails it: a new reader each time, as an old one may
@@ -478,72 +453,5 @@ impl Pipeline {
             payloads.map(number).collect()
         });
         partitions.collect()
-    }
-}
-
-/// The example's program, in the folder beside that of this test's.
-fn program() -> PathBuf {
-    let test = env::current_exe().expect("this program");
-    let profile = test.ancestors().nth(2).expect("the profile's folder");
-    let program = profile.join("examples/exactly_once");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/exactly_once.rs");
-    let modified = |path| {
-        fs::metadata(path)
-            .and_then(|metadata| metadata.modified())
-            .ok()
-    };
-    assert!(
-        modified(&program) >= modified(&source),
-        "the example is not built, or an old one: cargo build --features rdkafka --example exactly_once"
-    );
-    program
-}
-
-/// A process of the example, killed at the latest when this is dropped.
-struct Running {
-    child: Child,
-    /// Shows what it says, and keeps it.
-    said: Option<JoinHandle<Vec<String>>>,
-}
-
-impl Running {
-    fn start(mut command: Command) -> Self {
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the example starts");
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        let said = thread::spawn(move || {
-            let lines = stderr.lines().map(|line| line.expect("text"));
-            lines.inspect(|line| eprintln!("{line}")).collect()
-        });
-        Self {
-            child,
-            said: Some(said),
-        }
-    }
-
-    fn assert_runs(&mut self) {
-        let ended = self.ended();
-        assert!(ended.is_none(), "it has ended by itself: {ended:?}");
-    }
-
-    /// How it has ended by itself, if it has, and what it said; to be asked once after its end.
-    fn ended(&mut self) -> Option<(ExitStatus, Vec<String>)> {
-        let status = self.child.try_wait().expect("its status")?;
-        let said = self.said.take().expect("its words");
-        Some((status, said.join().expect("its words")))
-    }
-
-    /// Returns whether it was running.
-    fn kill(&mut self) -> bool {
-        self.child.kill().expect("a kill");
-        let status = self.child.wait().expect("its status");
-        status.signal() == Some(9)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
     }
 }

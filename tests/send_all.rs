@@ -5,16 +5,17 @@ mod common;
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Mutex;
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use common::{
-    Counting, DEADLINE, Drop, assert_room_is_whole, cluster, config, payloads, poll_then_drop,
-    until,
+    Counting, DEADLINE, Drop, assert_room_is_whole, captured, cluster, config, payloads,
+    poll_then_drop, until,
 };
 use futures::{FutureExt, Stream, StreamExt};
 use tokio_rdkafka::{
@@ -453,6 +454,49 @@ async fn when_the_iterator_panics_nothing_is_lost() {
     let others = (0..COUNT + 1).filter(|&index| index != 40);
     assert_eq!(payloads(&cluster, "t").await, numbers(others));
     assert_room_is_whole(&producer, 1_000);
+}
+
+/// A payload whose drop panics.
+struct Panics(String);
+
+impl AsRef<[u8]> for Panics {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::ops::Drop for Panics {
+    fn drop(&mut self) {
+        // Without the message of the hook.
+        resume_unwind(Box::new("as asked"));
+    }
+}
+
+#[tokio::test]
+async fn payloads_whose_drop_panics_are_logged_and_nothing_is_lost() {
+    let (_guard, log) = captured();
+    let cluster = cluster("t", 1);
+    cluster.create_topic("u", 1, 1).unwrap();
+    let producer = producer_with_room(&cluster, 1_000);
+    let records = (0..COUNT).map(|index| {
+        let topic = if index % 50 < 25 { "t" } else { "u" };
+        let text = index.to_string();
+        let record = ProducerRecord::to(topic);
+        match index % 10 {
+            3 | 4 => record.payload(Bytes::from_owner(Panics(text))),
+            _ => record.payload(text),
+        }
+    });
+    let results: Vec<_> = producer.send_all(records).collect().await;
+    assert_eq!(
+        results.iter().filter(|result| result.is_ok()).count(),
+        COUNT
+    );
+    let (t, u) = (0..COUNT).partition::<Vec<_>, _>(|index| index % 50 < 25);
+    assert_eq!(payloads(&cluster, "t").await, numbers(t));
+    assert_eq!(payloads(&cluster, "u").await, numbers(u));
+    assert_room_is_whole(&producer, 1_000);
+    assert_eq!(log().matches("the drop of a payload panicked").count(), 20);
 }
 
 /// All results of records of which some were in a run when something happened in the iterator: they

@@ -27,3 +27,10 @@ fn message(panic: &(dyn Any + Send)) -> String {
         "a panic without a text".to_owned()
     }
 }
+
+/// Drops payloads. An owner that the user gave to `Bytes` may panic: it is the user's, not ours.
+pub(crate) fn drop_payloads(drop: impl FnOnce()) {
+    if let Err(panic) = catch_panic(drop) {
+        tracing::error!(panic, "the drop of a payload panicked");
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rdkafka_sys::bindings as sys;
 
 use super::redeclared::rd_kafka_event_error;
-use super::{Answer, BorrowedMessage, Client, Loan, Opaque, catch_panic, to_string};
+use super::{Answer, BorrowedMessage, Client, Loan, Opaque, drop_payloads, to_string};
 
 /// What came in on the main queue.
 #[derive(Debug)]
@@ -170,10 +170,7 @@ struct Loans(Vec<Loan>);
 impl Drop for Loans {
     fn drop(&mut self) {
         for loan in self.0.drain(..) {
-            // An owner that the user gave to `Bytes` may panic; it is the user's, not the driver's.
-            if let Err(panic) = catch_panic(|| drop(loan)) {
-                tracing::error!(panic, "the drop of a payload panicked");
-            }
+            drop_payloads(|| drop(loan));
         }
     }
 }

@@ -31,7 +31,7 @@ mod topic;
 mod transaction;
 
 pub(crate) use batch::BATCH;
-pub(crate) use callback::catch_panic;
+pub(crate) use callback::{catch_panic, drop_payloads};
 pub(crate) use certificate::Certificates;
 pub(crate) use client::Client;
 pub(crate) use conf::{Conf, ConfError};

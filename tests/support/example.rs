@@ -3,9 +3,11 @@
 use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// The example's program, in the folder beside that of this test's, built with these features.
@@ -28,37 +30,65 @@ pub fn program(name: &str, features: &str) -> PathBuf {
 
 /// A process of an example, killed at the latest when this is dropped.
 #[derive(Debug)]
-pub struct Running(Child);
+pub struct Running {
+    child: Child,
+    /// Shows what it says, and keeps it.
+    said: Option<JoinHandle<Vec<String>>>,
+}
 
 impl Running {
     /// Starts it, without its output.
     pub fn start(command: &mut Command) -> Self {
         let child = command.stdout(Stdio::null()).spawn();
-        Self(child.expect("the example starts"))
+        Self {
+            child: child.expect("the example starts"),
+            said: None,
+        }
+    }
+
+    /// Likewise, but keeps what it says on its standard error, too.
+    pub fn start_heard(command: &mut Command) -> Self {
+        let mut running = Self::start(command.stderr(Stdio::piped()));
+        let stderr = BufReader::new(running.child.stderr.take().expect("a pipe"));
+        running.said = Some(thread::spawn(move || {
+            let lines = stderr.lines().map(|line| line.expect("text"));
+            lines.inspect(|line| eprintln!("{line}")).collect()
+        }));
+        running
     }
 
     pub fn assert_runs(&mut self) {
-        let status = self.0.try_wait().expect("its status");
-        assert!(status.is_none(), "it has ended by itself: {status:?}");
+        let ended = self.ended();
+        assert!(ended.is_none(), "it has ended by itself: {ended:?}");
+    }
+
+    /// How it has ended by itself, if it has, and what was heard of it; to be asked once after its
+    /// end.
+    pub fn ended(&mut self) -> Option<(ExitStatus, Vec<String>)> {
+        let status = self.child.try_wait().expect("its status")?;
+        let said = self.said.take().map(JoinHandle::join);
+        Some((
+            status,
+            said.map_or(Vec::new(), |said| said.expect("its words")),
+        ))
     }
 
     /// Returns whether it was running.
     pub fn kill(&mut self) -> bool {
-        self.0.kill().expect("a kill");
-        let status = self.0.wait().expect("its status");
-        status.signal() == Some(9)
+        self.child.kill().expect("a kill");
+        self.wait().signal() == Some(9)
     }
 
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
-        self.0.wait().expect("its status")
+        self.child.wait().expect("its status")
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        _ = self.0.kill();
-        _ = self.0.wait();
+        _ = self.child.kill();
+        _ = self.child.wait();
     }
 }
 
