@@ -34,7 +34,7 @@ pub(crate) const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How much later than at its limit of time a call that keeps none is given up waiting for.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How far the transaction that began last has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -319,7 +319,7 @@ impl<C: ProducerContext> Shared<C> {
         let call = self.transactions.call();
         let spawned = lane::spawn(move || {
             if ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
-                tracing::warn!("offsets could not be sent in time; librdkafka goes on with it");
+                tracing::warn!("offsets could not be sent in time, and are still under way");
                 shared.transactions.give_up_waiting(call);
             }
         });
@@ -409,8 +409,7 @@ impl Step {
 
 /// A call takes longer than it may.
 fn overdue(code: RDKafkaErrorCode) -> KafkaError {
-    let text = "send_offsets_to_transaction: not done in time; it goes on until the group has a \
-                coordinator";
+    let text = "send_offsets_to_transaction: not done in time, and still under way";
     KafkaError::of_call(Class::Retriable, code, text)
 }
 
