@@ -1,8 +1,11 @@
 //! The transactional calls of an async producer: one at a time, each on a thread of its own, each
 //! carried to its end whatever becomes of the future that asked for it.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -114,7 +117,7 @@ impl Transactions {
                     return Ok(state.phase);
                 }
                 if state.is_overdue {
-                    return Err(overdue(RDKafkaErrorCode::PreviousInProgress));
+                    return Err(still_under_way(RDKafkaErrorCode::PreviousInProgress));
                 }
             }
             ended.await;
@@ -269,12 +272,19 @@ impl<C: ProducerContext> Shared<C> {
             let _ = done.send(result);
         };
         self.start(step, timeout, call, told)?;
-        tokio::select! {
-            biased;
+        let mut result = pin!(result);
+        let mut overdue = pin!(self.transactions.overdue());
+        poll_fn(|context| match result.as_mut().poll(context) {
             // The thread always tells.
-            result = result => result.unwrap_or_else(|_| Err(KafkaError::closed())),
-            () = self.transactions.overdue() => Err(overdue(RDKafkaErrorCode::OperationTimedOut)),
-        }
+            Poll::Ready(result) => {
+                Poll::Ready(result.unwrap_or_else(|_| Err(KafkaError::closed())))
+            }
+            Poll::Pending => {
+                let overdue = overdue.as_mut().poll(context);
+                overdue.map(|()| Err(still_under_way(RDKafkaErrorCode::OperationTimedOut)))
+            }
+        })
+        .await
     }
 
     /// Makes a call that has begun.
@@ -408,7 +418,7 @@ impl Step {
 }
 
 /// A call takes longer than it may.
-fn overdue(code: RDKafkaErrorCode) -> KafkaError {
+fn still_under_way(code: RDKafkaErrorCode) -> KafkaError {
     let text = "send_offsets_to_transaction: not done in time, and still under way";
     KafkaError::of_call(Class::Retriable, code, text)
 }
