@@ -60,7 +60,9 @@ impl ConnectFailure {
                     "in state APIVERSION_QUERY",
                     "security.protocol",
                     "PLAINTEXT broker listener",
-                ]) {
+                ]) || (says(&["closed by peer", "reset by peer"])
+                    && says(&["in state SSL_HANDSHAKE"]))
+                {
                     Some(Self::SecurityProtocol)
                 } else {
                     None
@@ -178,7 +180,7 @@ mod tests {
 
     #[test]
     fn texts_of_a_lost_connection_tell_what_they_can() {
-        let failure = |text| ConnectFailure::of(TRANSPORT, text, None);
+        let failure = |text: &str| ConnectFailure::of(TRANSPORT, text, None);
         assert_eq!(
             failure("h:1/bootstrap: Connect to ipv4#h:1 failed: Connection refused"),
             Some(ConnectFailure::Refused)
@@ -191,6 +193,12 @@ mod tests {
             failure("h:1/bootstrap: Disconnected (after 1ms in state APIVERSION_QUERY)"),
             Some(ConnectFailure::SecurityProtocol)
         );
+        let closed = "ssl://h:1/bootstrap: Disconnected: SSL connection closed by peer (after 1ms";
+        assert_eq!(
+            failure(&format!("{closed} in state SSL_HANDSHAKE)")),
+            Some(ConnectFailure::SecurityProtocol)
+        );
+        assert_eq!(failure(&format!("{closed} in state UP)")), None);
         assert_eq!(failure("h:1/1: Disconnected (after 9ms in state UP)"), None);
     }
 }

@@ -56,9 +56,8 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     /// - [Requires an abort](KafkaError::requires_abort), for instance where the group has gone on
     ///   without the consumer.
     /// - [Retriable](KafkaError::is_retriable): it was not done in time, and may be tried again with
-    ///   the same offsets and the same group. Where that is as the group has no coordinator, librdkafka
-    ///   goes on with it until it has one again (its issue 5456). Until then, this, a commit, an abort
-    ///   and the next begin fail at once
+    ///   the same offsets and the same group. While the group has no coordinator, librdkafka does not end
+    ///   it (its issue 5456). Until it does, this, a commit, an abort and the next begin fail at once
     ///   ([`PreviousInProgress`](crate::RDKafkaErrorCode::PreviousInProgress), retriable), and a close
     ///   waits.
     /// - [Fatal](KafkaError::is_fatal), for instance where the producer has been

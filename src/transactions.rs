@@ -1,8 +1,11 @@
 //! The transactional calls of an async producer: one at a time, each on a thread of its own, each
 //! carried to its end whatever becomes of the future that asked for it.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,7 +37,7 @@ pub(crate) const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How much later than at its limit of time a call that keeps none is given up waiting for.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How far the transaction that began last has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +117,7 @@ impl Transactions {
                     return Ok(state.phase);
                 }
                 if state.is_overdue {
-                    return Err(overdue(RDKafkaErrorCode::PreviousInProgress));
+                    return Err(still_under_way(RDKafkaErrorCode::PreviousInProgress));
                 }
             }
             ended.await;
@@ -269,12 +272,19 @@ impl<C: ProducerContext> Shared<C> {
             let _ = done.send(result);
         };
         self.start(step, timeout, call, told)?;
-        tokio::select! {
-            biased;
+        let mut result = pin!(result);
+        let mut overdue = pin!(self.transactions.overdue());
+        poll_fn(|context| match result.as_mut().poll(context) {
             // The thread always tells.
-            result = result => result.unwrap_or_else(|_| Err(KafkaError::closed())),
-            () = self.transactions.overdue() => Err(overdue(RDKafkaErrorCode::OperationTimedOut)),
-        }
+            Poll::Ready(result) => {
+                Poll::Ready(result.unwrap_or_else(|_| Err(KafkaError::closed())))
+            }
+            Poll::Pending => {
+                let overdue = overdue.as_mut().poll(context);
+                overdue.map(|()| Err(still_under_way(RDKafkaErrorCode::OperationTimedOut)))
+            }
+        })
+        .await
     }
 
     /// Makes a call that has begun.
@@ -319,7 +329,7 @@ impl<C: ProducerContext> Shared<C> {
         let call = self.transactions.call();
         let spawned = lane::spawn(move || {
             if ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
-                tracing::warn!("offsets could not be sent in time; librdkafka goes on with it");
+                tracing::warn!("offsets could not be sent in time, and are still under way");
                 shared.transactions.give_up_waiting(call);
             }
         });
@@ -408,9 +418,8 @@ impl Step {
 }
 
 /// A call takes longer than it may.
-fn overdue(code: RDKafkaErrorCode) -> KafkaError {
-    let text = "send_offsets_to_transaction: not done in time; it goes on until the group has a \
-                coordinator";
+fn still_under_way(code: RDKafkaErrorCode) -> KafkaError {
+    let text = "send_offsets_to_transaction: not done in time, and still under way";
     KafkaError::of_call(Class::Retriable, code, text)
 }
 
