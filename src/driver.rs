@@ -1,11 +1,13 @@
 //! The driver: one tokio task that serves the queue, and what it shares with the producer's handles.
 
+mod blocking;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::completion::{Awaited, DeliveryFuture, DeliveryPromise, DeliveryPromises, Parcel, Told};
 use crate::config::QueueLimits;
@@ -14,18 +16,19 @@ use crate::core::Core;
 use crate::delivery::DeliveryError;
 use crate::error::{KafkaError, SendError};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event, Queue, catch_panic};
-use crate::flush::{Closing, Ending, Finished, Tally, Watches};
+use crate::flush::{Closing, Ending, Finished, Watches};
 use crate::lane;
 use crate::metadata::Requests;
-use crate::purge::PurgeConfig;
 use crate::ready::Ready;
 use crate::record::{Fields, PARTITION_UNASSIGNED, Plain, ProducerRecord, TopicName};
 use crate::refresh::Refresh;
-use crate::report::{CloseReport, FlushError};
+use crate::report::CloseReport;
 use crate::room::Room;
 use crate::stall::Stall;
 use crate::sync::{lock, wake};
 use crate::transactions::Transactions;
+
+pub(crate) use blocking::Watching;
 
 /// How many messages are taken from an event before their futures resolve: one event can have
 /// hundreds of thousands (a purge, a time-out), which must neither delay the first nor hold copies
@@ -34,13 +37,6 @@ const CHUNK: usize = 512;
 
 /// How many messages or other events the driver serves before it leaves the worker to others.
 const MESSAGES_PER_POLL: usize = 2048;
-
-/// One slice of a blocking flush: how late the thread notices that nobody waits any more.
-const FLUSH_SLICE: Duration = Duration::from_millis(200);
-
-/// How long to wait for reports before purging again: one purge may miss messages on their way
-/// between two queues, or back into one.
-const PURGE_AGAIN: Duration = Duration::from_millis(100);
 
 type MessagePromise<C> = DeliveryPromise<<C as ProducerContext>::DeliveryOpaque>;
 
@@ -414,175 +410,6 @@ impl<C: ProducerContext> Shared<C> {
             .map(|report| report.clone());
         // The sender is in `self`, and the condition says that there is a report.
         report.ok().flatten().unwrap_or_default()
-    }
-
-    /// Has a thread in librdkafka's flush for as long as somebody waits for one.
-    fn ensure_flusher(self: &Arc<Self>) -> std::io::Result<()> {
-        {
-            let mut watches = lock(&self.watches);
-            if watches.flusher_runs || !self.wants_flush(&watches) {
-                return Ok(());
-            }
-            watches.flusher_runs = true;
-        }
-        let shared = Arc::clone(self);
-        lane::spawn(move || shared.flush_slices())
-            .inspect_err(|_| lock(&self.watches).flusher_runs = false)
-    }
-
-    fn wants_flush(&self, watches: &Watches) -> bool {
-        let is_ending = watches.closing.is_some() || self.core.has_fatal_error();
-        watches.any_flush() || (is_ending && self.core.in_flight() > 0)
-    }
-
-    /// After a fatal error: gives up what librdkafka has in its queue, and does not send any more.
-    ///
-    /// It purges the queue once, when the error is raised. What was in flight then comes back into
-    /// the queue if its answer says that it should be tried again, and would stay there until
-    /// `message.timeout.ms`.
-    fn give_up_after_fatal_error(self: &Arc<Self>) {
-        if !self.core.has_fatal_error() {
-            return;
-        }
-        if let Err(error) = self.ensure_flusher() {
-            tracing::error!(%error, "no thread to purge with after a fatal error");
-        }
-    }
-
-    fn flush_slices(&self) {
-        loop {
-            let deadline = {
-                let mut watches = lock(&self.watches);
-                if !self.wants_flush(&watches) {
-                    watches.flusher_runs = false;
-                    return;
-                }
-                watches
-                    .closing
-                    .as_ref()
-                    .and_then(|closing| closing.deadline)
-            };
-            let Some(client) = self.core.client() else {
-                continue;
-            };
-            let slice = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => {
-                    client.purge(PurgeConfig::default().queue().inflight());
-                    PURGE_AGAIN
-                }
-                Some(left) => left.min(FLUSH_SLICE),
-                None => FLUSH_SLICE,
-            };
-            let slice = if self.core.has_fatal_error() {
-                client.purge(PurgeConfig::default().queue());
-                slice.min(PURGE_AGAIN)
-            } else {
-                slice
-            };
-            client.flush(slice.as_millis().max(1) as i32);
-            drop(client);
-            // It returns at once where librdkafka has nothing left while our own accounting, on
-            // another thread, is not done yet.
-            std::thread::yield_now();
-        }
-    }
-
-    /// Makes the purge on a thread of its own, because it waits for librdkafka's threads; the watch
-    /// is told once its reports have been served.
-    fn purge(self: &Arc<Self>, config: PurgeConfig, watch: u64) {
-        let shared = Arc::clone(self);
-        lane::run(move || {
-            shared.core.purge(config);
-            // Known to the watch first: whoever sees the number must find it there.
-            let mut watches = lock(&shared.watches);
-            let number = shared.purges_made.load(Ordering::SeqCst) + 1;
-            watches.purge_made(watch, number);
-            shared.purges_made.store(number, Ordering::SeqCst);
-            drop(watches);
-            shared.wake.notify_one();
-        });
-    }
-
-    /// The end: destroys the client and tells the report. Blocks.
-    fn destroy(&self) {
-        let queue = lock(&self.serving).queue.take();
-        drop(queue);
-        self.core.destroy();
-        self.requests.end();
-        let mut finished = Vec::new();
-        let report = lock(&self.watches).end(&mut finished);
-        tell(&mut finished);
-        self.end.send_replace(Some(report));
-    }
-
-    /// Without a runtime: gives up what is in flight, resolves everything, and destroys. Blocks.
-    fn tear_down(&self) {
-        let everything = PurgeConfig::default().queue().inflight().non_blocking();
-        while !self.is_over() {
-            self.core.purge(everything);
-            while self.serve(PURGE_AGAIN) != Served::Nothing {}
-        }
-        // An event may be left whose messages have all been served.
-        while self.serve(Duration::ZERO) != Served::Nothing {}
-        self.destroy();
-    }
-}
-
-/// A flush or purge that somebody waits for; dropping it stops the watching alone.
-pub(crate) struct Watching<'s, C: ProducerContext> {
-    shared: &'s Arc<Shared<C>>,
-    id: u64,
-    done: oneshot::Receiver<Tally>,
-}
-
-impl<'s, C: ProducerContext> Watching<'s, C> {
-    /// Begins to flush what is in flight now.
-    ///
-    /// # Errors
-    ///
-    /// Where the system has no thread for it.
-    pub(crate) fn flush(shared: &'s Arc<Shared<C>>) -> Result<Self, FlushError> {
-        let (id, done) = {
-            let mut watches = lock(&shared.watches);
-            let settled = shared.core.settled();
-            watches.watch_flush(shared.core.issued(), settled)
-        };
-        let watching = Self { shared, id, done };
-        match shared.ensure_flusher() {
-            Ok(()) => Ok(watching),
-            Err(error) => Err(watching.give_up(KafkaError::no_thread(error))),
-        }
-    }
-
-    /// Begins to purge.
-    pub(crate) fn purge(shared: &'s Arc<Shared<C>>, config: PurgeConfig) -> Self {
-        let (id, done) = lock(&shared.watches).watch_purge(shared.core.issued());
-        shared.purge(config, id);
-        Self { shared, id, done }
-    }
-
-    /// What became of the messages, when it is over.
-    pub(crate) async fn ended(&mut self) -> Tally {
-        // The sender is kept until it has sent: nothing but `self` cancels the watch.
-        (&mut self.done).await.unwrap_or_default()
-    }
-
-    /// Stops waiting.
-    pub(crate) fn give_up(mut self, why: KafkaError) -> FlushError {
-        let remaining = self.cancel().unwrap_or(0);
-        FlushError::new(why, usize::try_from(remaining).unwrap_or(usize::MAX))
-    }
-
-    fn cancel(&mut self) -> Option<u64> {
-        // Nobody waits any more: the sender, which goes under the lock, must not call a waker there.
-        self.done.close();
-        lock(&self.shared.watches).cancel(self.id)
-    }
-}
-
-impl<C: ProducerContext> Drop for Watching<'_, C> {
-    fn drop(&mut self) {
-        self.cancel();
     }
 }
 

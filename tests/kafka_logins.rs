@@ -7,6 +7,8 @@
 //! Everything that is printed on the way, with librdkafka at its most verbose, is searched for
 //! secrets.
 
+#[path = "common/locked.rs"]
+mod locked;
 mod support;
 #[path = "../examples/common/unsecured_token.rs"]
 mod unsecured_token;
@@ -17,10 +19,11 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use std::{env, fs, io};
+use std::{env, io};
 
 use futures::future::join_all;
 use libtest_mimic::{Arguments, Trial};
+use locked::{GUARDED, Locked, READER, WRITER};
 use support::{Cluster, DEADLINE};
 use tokio_rdkafka::{
     BaseProducer, BoxError, ClientConfig, ClientContext, ConnectFailure, DeliveryResult,
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
             logs_in(cluster, "SCRAM-SHA-512")
         }),
         trial("a_wrong_password_is_reported", wrong_password),
-        trial("sasl_gssapi", kerberos).with_ignored_flag(!is_kerberos_possible()),
+        trial("sasl_gssapi", kerberos).with_ignored_flag(!Locked::has_kerberos()),
         trial("tokens_are_refreshed_under_load", tokens_under_load),
         trial("a_refresh_that_fails_is_asked_again", failing_refresh),
         trial("a_token_that_is_refused_is_reported", refused_token),
@@ -59,12 +62,7 @@ fn main() -> ExitCode {
 }
 
 fn is_possible() -> bool {
-    cfg!(feature = "ssl") && Cluster::is_there() && env::var_os("KAFKA_TLS_DIR").is_some()
-}
-
-/// Kerberos needs programs, which may not be installed.
-fn is_kerberos_possible() -> bool {
-    cfg!(feature = "gssapi") && is_possible() && env::var_os("KAFKA_KRB5_DIR").is_some()
+    Cluster::is_there() && Locked::is_there()
 }
 
 fn trial<F: Future<Output = ()>>(
@@ -89,14 +87,11 @@ struct Printed;
 
 impl Printed {
     fn watch() {
-        let mut secrets = vec![
-            var("KAFKA_WRITER_PASSWORD"),
-            var("KAFKA_READER_PASSWORD"),
-            var("KAFKA_TLS_KEY_PASSWORD"),
-            WRONG_PASSWORD.to_owned(),
-        ];
+        let locked = Locked::from_env();
+        let mut secrets = locked.secrets();
+        secrets.push(WRONG_PASSWORD.to_owned());
         for key in ["client.key", "client-encrypted.key"] {
-            let text = tls_text_of(key);
+            let text = locked.text(key);
             let lines = text.lines().filter(|line| !line.starts_with('-'));
             secrets.extend(lines.map(str::to_owned));
         }
@@ -154,47 +149,17 @@ fn shown<E: Debug + Display>(error: E) -> E {
 
 const WRONG_PASSWORD: &str = "not-the-password-of-anybody";
 
-fn var(name: &str) -> String {
-    env::var(name).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-fn tls_path(file: &str) -> String {
-    format!("{}/{file}", var("KAFKA_TLS_DIR"))
-}
-
-fn tls_text_of(file: &str) -> String {
-    fs::read_to_string(tls_path(file)).expect("a file of with-kafka")
-}
-
-/// Of the listeners that this variable names.
-fn config(listeners: &str, protocol: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
+/// With librdkafka at its most verbose.
+fn verbose(mut config: ClientConfig) -> ClientConfig {
     config
-        .set("bootstrap.servers", var(listeners))
-        .set("security.protocol", protocol)
         .set("debug", "all")
         .set_log_level(RDKafkaLogLevel::Debug);
     config
 }
 
-fn mtls() -> ClientConfig {
-    config("KAFKA_MTLS_BOOTSTRAP_SERVERS", "SSL")
-}
-
-fn sasl(mechanism: &str) -> ClientConfig {
-    let mut config = config("KAFKA_SASL_SSL_BOOTSTRAP_SERVERS", "SASL_SSL");
-    config
-        .set("ssl.ca.location", tls_path("ca.pem"))
-        .set("sasl.mechanisms", mechanism);
-    config
-}
-
-fn login(mechanism: &str, user: &str, password: &str) -> ClientConfig {
-    let mut config = sasl(mechanism);
-    config
-        .set("sasl.username", user)
-        .set("sasl.password", password);
-    config
+/// Of a login by tokens.
+fn by_token() -> ClientConfig {
+    verbose(Locked::from_env().sasl_ssl("OAUTHBEARER"))
 }
 
 /// A producer, the `Debug` of whose configuration is looked at.
@@ -207,7 +172,7 @@ fn create(config: &ClientConfig, context: Context) -> Result<Producer<Context>, 
 async fn guarded_topic(cluster: &Cluster) -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let topic = format!("guarded-{}-{number}", std::process::id());
+    let topic = format!("{GUARDED}{}-{number}", std::process::id());
     cluster.create_topic_named(&topic, 1, 3).await;
     topic
 }
@@ -244,68 +209,46 @@ async fn fails(config: &mut ClientConfig, code: RDKafkaErrorCode) -> KafkaError 
 // --- TLS ------------------------------------------------------------------------------------------
 
 async fn tls_files(cluster: Cluster) {
-    let mut config = mtls();
-    config
-        .set("ssl.ca.location", tls_path("ca.pem"))
-        .set("ssl.certificate.location", tls_path("client.pem"))
-        .set("ssl.key.location", tls_path("client.key"));
-    writes(&cluster, &config).await;
+    writes(&cluster, &verbose(Locked::from_env().mtls())).await;
 }
 
 async fn tls_text(cluster: Cluster) {
-    let mut config = mtls();
-    config
-        .set("ssl.ca.pem", tls_text_of("ca.pem"))
-        .set("ssl.certificate.pem", tls_text_of("client.pem"))
-        .set("ssl.key.pem", tls_text_of("client.key"));
-    writes(&cluster, &config).await;
+    writes(&cluster, &verbose(Locked::from_env().mtls_pem())).await;
 }
 
 async fn tls_encrypted_key(cluster: Cluster) {
-    for is_text in [false, true] {
-        let mut config = mtls();
-        config
-            .set("ssl.ca.location", tls_path("ca.pem"))
-            .set("ssl.certificate.location", tls_path("client.pem"))
-            .set("ssl.key.password", var("KAFKA_TLS_KEY_PASSWORD"));
-        if is_text {
-            config.set("ssl.key.pem", tls_text_of("client-encrypted.key"));
-        } else {
-            config.set("ssl.key.location", tls_path("client-encrypted.key"));
-        }
+    let locked = Locked::from_env();
+    let in_file = verbose(locked.mtls_encrypted_key());
+    let mut as_text = in_file.clone();
+    as_text
+        .remove("ssl.key.location")
+        .set("ssl.key.pem", locked.text("client-encrypted.key"));
+    for (mut config, key) in [(in_file, "ssl.key.location"), (as_text, "ssl.key.pem")] {
         writes(&cluster, &config).await;
         config.set("ssl.key.password", WRONG_PASSWORD);
         let error = create(&config, Context::default()).unwrap_err();
-        let key = if is_text {
-            "ssl.key.pem"
-        } else {
-            "ssl.key.location"
-        };
         assert!(error.to_string().contains(key), "{error}");
     }
 }
 
 async fn tls_failures(_: Cluster) {
-    let mut other_ca = config("KAFKA_SSL_BOOTSTRAP_SERVERS", "SSL");
-    other_ca.set("ssl.ca.pem", tls_text_of("other-ca.pem"));
-    fails(&mut other_ca, RDKafkaErrorCode::SSL).await;
+    let locked = Locked::from_env();
+    for mut config in [locked.ssl_unknown_ca(), locked.ssl_wrong_host()].map(verbose) {
+        fails(&mut config, RDKafkaErrorCode::SSL).await;
+    }
 
-    let mut wrong_host = config("KAFKA_SSL_WRONG_HOST_BOOTSTRAP_SERVERS", "SSL");
-    wrong_host.set("ssl.ca.location", tls_path("ca.pem"));
-    fails(&mut wrong_host, RDKafkaErrorCode::SSL).await;
-
-    let mut other_client = mtls();
+    let without_certificate = verbose(locked.mtls_without_certificate());
+    let mut other_client = without_certificate.clone();
     other_client
-        .set("ssl.ca.location", tls_path("ca.pem"))
-        .set("ssl.certificate.pem", tls_text_of("other-client.pem"))
-        .set("ssl.key.pem", tls_text_of("other-client.key"));
+        .set("ssl.certificate.pem", locked.text("other-client.pem"))
+        .set("ssl.key.pem", locked.text("other-client.key"));
     fails(&mut other_client, RDKafkaErrorCode::BrokerTransportFailure).await;
 
     for (property, value) in [
-        ("ssl.ca.location", tls_path("missing.pem")),
-        ("ssl.key.pem", tls_text_of("client.pem")),
+        ("ssl.ca.location", "missing.pem".to_owned()),
+        ("ssl.key.pem", locked.text("client.pem")),
     ] {
-        let mut config = mtls();
+        let mut config = without_certificate.clone();
         let error = create(config.set(property, value), Context::default()).unwrap_err();
         assert!(error.to_string().contains(property), "{error}");
     }
@@ -314,41 +257,35 @@ async fn tls_failures(_: Cluster) {
 // --- passwords ------------------------------------------------------------------------------------
 
 async fn logs_in(cluster: Cluster, mechanism: &str) {
-    let config = login(mechanism, "writer", &var("KAFKA_WRITER_PASSWORD"));
+    let config = verbose(Locked::from_env().login(mechanism, WRITER));
     writes(&cluster, &config).await;
 }
 
 async fn wrong_password(_: Cluster) {
     for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
-        let mut config = login(mechanism, "writer", WRONG_PASSWORD);
-        fails(&mut config, RDKafkaErrorCode::Authentication).await;
+        let config = Locked::from_env().login_with(mechanism, WRITER, WRONG_PASSWORD);
+        fails(&mut verbose(config), RDKafkaErrorCode::Authentication).await;
     }
 }
 
 async fn kerberos(cluster: Cluster) {
-    let keytab = |name: &str| format!("{}/{name}.keytab", var("KAFKA_KRB5_DIR"));
-    let mut config = config("KAFKA_GSSAPI_BOOTSTRAP_SERVERS", "SASL_PLAINTEXT");
-    config
-        .set("sasl.mechanisms", "GSSAPI")
-        .set("sasl.kerberos.principal", "writer")
-        .set("sasl.kerberos.keytab", keytab("wrong"));
+    let config = |keytab| verbose(Locked::from_env().kerberos(keytab));
     // First what fails: the tickets are the process's.
-    let error = fails(&mut config.clone(), RDKafkaErrorCode::Authentication).await;
+    let error = fails(&mut config("wrong"), RDKafkaErrorCode::Authentication).await;
     assert!(error.to_string().contains("credential"), "{error}");
-    let producer = create(&config, Context::default()).unwrap();
+    let producer = create(&config("wrong"), Context::default()).unwrap();
     let started = Instant::now();
     let error = shown(producer.ready(Duration::from_secs(30)).await.unwrap_err());
     let failure = error.connect_failure();
     assert_eq!(failure, Some(ConnectFailure::Authentication), "{error}");
     assert!(started.elapsed() < Duration::from_secs(30));
     producer.close().await;
-    config.set("sasl.kerberos.keytab", keytab("writer"));
-    writes(&cluster, &config).await;
+    writes(&cluster, &config("writer")).await;
 }
 
 async fn no_right(cluster: Cluster) {
     let topic = guarded_topic(&cluster).await;
-    let config = login("PLAIN", "reader", &var("KAFKA_READER_PASSWORD"));
+    let config = verbose(Locked::from_env().login("PLAIN", READER));
     let producer = create(&config, Context::default()).unwrap();
     // At first a report says so, later the produce call itself may.
     for payload in ["1", "2", "3"] {
@@ -501,7 +438,7 @@ async fn tokens_under_load(cluster: Cluster) {
     let seconds = seconds.map_or(10, |text| text.parse().expect("a number of seconds"));
     let topic = cluster.create_topic(3, 3).await;
     let context = Context::default();
-    let producer = create(&sasl("OAUTHBEARER"), context.clone()).unwrap();
+    let producer = create(&by_token(), context.clone()).unwrap();
     let started = Instant::now();
     let duration = Duration::from_secs(seconds);
     let sent = send_until(&producer, &topic, || started.elapsed() > duration).await;
@@ -521,7 +458,7 @@ async fn failing_refresh(cluster: Cluster) {
     let topic = cluster.create_topic(1, 3).await;
     let later = async {
         let context = Context::new(&[Token, Fail, Fail, Fail, Token]);
-        let producer = create(&sasl("OAUTHBEARER"), context.clone()).unwrap();
+        let producer = create(&by_token(), context.clone()).unwrap();
         let sent = send_until(&producer, &topic, || context.refreshes() >= 6).await;
         assert_eq!(producer.close().await.failed, 0);
         assert_eq!(context.failures(), 3, "{:?}", context.errors());
@@ -529,7 +466,7 @@ async fn failing_refresh(cluster: Cluster) {
     };
     let from_the_start = async {
         let context = Context::new(&[Fail, Fail, Fail, Token]);
-        let producer = create(&sasl("OAUTHBEARER"), context.clone()).unwrap();
+        let producer = create(&by_token(), context.clone()).unwrap();
         let record = ProducerRecord::to(&*topic).payload("v");
         producer.send(record).await.map_err(shown).unwrap();
         assert_eq!(context.failures(), 3, "{:?}", context.errors());
@@ -541,7 +478,7 @@ async fn failing_refresh(cluster: Cluster) {
 
 async fn refused_token(_: Cluster) {
     let context = Context::new(&[Act::Wrong]);
-    let mut config = sasl("OAUTHBEARER");
+    let mut config = by_token();
     config.set("message.timeout.ms", "3000");
     let producer = create(&config, context.clone()).unwrap();
     let record = ProducerRecord::to("t").payload("v");
@@ -558,7 +495,7 @@ async fn refused_token(_: Cluster) {
 
 async fn transactional(cluster: Cluster) {
     let topic = guarded_topic(&cluster).await;
-    let mut producer: TransactionalProducer<Context> = sasl("OAUTHBEARER")
+    let mut producer: TransactionalProducer<Context> = by_token()
         .set("transactional.id", &topic)
         .create_with_context(Context::default())
         .unwrap();
@@ -573,9 +510,7 @@ async fn transactional(cluster: Cluster) {
 async fn base_producer(cluster: Cluster) {
     let topic = guarded_topic(&cluster).await;
     let context = Context::default();
-    let producer: BaseProducer<Context> = sasl("OAUTHBEARER")
-        .create_with_context(context.clone())
-        .unwrap();
+    let producer: BaseProducer<Context> = by_token().create_with_context(context.clone()).unwrap();
     let record = ProducerRecord::to(&*topic).payload("v");
     producer.send(record).unwrap();
     let started = Instant::now();

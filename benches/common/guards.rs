@@ -32,5 +32,5 @@ pub(crate) const GUARDS: [Goal; 13] = [
     goal(6, Work::Full, SIZE, OursSend, CpuPerMillion, ItselfAt(Tasks(1_000)), AtMost(4.0)).when(Tasks(20_000)).on(Mt),
     goal(14, Work::Instructions, SIZE, OursSink, Instructions, Of(Ours), AtMost(1.10)),
     goal(14, Work::Instructions, SIZE, OursStream, Instructions, Of(Ours), AtMost(1.10)),
-    goal(14, Work::Instructions, SIZE, OursSendAll, Instructions, Of(Ours), AtMost(1.10)),
+    goal(14, Work::Instructions, SIZE, OursSendAll, Instructions, Of(Ours), AtMost(1.02)),
 ];
