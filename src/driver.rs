@@ -56,7 +56,7 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) transactions: Transactions,
     pub(crate) ready: Ready,
     pub(crate) requests: Requests,
-    /// The report of the end, once the client has been destroyed.
+    /// The report of the end, see [`ended`](Self::ended).
     end: watch::Sender<Option<CloseReport>>,
 }
 
@@ -361,9 +361,13 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Whether nothing can come any more. To be asked when the queue has been found empty.
     fn is_over(&self) -> bool {
+        self.is_over_but_for_calls() && !self.transactions.is_calling()
+    }
+
+    /// Likewise, but for a transactional call that may be under way.
+    fn is_over_but_for_calls(&self) -> bool {
         self.core.is_closed()
             && self.core.in_flight() == 0
-            && !self.transactions.is_calling()
             && !self.ready.is_asking()
             && !self.requests.is_calling()
     }
@@ -401,7 +405,25 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
-    /// Resolves when the client has been destroyed.
+    /// Where all that is left is a transactional call that is overdue, nobody waits for its end.
+    fn end_without_overdue(&self) {
+        if self.is_over_but_for_calls() && self.transactions.is_overdue() {
+            self.tell_report();
+        }
+    }
+
+    /// Tells the report of the end, unless it has been told. Nothing may be in flight.
+    fn tell_report(&self) {
+        if self.end.borrow().is_some() {
+            return;
+        }
+        let mut finished = Vec::new();
+        let report = lock(&self.watches).end(&mut finished);
+        tell(&mut finished);
+        self.end.send_replace(Some(report));
+    }
+
+    /// Resolves when the client has been destroyed; or will be, by nobody who waits.
     pub(crate) async fn ended(&self) -> CloseReport {
         let mut end = self.end.subscribe();
         let report = end
@@ -442,6 +464,7 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
         if shared.is_over() {
             break;
         }
+        shared.end_without_overdue();
         shared.give_up_after_fatal_error();
         if shared.core.in_flight() == 0 && stall.lends(&shared.room) {
             tokio::task::yield_now().await;

@@ -189,6 +189,10 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// Aborts what is left of a transaction, for up to `transaction.timeout.ms`, and
     /// [closes](Producer::close).
     ///
+    /// Where [`send_offsets`](Transaction::send_offsets) was not done in time and librdkafka still
+    /// goes on with it, this does not wait for that: the client is destroyed when librdkafka has ended
+    /// it. The brokers abort the transaction after `transaction.timeout.ms`.
+    ///
     /// # Cancel safety
     ///
     /// As [`Producer::close`]; before that begins, dropping it leaves the producer open.

@@ -165,6 +165,11 @@ impl Transactions {
         lock(&self.state).is_calling
     }
 
+    /// Whether a call is under way that nobody waits for.
+    pub(crate) fn is_overdue(&self) -> bool {
+        lock(&self.state).is_overdue
+    }
+
     /// A transaction has begun.
     pub(crate) fn enter(&self) -> Arc<Scope> {
         let scope = Arc::new(Scope::new());
@@ -331,6 +336,8 @@ impl<C: ProducerContext> Shared<C> {
             if ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
                 tracing::warn!("offsets could not be sent in time, and are still under way");
                 shared.transactions.give_up_waiting(call);
+                // A close does not wait for it either.
+                shared.wake();
             }
         });
         if let Err(error) = spawned {

@@ -5,14 +5,15 @@
 mod common;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
-use common::{DEADLINE, Drop, cluster, config, poll_then_drop, until};
+use common::{Counting, DEADLINE, Drop, cluster, config, poll_then_drop, until};
 use futures::{SinkExt, StreamExt, stream};
 use tokio_rdkafka::{
     ClientConfig, ConsumerGroupMetadata, KafkaError, MockCluster, MockCoordinator, ProduceExt,
-    Producer, ProducerRecord, RDKafkaErrorCode, SendError, TopicPartitionOffset, Transaction,
-    TransactionOutcome, TransactionalProducer,
+    Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError, TopicPartitionOffset,
+    Transaction, TransactionOutcome, TransactionalProducer,
 };
 
 fn record(index: usize) -> ProducerRecord<'static> {
@@ -192,7 +193,9 @@ async fn dropping_a_transaction_aborts_it() {
     assert_works(&mut producer).await;
 }
 
-async fn send_offsets(transaction: &Transaction<'_>) -> Result<(), KafkaError> {
+async fn send_offsets<C: ProducerContext>(
+    transaction: &Transaction<'_, C>,
+) -> Result<(), KafkaError> {
     let offsets = [TopicPartitionOffset::new("t", 0, 7)];
     let group = ConsumerGroupMetadata::new("group");
     transaction.send_offsets(&offsets, &group).await
@@ -463,6 +466,32 @@ async fn a_group_without_a_coordinator_holds_nobody() {
         tokio::task::yield_now().await;
     }
     assert_works(&mut producer).await;
+}
+
+#[tokio::test]
+async fn a_close_does_not_wait_for_offsets_that_are_overdue() {
+    let (cluster, mut config) = with_coordinator_of_the_group();
+    config.set("transaction.timeout.ms", "1000");
+    let context = Arc::new(Counting::default());
+    let mut producer: TransactionalProducer<_> =
+        config.create_with_context(Arc::clone(&context)).unwrap();
+    producer.init(DEADLINE).await.unwrap();
+    cluster.broker_down(2).unwrap();
+    let transaction = producer.begin().await.unwrap();
+    let sent = transaction.enqueue(ProducerRecord::with_opaque_to("t", 0));
+    let sent = sent.await.unwrap();
+    send_offsets(&transaction).await.unwrap_err();
+    sent.await.unwrap();
+    drop(transaction);
+    for _ in 0..2 {
+        let closed = tokio::time::timeout(DEADLINE, producer.close()).await;
+        assert_eq!(closed.unwrap().undelivered, 0);
+    }
+    drop(producer);
+    // The client is still there, and goes when the call has ended.
+    assert!(Arc::strong_count(&context) > 1);
+    cluster.broker_up(2).unwrap();
+    until(|| Arc::strong_count(&context) == 1).await;
 }
 
 /// The coordinator is away: nothing blocks the runtime's one thread, and the commit is resumed.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Served, Shared, tell};
+use super::{Served, Shared};
 use crate::context::ProducerContext;
 use crate::error::KafkaError;
 use crate::flush::{Tally, Watches};
@@ -117,16 +117,14 @@ impl<C: ProducerContext> Shared<C> {
         drop(queue);
         self.core.destroy();
         self.requests.end();
-        let mut finished = Vec::new();
-        let report = lock(&self.watches).end(&mut finished);
-        tell(&mut finished);
-        self.end.send_replace(Some(report));
+        self.tell_report();
     }
 
     /// Without a runtime: gives up what is in flight, resolves everything, and destroys. Blocks.
     pub(super) fn tear_down(&self) {
         let everything = PurgeConfig::default().queue().inflight().non_blocking();
         while !self.is_over() {
+            self.end_without_overdue();
             self.core.purge(everything);
             while self.serve(PURGE_AGAIN) != Served::Nothing {}
         }
