@@ -151,7 +151,7 @@ impl Goal {
 }
 
 /// No allocation but what a growing buffer makes now and then.
-pub(crate) const NO_ALLOCATION: Bound = AtMost(0.001);
+const NO_ALLOCATION: Bound = AtMost(0.001);
 
 /// Less than the C loop has, by one copy of the payloads in flight; a tenth is for what a message takes besides.
 const ONE_COPY_LESS: Bound = AtMost(-0.9);
