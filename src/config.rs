@@ -39,9 +39,10 @@ use crate::secrets::{REDACTED, Secrets, is_sensitive};
 ///
 /// # What is set
 ///
-/// With `transactional.id`, `connections.max.idle.ms` is a quarter of `transaction.timeout.ms`, from
-/// 1 to 15 seconds, where it is not set: without it, offsets may never be sent after the group's
-/// coordinator was lost (librdkafka's issue 5511).
+/// With `transactional.id`, `connections.max.idle.ms` is half of `transaction.timeout.ms`, from 10 to
+/// 30 seconds, where it is not set: without it, offsets may never be sent after the group's
+/// coordinator was lost (librdkafka's issue 5511). It also closes a connection on which a request has
+/// not been answered for so long, and the request is sent again: where brokers take longer, set it.
 ///
 /// `Debug` strikes out values that may be secret: what librdkafka calls sensitive, and properties
 /// that it does not know.
@@ -275,15 +276,18 @@ pub(crate) fn creation_error(text: &str, secrets: &Secrets) -> KafkaError {
 
 const MAX_IDLE: &str = "connections.max.idle.ms";
 
-/// After how long a connection without use is closed where there are transactions.
+/// After how long a connection is closed that nothing has come or gone on, where there are transactions.
 ///
 /// While librdkafka sends offsets it waits for the group's coordinator without a limit of time. One
 /// that is not in the cluster's metadata any more never gets a connection, and only when another
 /// connection comes or goes does librdkafka ask who the coordinator is now (its issues 5456 and
 /// 5511). Then nothing else may be going on, so that connections are idle, and this ends the wait,
-/// several times before the transaction times out.
+/// before the transaction times out.
+///
+/// Not sooner than that: the connection may be waiting for an answer, for which librdkafka gives a
+/// produce request 30 s by default (`request.timeout.ms`).
 fn max_idle(transaction_timeout: Duration) -> Duration {
-    (transaction_timeout / 4).clamp(Duration::from_secs(1), Duration::from_secs(15))
+    (transaction_timeout / 2).clamp(Duration::from_secs(10), Duration::from_secs(30))
 }
 
 /// `transaction.timeout.ms`.
@@ -405,14 +409,14 @@ mod tests {
     }
 
     #[test]
-    fn idle_connections_are_closed_several_times_within_a_transaction() {
+    fn idle_connections_are_closed_within_a_transaction() {
         let id = ("transactional.id", "tests");
         assert_eq!(max_idle_with(&[]), "0");
-        assert_eq!(max_idle_with(&[id]), "15000");
+        assert_eq!(max_idle_with(&[id]), "30000");
         let timeout = |millis| max_idle_with(&[id, ("transaction.timeout.ms", millis)]);
-        assert_eq!(timeout("900000"), "15000");
-        assert_eq!(timeout("20000"), "5000");
-        assert_eq!(timeout("1000"), "1000");
+        assert_eq!(timeout("900000"), "30000");
+        assert_eq!(timeout("40000"), "20000");
+        assert_eq!(timeout("1000"), "10000");
         assert_eq!(max_idle_with(&[id, (MAX_IDLE, "0")]), "0");
     }
 }

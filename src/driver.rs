@@ -186,10 +186,10 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         topic: &TopicName<'_>,
         run: &[Plain<'_>],
-        promises: impl Iterator<Item = MessagePromise<C>>,
+        promises: impl ExactSizeIterator<Item = MessagePromise<C>>,
         noted: impl Fn(KafkaError) -> KafkaError,
     ) {
-        let mut sequence = self.core.issue(run.len() as u64);
+        let mut sequence = self.core.issue(promises.len() as u64);
         let numbered = promises.map(|mut promise| {
             promise.cargo().sequence = sequence;
             sequence += 1;

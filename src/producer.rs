@@ -408,7 +408,7 @@ impl<C: ProducerContext> Producer<C> {
         &self,
         topic: &TopicName<'_>,
         run: &[Plain<'_>],
-        promises: impl Iterator<Item = DeliveryPromise<C::DeliveryOpaque>>,
+        promises: impl ExactSizeIterator<Item = DeliveryPromise<C::DeliveryOpaque>>,
     ) {
         match self.enter() {
             Ok(_inside) => {

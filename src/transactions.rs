@@ -36,6 +36,9 @@ pub(crate) const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
 /// How long to wait before a call is made again after a retriable error.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How long others wait for a call that is overdue, at the most.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// How much later than at its limit of time a call that keeps none is given up waiting for.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -107,8 +110,10 @@ impl Transactions {
     ///
     /// # Errors
     ///
-    /// Retriable where a call is overdue.
+    /// Retriable where a call is overdue; after a moment, so that those who try again and again leave
+    /// the thread to others meanwhile.
     pub(crate) async fn settled_phase(&self) -> Result<Phase, KafkaError> {
+        let mut was_overdue = false;
         loop {
             let ended = self.ended.notified();
             {
@@ -116,9 +121,10 @@ impl Transactions {
                 if !state.is_calling {
                     return Ok(state.phase);
                 }
-                if state.is_overdue {
+                if was_overdue {
                     return Err(still_under_way(RDKafkaErrorCode::PreviousInProgress));
                 }
+                was_overdue = state.is_overdue;
             }
             ended.await;
         }
@@ -338,6 +344,9 @@ impl<C: ProducerContext> Shared<C> {
                 shared.transactions.give_up_waiting(call);
                 // A close does not wait for it either.
                 shared.wake();
+                while ended.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) {
+                    shared.transactions.ended.notify_waiters();
+                }
             }
         });
         if let Err(error) = spawned {

@@ -10,7 +10,7 @@ use std::ffi::{CString, c_char, c_int};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,8 @@ pub(crate) struct Cluster {
     ptr: NonNull<sys::rd_kafka_mock_cluster_t>,
     /// They have the ids 1 to this, less those that were removed.
     brokers: i32,
-    /// Those that were removed. Held where the list of them all is walked, or changed.
+    /// Those that were removed. Held where one has to be there, and where the list of them all is
+    /// walked, or changed.
     removed: Mutex<Vec<i32>>,
     bootstrap: String,
     /// When the last operation was done.
@@ -211,8 +212,7 @@ impl Cluster {
         api_key: i16,
         errors: impl IntoIterator<Item = (c_int, Duration)>,
     ) -> Result<(), KafkaError> {
-        self.check_broker(broker)?;
-        let _unchanged = lock(&self.removed);
+        let _there = self.check_broker(broker)?;
         errors.into_iter().try_for_each(|(code, rtt)| {
             // SAFETY: the cluster is valid; the count is that of the pairs of ints that follow.
             check(unsafe {
@@ -238,9 +238,7 @@ impl Cluster {
         const NONE: i32 = -1;
         let topic = topic_name(topic)?;
         check_partition(partition)?;
-        if let Some(broker) = broker {
-            self.check_broker(broker)?;
-        }
+        let _there = broker.map(|broker| self.check_broker(broker)).transpose()?;
         // SAFETY: cluster and name are valid. The partition is not negative, which librdkafka would
         // index an array with.
         check(self.operate(|| unsafe {
@@ -269,7 +267,7 @@ impl Cluster {
     }
 
     pub(crate) fn set_broker_up(&self, broker: i32, is_up: bool) -> Result<(), KafkaError> {
-        self.check_broker_or_all(broker)?;
+        let _there = self.check_broker_or_all(broker)?;
         // SAFETY: the cluster is valid.
         check(self.operate(|| unsafe {
             if is_up {
@@ -281,8 +279,7 @@ impl Cluster {
     }
 
     pub(crate) fn remove_broker(&self, broker: i32) -> Result<(), KafkaError> {
-        self.check_broker(broker)?;
-        let mut all_removed = lock(&self.removed);
+        let mut all_removed = self.check_broker(broker)?;
         if all_removed.len() + 1 == self.brokers as usize {
             return Err(invalid("brokers: the last one has to stay".to_owned()));
         }
@@ -296,7 +293,7 @@ impl Cluster {
     }
 
     pub(crate) fn set_broker_rtt(&self, broker: i32, rtt: Duration) -> Result<(), KafkaError> {
-        self.check_broker_or_all(broker)?;
+        let _there = self.check_broker_or_all(broker)?;
         // SAFETY: the cluster is valid.
         check(self.operate(|| unsafe {
             rd_kafka_mock_broker_set_rtt(self.as_ptr(), broker, millis(rtt))
@@ -306,7 +303,7 @@ impl Cluster {
     pub(crate) fn set_broker_rack(&self, broker: i32, rack: &str) -> Result<(), KafkaError> {
         let rack =
             CString::new(rack).map_err(|_| invalid("rack: contains a NUL byte".to_owned()))?;
-        self.check_broker_or_all(broker)?;
+        let _there = self.check_broker_or_all(broker)?;
         // SAFETY: cluster and rack are valid.
         check(self.operate(|| unsafe {
             rd_kafka_mock_broker_set_rack(self.as_ptr(), broker, rack.as_ptr())
@@ -326,7 +323,7 @@ impl Cluster {
         let key = CString::new(key)
             .map_err(|_| invalid("coordinator: contains a NUL byte".to_owned()))?;
         // Against the header: with another broker the handler of FindCoordinator aborts.
-        self.check_broker(broker)?;
+        let _there = self.check_broker(broker)?;
         // SAFETY: the cluster and both strings are valid.
         check(self.operate(|| unsafe {
             rd_kafka_mock_coordinator_set(self.as_ptr(), kind.as_ptr(), key.as_ptr(), broker)
@@ -366,9 +363,11 @@ impl Cluster {
         requests
     }
 
-    fn check_broker(&self, broker: i32) -> Result<(), KafkaError> {
-        if (1..=self.brokers).contains(&broker) && !lock(&self.removed).contains(&broker) {
-            return Ok(());
+    /// Checks that there is such a broker; there is until the guard is dropped.
+    fn check_broker(&self, broker: i32) -> Result<MutexGuard<'_, Vec<i32>>, KafkaError> {
+        let removed = lock(&self.removed);
+        if (1..=self.brokers).contains(&broker) && !removed.contains(&broker) {
+            return Ok(removed);
         }
         Err(KafkaError::with_text(
             RDKafkaErrorCode::BrokerNotAvailable,
@@ -379,11 +378,14 @@ impl Cluster {
         ))
     }
 
-    fn check_broker_or_all(&self, broker: i32) -> Result<(), KafkaError> {
+    fn check_broker_or_all(
+        &self,
+        broker: i32,
+    ) -> Result<Option<MutexGuard<'_, Vec<i32>>>, KafkaError> {
         if broker == ALL_BROKERS {
-            Ok(())
+            Ok(None)
         } else {
-            self.check_broker(broker)
+            self.check_broker(broker).map(Some)
         }
     }
 }
