@@ -38,6 +38,13 @@ impl<'p, C: ProducerContext> Permit<'p, C> {
         Self { reservation }
     }
 
+    /// Of room that has been taken with so many bytes; the record may have more, or less.
+    pub(crate) fn guessed(producer: &'p Producer<C>, bytes: usize) -> Self {
+        let mut permit = Self::new(producer, Some(bytes));
+        permit.reservation.is_limit = false;
+        permit
+    }
+
     /// Sends a record. Whatever keeps it from being sent comes through the future: a wrong field, a
     /// payload that is too large, an unknown partition, a fatal error, a producer that is closed.
     ///
@@ -79,6 +86,8 @@ struct Reservation<P: Borrow<Producer<C>>, C: ProducerContext> {
     /// Payload bytes that were taken with it; `None`: whatever the payload has is charged at its
     /// use.
     bytes: Option<usize>,
+    /// Whether the payload must not be larger.
+    is_limit: bool,
     is_used: bool,
     context: PhantomData<fn() -> C>,
 }
@@ -88,6 +97,7 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
         Self {
             producer,
             bytes,
+            is_limit: true,
             is_used: false,
             context: PhantomData,
         }
@@ -102,7 +112,7 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
         let room = &producer.shared().room;
         let payload = record.fields.payload_len();
         let checked = record.fields.check().and_then(|()| match self.bytes {
-            Some(bytes) if payload > bytes => Err(KafkaError::record(
+            Some(bytes) if self.is_limit && payload > bytes => Err(KafkaError::record(
                 "payload",
                 "is larger than what was reserved",
             )),

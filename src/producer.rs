@@ -583,14 +583,18 @@ impl<C: ProducerContext> Producer<C> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<OwnedPermit<C>, KafkaError>> {
-        ready!(self.poll_room(cx))?;
+        ready!(self.poll_room(cx, 0))?;
         Poll::Ready(Ok(OwnedPermit::new(self.clone())))
     }
 
     /// Takes the room of a permit.
     #[inline]
-    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), KafkaError>> {
-        Place::poll(&mut self.place, &self.handle.shared, 0, cx)
+    pub(crate) fn poll_room(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: usize,
+    ) -> Poll<Result<(), KafkaError>> {
+        Place::poll(&mut self.place, &self.handle.shared, bytes, cx)
     }
 
     /// Gives up the place in the line of [`poll_reserve`](Self::poll_reserve).

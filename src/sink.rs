@@ -16,7 +16,7 @@ use crate::context::{DefaultProducerContext, ProducerContext};
 use crate::error::{KafkaError, SendError};
 use crate::permit::Permit;
 use crate::producer::Producer;
-use crate::record::ProducerRecord;
+use crate::record::{LENT_FROM, ProducerRecord};
 use crate::sync::lock;
 
 /// From how many futures on those behind one that is not ready are looked through for such as are.
@@ -73,6 +73,10 @@ const FIRST_SWEEP: usize = 1024;
 pub struct ProducerSink<C: ProducerContext = DefaultProducerContext> {
     producer: Producer<C>,
     admission: Admission,
+    /// How many bytes of payload the next record's room is taken with, so that it need not be charged
+    /// later: what the last record had, if that was small and the one before had as many.
+    guess: usize,
+    last_len: usize,
     in_flight: VecDeque<DeliveryFuture<C::DeliveryOpaque>>,
     /// From how many futures in flight on they are swept.
     sweep_at: usize,
@@ -128,6 +132,8 @@ impl<C: ProducerContext> ProducerSink<C> {
         Self {
             producer,
             admission: Admission::Unasked,
+            guess: 0,
+            last_len: 0,
             in_flight: VecDeque::new(),
             sweep_at: FIRST_SWEEP,
             failures: VecDeque::new(),
@@ -181,7 +187,7 @@ impl<C: ProducerContext> ProducerSink<C> {
         if let (Admission::Unasked, Policy::Stop | Policy::Continue | Policy::Handle(_)) =
             (&self.admission, &self.policy)
         {
-            self.admission = match ready!(self.producer.poll_room(cx)) {
+            self.admission = match ready!(self.producer.poll_room(cx, self.guess)) {
                 Ok(()) => Admission::Room,
                 // Of no record yet: the next one gets the error.
                 Err(error) => Admission::Refused(error),
@@ -212,7 +218,15 @@ impl<C: ProducerContext> ProducerSink<C> {
         match mem::replace(&mut self.admission, Admission::Unasked) {
             Admission::Room => {
                 add_one(&self.counts.sent);
-                let permit = Permit::new(&self.producer, None);
+                let permit = Permit::guessed(&self.producer, self.guess);
+                let len = record.fields.payload_len();
+                // A larger one might not fit into the whole room.
+                self.guess = if len == self.last_len && len < LENT_FROM {
+                    len
+                } else {
+                    0
+                };
+                self.last_len = len;
                 self.in_flight.push_back(permit.send(record));
                 if self.in_flight.len() >= self.sweep_at {
                     self.sweep();
@@ -227,7 +241,7 @@ impl<C: ProducerContext> ProducerSink<C> {
     /// Gives up the room for the next record, or the place in the line for it.
     pub fn abort_send(&mut self) {
         if let Admission::Room = mem::replace(&mut self.admission, Admission::Unasked) {
-            drop(Permit::new(&self.producer, None));
+            drop(Permit::guessed(&self.producer, self.guess));
         }
         self.producer.abort_reserve();
     }

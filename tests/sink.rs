@@ -12,7 +12,7 @@ use common::{
     Counting, DEADLINE, Drop, Fault, assert_room_is_whole, cluster, config, payloads,
     poll_then_drop, until, until_records,
 };
-use futures::{SinkExt, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, SinkExt, StreamExt, TryStreamExt, stream};
 use tokio_rdkafka::{
     MockCluster, Producer, ProducerRecord, RDKafkaErrorCode, SendError, SinkStatistics,
 };
@@ -494,4 +494,41 @@ async fn a_forward_can_be_spawned() {
     });
     fallible.await.unwrap().unwrap();
     until_records(&cluster, "t", 9).await;
+}
+
+/// Payloads as long as the last ones have their bytes of the room ahead, and others not: whatever comes,
+/// each byte is given back.
+#[tokio::test]
+async fn payloads_of_all_lengths_leave_the_room_whole() {
+    const BYTES: usize = 16 * 1024;
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.kbytes", (BYTES / 1024).to_string())
+        .set("queue.buffering.max.messages", "10")
+        .create()
+        .unwrap();
+    let lens = [
+        7, 7, 7, 9, 9, 1, 1, 1, 0, 0, 0, 1023, 1023, 1023, 1024, 1024, 1024, 5000, 5000, 5000, 3,
+    ];
+    // Larger than the whole room.
+    let wrong = [BYTES + 1, BYTES + 1, BYTES + 1, 3, 3];
+    let all = || lens.iter().chain(&wrong).cycle().take(300).copied();
+    let failures = Arc::new(Mutex::new(0));
+    let failed = Arc::clone(&failures);
+    let mut sink = producer
+        .sink()
+        .on_failure(move |_| *failed.lock().unwrap() += 1);
+    for len in all() {
+        let record = ProducerRecord::to("t").payload(vec![b'v'; len]);
+        sink.feed(record).await.unwrap();
+    }
+    // Ready for one more of the same length, which does not come.
+    poll_fn(|cx| sink.poll_ready(cx)).await.unwrap();
+    sink.abort_send();
+    sink.flush().await.unwrap();
+    let too_large = all().filter(|&len| len > BYTES).count();
+    assert_eq!(*failures.lock().unwrap(), too_large);
+    let whole = producer.reserve_bytes(BYTES).now_or_never();
+    drop(whole.expect("all bytes are back").unwrap());
+    assert_room_is_whole(&producer, 10);
 }
