@@ -259,9 +259,8 @@ where
                 *this.value = Some(value);
             }
             let future = ready!(this.producer.poll_enqueue(cx, this.waiting));
-            this.window.in_flight += 1;
             if let Some(value) = this.value.take() {
-                this.window.push(value, future);
+                this.window.add(value, future);
             }
         }
         Poll::Pending

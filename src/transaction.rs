@@ -57,8 +57,9 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///   without the consumer.
     /// - [Retriable](KafkaError::is_retriable): it was not done in time, and may be tried again with
     ///   the same offsets and the same group. While the group has no coordinator, librdkafka does not end
-    ///   it (its issue 5456). Until it does, this, a commit, an abort and the next begin fail after a
-    ///   tenth of a second at the most ([`PreviousInProgress`](crate::RDKafkaErrorCode::PreviousInProgress), retriable).
+    ///   it (its issue 5456). Until it does, this, a commit, an abort and the next begin fail within
+    ///   about a tenth of a second
+    ///   ([`PreviousInProgress`](crate::RDKafkaErrorCode::PreviousInProgress), retriable).
     /// - [Fatal](KafkaError::is_fatal), for instance where the producer has been
     ///   [fenced](KafkaError::is_fenced).
     /// - [`InvalidArgument`](crate::RDKafkaErrorCode::InvalidArgument) for offsets or a group that

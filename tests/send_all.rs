@@ -9,13 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Mutex;
 use std::task::{Context, Waker};
-use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use common::{
-    Counting, DEADLINE, Drop, assert_room_is_whole, captured, cluster, config, payloads,
-    poll_then_drop, until,
+    Counting, DEADLINE, Drop, assert_room_is_whole, blocking_until, captured, cluster, config,
+    payloads, poll_then_drop, until,
 };
 use futures::{FutureExt, Stream, StreamExt};
 use tokio_rdkafka::{
@@ -545,9 +544,7 @@ async fn a_fatal_error_in_the_middle_of_a_run_is_that_of_its_records() {
     cluster.request_errors(ApiKey::Produce, &[code]);
     let until_fatal = || {
         cluster.broker_up(1).unwrap();
-        while producer.fatal_error().is_none() {
-            thread::sleep(Duration::from_millis(1));
-        }
+        blocking_until(|| producer.fatal_error().is_some());
     };
     for error in refused(&producer, until_fatal).await {
         assert!(error.is_fatal(), "{error}");

@@ -24,11 +24,12 @@ pub fn trial_on<F: Future<Output = ()>>(
     name: &str,
     test: impl FnOnce(Cluster) -> F + Send + 'static,
 ) -> Trial {
-    Trial::test(name, move || {
-        let _beside_others = NODES.read().unwrap_or_else(PoisonError::into_inner);
-        runtime().block_on(test(Cluster::from_env()));
-        Ok(())
-    })
+    holding(
+        || NODES.read().unwrap_or_else(PoisonError::into_inner),
+        runtime,
+        name,
+        test,
+    )
     .with_ignored_flag(!Cluster::is_there())
 }
 
@@ -38,12 +39,27 @@ pub fn trial_alone<F: Future<Output = ()>>(
     name: &str,
     test: impl FnOnce(Cluster) -> F + Send + 'static,
 ) -> Trial {
+    holding(
+        || NODES.write().unwrap_or_else(PoisonError::into_inner),
+        runtime,
+        name,
+        test,
+    )
+    .with_ignored_flag(!Cluster::has_nodes_to_kill())
+}
+
+/// A test that has the nodes in that way.
+fn holding<G: 'static, F: Future<Output = ()>>(
+    nodes: fn() -> G,
+    runtime: fn() -> Runtime,
+    name: &str,
+    test: impl FnOnce(Cluster) -> F + Send + 'static,
+) -> Trial {
     Trial::test(name, move || {
-        let _alone = NODES.write().unwrap_or_else(PoisonError::into_inner);
+        let _nodes = nodes();
         runtime().block_on(test(Cluster::from_env()));
         Ok(())
     })
-    .with_ignored_flag(!Cluster::has_nodes_to_kill())
 }
 
 pub fn one_thread() -> Runtime {
