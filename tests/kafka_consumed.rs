@@ -94,7 +94,7 @@ fn rebalance() {
         runtime.block_on(worker.work(&output));
     }
     let end = Some((RECORDS as i64, String::new()));
-    assert_eq!(cluster.committed(&input, &input, 2), [end.clone(), end]);
+    cluster.until_committed(&input, &input, &[end.clone(), end]);
     let mut numbers = runtime.block_on(numbers(&cluster, &output));
     numbers.sort_unstable();
     assert!(numbers.iter().copied().eq(0..2 * RECORDS), "{numbers:?}");

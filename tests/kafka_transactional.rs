@@ -161,11 +161,7 @@ async fn offsets(cluster: Cluster) {
             transaction.abort().await.unwrap();
         }
     }
-    // The marker may be a moment behind the answer.
-    let started = Instant::now();
-    while cluster.committed(&topic, &topic, 1)[0] != Some((20, String::new())) {
-        assert!(started.elapsed() < DEADLINE, "never committed");
-    }
+    cluster.until_committed(&topic, &topic, &[Some((20, String::new()))]);
 }
 
 async fn fencing(cluster: Cluster) {

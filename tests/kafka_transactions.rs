@@ -8,7 +8,7 @@ mod support;
 
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::executor::block_on;
 use libtest_mimic::{Arguments, Trial};
@@ -239,7 +239,6 @@ fn offsets_move_with_a_commit_alone(cluster: &Cluster) {
             .send_offsets_to_transaction(offsets, &group, DEADLINE)
             .unwrap();
     };
-    let committed = || cluster.committed(&topic, &topic, PARTITIONS);
 
     producer.begin_transaction().unwrap();
     send_offsets(&[offset(0, 10), offset(1, 11)]);
@@ -251,18 +250,19 @@ fn offsets_move_with_a_commit_alone(cluster: &Cluster) {
         .with_metadata("by a test")
         .with_leader_epoch(0)]);
     producer.commit_transaction(DEADLINE).unwrap();
-    until(|| committed()[2] == Some((22, "by a test".to_owned())));
-    assert_eq!(committed()[..2], [None, None]);
+    let mut expected = vec![None, None, Some((22, "by a test".to_owned()))];
+    cluster.until_committed(&topic, &topic, &expected);
 
     producer.begin_transaction().unwrap();
     send(&producer, &topic, 0..1);
     send_offsets(&[offset(0, 30)]);
     producer.flush(DEADLINE).unwrap();
-    assert_eq!(committed()[0], None);
+    assert_eq!(cluster.committed(&topic, &topic, PARTITIONS), expected);
     // Later ones of the same transaction stand.
     send_offsets(&[offset(0, 31)]);
     producer.commit_transaction(DEADLINE).unwrap();
-    until(|| committed()[0] == Some((31, String::new())));
+    expected[0] = Some((31, String::new()));
+    cluster.until_committed(&topic, &topic, &expected);
 }
 
 fn offsets_of_a_member_that_is_not_in_the_group_are_refused(cluster: &Cluster) {
@@ -357,11 +357,4 @@ fn what_a_producer_left_open_is_aborted_by_the_next(cluster: &Cluster) {
     send_last(&second, &topic);
     assert_eq!(numbers(cluster, &topic, Isolation::Committed), all(0));
     assert_eq!(numbers(cluster, &topic, Isolation::Uncommitted), all(100));
-}
-
-fn until(condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < DEADLINE, "the condition never came");
-    }
 }

@@ -193,6 +193,23 @@ impl Cluster {
         found
     }
 
+    /// Waits for what `committed` gives: the offsets of a transaction are seen behind its marker,
+    /// which may be a moment behind the answer to the commit.
+    pub fn until_committed(&self, group: &str, topic: &str, expected: &[Option<(i64, String)>]) {
+        let partitions = i32::try_from(expected.len()).expect("partitions");
+        let started = Instant::now();
+        loop {
+            let committed = self.committed(group, topic, partitions);
+            if committed == expected {
+                return;
+            }
+            assert!(
+                started.elapsed() < DEADLINE,
+                "{committed:?} in place of {expected:?}"
+            );
+        }
+    }
+
     /// Everything that is in a partition.
     pub fn read_all(&self, topic: &str, partition: i32) -> Vec<Read> {
         let end = self.end(topic, partition);
