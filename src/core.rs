@@ -471,9 +471,10 @@ impl<O: Opaque> Core<O> {
     /// Answers that there is no token; librdkafka raises an error with the reason.
     pub(crate) fn set_oauth_token_failure(&self, reason: &str) -> Result<(), KafkaError> {
         let client = self.client().ok_or_else(KafkaError::closed)?;
-        let reason = match reason {
-            "" => "no reason given".into(),
-            reason => self.secrets.redact(reason),
+        let reason = match self.secrets.redact(reason) {
+            // As a C string it is empty, which librdkafka does not take.
+            reason if reason.bytes().all(|byte| byte == 0) => "no reason given".into(),
+            reason => reason,
         };
         let failures = self.token_failures.fetch_add(1, Ordering::Relaxed) + 1;
         // With a number: an error with the same text as the one before is not raised.

@@ -361,7 +361,7 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Whether nothing can come any more. To be asked when the queue has been found empty.
     fn is_over(&self) -> bool {
-        self.is_over_but_for_calls() && !self.transactions.is_calling()
+        self.is_over_but_for_calls() && self.transactions.calling().is_none()
     }
 
     /// Likewise, but for a transactional call that may be under way.

@@ -32,17 +32,16 @@ pub struct OwnedPermit<C: ProducerContext = DefaultProducerContext> {
 }
 
 impl<'p, C: ProducerContext> Permit<'p, C> {
-    /// Of room that has been taken.
+    /// Of room that has been taken, with so many bytes if any were asked for.
     pub(crate) fn new(producer: &'p Producer<C>, bytes: Option<usize>) -> Self {
-        let reservation = Reservation::new(producer, bytes);
+        let reservation = Reservation::new(producer, bytes.unwrap_or(0), bytes);
         Self { reservation }
     }
 
     /// Of room that has been taken with so many bytes; the record may have more, or less.
     pub(crate) fn guessed(producer: &'p Producer<C>, bytes: usize) -> Self {
-        let mut permit = Self::new(producer, Some(bytes));
-        permit.reservation.is_limit = false;
-        permit
+        let reservation = Reservation::new(producer, bytes, None);
+        Self { reservation }
     }
 
     /// Sends a record. Whatever keeps it from being sent comes through the future: a wrong field, a
@@ -61,7 +60,7 @@ impl<'p, C: ProducerContext> Permit<'p, C> {
 impl<C: ProducerContext> OwnedPermit<C> {
     /// Of room that has been taken.
     pub(crate) fn new(producer: Producer<C>) -> Self {
-        let reservation = Reservation::new(producer, None);
+        let reservation = Reservation::new(producer, 0, None);
         Self { reservation }
     }
 
@@ -83,21 +82,20 @@ impl<C: ProducerContext> OwnedPermit<C> {
 /// or borrowed.
 struct Reservation<P: Borrow<Producer<C>>, C: ProducerContext> {
     producer: P,
-    /// Payload bytes that were taken with it; `None`: whatever the payload has is charged at its
-    /// use.
-    bytes: Option<usize>,
-    /// Whether the payload must not be larger.
-    is_limit: bool,
+    /// Payload bytes that were taken with it; what the payload differs by is charged at its use.
+    bytes: usize,
+    /// What the payload must not be larger than.
+    limit: Option<usize>,
     is_used: bool,
     context: PhantomData<fn() -> C>,
 }
 
 impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
-    fn new(producer: P, bytes: Option<usize>) -> Self {
+    fn new(producer: P, bytes: usize, limit: Option<usize>) -> Self {
         Self {
             producer,
             bytes,
-            is_limit: true,
+            limit,
             is_used: false,
             context: PhantomData,
         }
@@ -111,8 +109,8 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
         let producer = self.producer.borrow();
         let room = &producer.shared().room;
         let payload = record.fields.payload_len();
-        let checked = record.fields.check().and_then(|()| match self.bytes {
-            Some(bytes) if self.is_limit && payload > bytes => Err(KafkaError::record(
+        let checked = record.fields.check().and_then(|()| match self.limit {
+            Some(limit) if payload > limit => Err(KafkaError::record(
                 "payload",
                 "is larger than what was reserved",
             )),
@@ -121,7 +119,7 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
         if let Err(error) = checked {
             return producer.failed(producer.noted(error), record);
         }
-        room.recharge(self.bytes.unwrap_or(0), payload);
+        room.recharge(self.bytes, payload);
         self.is_used = true;
         producer.produce_or_fail(record)
     }
@@ -131,7 +129,7 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Drop for Reservation<P, C> {
     fn drop(&mut self) {
         if !self.is_used {
             let room = &self.producer.borrow().shared().room;
-            room.give_back(1, self.bytes.unwrap_or(0));
+            room.give_back(1, self.bytes);
         }
     }
 }

@@ -83,9 +83,10 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     /// # Errors
     ///
     /// [`CommitError`]: where a record of the transaction failed, also one that was refused, but for
-    /// lack of room, it has that record's error as its source, and nothing was committed. Otherwise
-    /// it is librdkafka's: see [`KafkaError::is_retriable`], [`KafkaError::requires_abort`],
-    /// [`KafkaError::is_fatal`].
+    /// lack of room, it has that record's error as its source, and nothing was committed; its code is
+    /// [`Inconsistent`](crate::RDKafkaErrorCode::Inconsistent), or librdkafka's of what records were
+    /// purged for. Otherwise it is librdkafka's: see [`KafkaError::is_retriable`],
+    /// [`KafkaError::requires_abort`], [`KafkaError::is_fatal`].
     ///
     /// # Cancel safety
     ///

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::builder::ProducerBuilder;
 use crate::config::{ClientConfig, FromClientConfigAndContext};
 use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::error::KafkaError;
+use crate::error::{KafkaError, is_purge};
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{Client, Group, Offsets};
 use crate::metadata::{ClusterInfo, PartitionInfo, TopicInfo};
@@ -86,7 +86,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     ///
     /// # Cancel safety
     ///
-    /// Once it has been polled it is carried on for up to `timeout`, also when the future is dropped.
+    /// Once it has been polled it is carried on for up to `timeout`, also when the future is dropped,
+    /// but for a second at the most once the producer is closed.
     pub async fn init(&mut self, timeout: Duration) -> Result<(), KafkaError> {
         let call = Client::init_transactions;
         self.producer
@@ -187,7 +188,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     }
 
     /// Aborts what is left of a transaction, for up to `transaction.timeout.ms`, and
-    /// [closes](Producer::close).
+    /// [closes](Producer::close). A commit that is under way is waited for before, for as long as it
+    /// was given.
     ///
     /// Where [`send_offsets`](Transaction::send_offsets) was not done in time and librdkafka still
     /// goes on with it, this does not wait for that: the client is destroyed when librdkafka has ended
@@ -197,7 +199,10 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     ///
     /// As [`Producer::close`]; before that begins, dropping it leaves the producer open.
     pub async fn close(&mut self) -> CloseReport {
-        aborted(self.settle().await);
+        // An init that was given up has no transaction to wait for.
+        if self.producer.shared().transactions.calling() != Some(Step::Init) {
+            aborted(self.settle().await);
+        }
         self.producer.close().await
     }
 
@@ -324,11 +329,13 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     pub(crate) async fn commit(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.close_scope();
         let shared = self.producer.shared();
-        // Of a record that was refused librdkafka knows nothing.
+        // Of a record that was refused librdkafka knows nothing, but why it has purged some. How a
+        // commit ends that has begun, it alone can tell.
         match self.failure() {
-            None => {}
+            Some(_) if shared.transactions.is_committing() => {}
             Some(fatal) if fatal.is_fatal() => return Err(fatal),
-            Some(cause) => return Err(record_failed(cause)),
+            Some(cause) if !cause.code().is_some_and(is_purge) => return Err(record_failed(cause)),
+            _ => {}
         }
         let commit = Client::commit_transaction;
         let committed = shared.transact(Step::Commit, timeout, commit).await;

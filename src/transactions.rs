@@ -15,7 +15,7 @@ use crate::context::ProducerContext;
 use crate::driver::Shared;
 use crate::error::{Class, KafkaError};
 use crate::error_code::RDKafkaErrorCode;
-use crate::ffi::{CallError, Client};
+use crate::ffi::{CallError, Client, catch_panic};
 use crate::lane;
 use crate::scope::Scope;
 use crate::sync::lock;
@@ -35,6 +35,10 @@ pub(crate) const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
 
 /// How long to wait before a call is made again after a retriable error.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest that one call to initialize takes, after which it is resumed: how late it notices that
+/// the producer is closed, where it was given much time and no coordinator is there.
+const INIT_SLICE: Duration = Duration::from_secs(1);
 
 /// How long others wait for a call that is overdue, at the most.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -78,7 +82,11 @@ pub(crate) struct Transactions {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    is_calling: bool,
+    outcome: Option<TransactionOutcome>,
+    /// The call that is under way.
+    calling: Option<Step>,
+    /// The phase and the outcome before it.
+    before: (Phase, Option<TransactionOutcome>),
     /// How many have begun.
     calls: u64,
     /// The call does not keep its limit of time: nobody waits for it.
@@ -86,7 +94,6 @@ struct State {
     /// Nobody is left who could end the transaction.
     is_abandoned: bool,
     scope: Option<Arc<Scope>>,
-    outcome: Option<TransactionOutcome>,
 }
 
 impl Transactions {
@@ -94,12 +101,13 @@ impl Transactions {
         Self {
             state: Mutex::new(State {
                 phase: Phase::Ended,
-                is_calling: false,
+                outcome: None,
+                calling: None,
+                before: (Phase::Ended, None),
                 calls: 0,
                 is_overdue: false,
                 is_abandoned: false,
                 scope: None,
-                outcome: None,
             }),
             ended: Notify::new(),
             timeout,
@@ -118,7 +126,7 @@ impl Transactions {
             let ended = self.ended.notified();
             {
                 let state = lock(&self.state);
-                if !state.is_calling {
+                if state.calling.is_none() {
                     return Ok(state.phase);
                 }
                 if was_overdue {
@@ -145,12 +153,18 @@ impl Transactions {
     fn give_up_waiting(&self, call: u64) {
         {
             let mut state = lock(&self.state);
-            if !state.is_calling || state.calls != call {
+            if state.calling.is_none() || state.calls != call {
                 return;
             }
             state.is_overdue = true;
         }
-        self.ended.notify_waiters();
+        self.tell();
+    }
+
+    /// Wakes those who wait for a call.
+    fn tell(&self) {
+        // See `wake`: one that panics must not take the rest with it.
+        let _ = catch_panic(|| self.ended.notify_waiters());
     }
 
     /// The number of the call that is under way.
@@ -167,8 +181,14 @@ impl Transactions {
         lock(&self.state).scope.clone()
     }
 
-    pub(crate) fn is_calling(&self) -> bool {
-        lock(&self.state).is_calling
+    /// The call that is under way.
+    pub(crate) fn calling(&self) -> Option<Step> {
+        lock(&self.state).calling
+    }
+
+    /// Whether a commit has begun that has not come to its end.
+    pub(crate) fn is_committing(&self) -> bool {
+        lock(&self.state).phase == Phase::Committing
     }
 
     /// Whether a call is under way that nobody waits for.
@@ -186,7 +206,7 @@ impl Transactions {
     /// Begins a step, where no other is under way.
     fn try_begin(&self, step: Step) -> bool {
         let mut state = lock(&self.state);
-        let is_free = !state.is_calling;
+        let is_free = state.calling.is_none();
         if is_free {
             state.begin(step);
         }
@@ -199,14 +219,15 @@ impl Transactions {
         let must_abort = {
             let mut state = lock(&self.state);
             state.end(step, result);
-            let must_abort = state.must_abort();
+            // One that failed is made again by the next begin.
+            let must_abort = step != Step::Abort && state.must_abort();
             if must_abort {
                 state.begin(Step::Abort);
             }
             must_abort
         };
         if !must_abort {
-            self.ended.notify_waiters();
+            self.tell();
         }
         must_abort
     }
@@ -214,7 +235,8 @@ impl Transactions {
 
 impl State {
     fn begin(&mut self, step: Step) {
-        self.is_calling = true;
+        self.calling = Some(step);
+        self.before = (self.phase, self.outcome);
         self.calls += 1;
         match step {
             Step::Commit => {
@@ -227,10 +249,12 @@ impl State {
     }
 
     fn end(&mut self, step: Step, result: &Result<(), KafkaError>) {
-        self.is_calling = false;
+        self.calling = None;
         self.is_overdue = false;
         match (step, result) {
             (Step::Init | Step::SendOffsets, _) | (Step::Begin, Err(_)) => {}
+            // Without a code it is ours, of a call that was not made.
+            (_, Err(error)) if error.code().is_none() => (self.phase, self.outcome) = self.before,
             (Step::Begin, Ok(())) => {
                 self.phase = Phase::Open;
                 self.outcome = None;
@@ -257,7 +281,7 @@ impl State {
     }
 
     fn must_abort(&self) -> bool {
-        self.is_abandoned && !self.is_calling && self.phase == Phase::Open
+        self.is_abandoned && self.calling.is_none() && self.phase == Phase::Open
     }
 }
 
@@ -279,8 +303,8 @@ impl<C: ProducerContext> Shared<C> {
         }
         let (done, result) = oneshot::channel();
         let told = move |result| {
-            // The future may have been dropped.
-            let _ = done.send(result);
+            // The future may have been dropped; its waker may panic, see `wake`.
+            let _ = catch_panic(|| done.send(result));
         };
         self.start(step, timeout, call, told)?;
         let mut result = pin!(result);
@@ -327,6 +351,7 @@ impl<C: ProducerContext> Shared<C> {
             if self.transactions.end(step, &result) {
                 self.transactions.end(Step::Abort, &result);
             }
+            self.wake();
             error
         })
     }
@@ -345,7 +370,7 @@ impl<C: ProducerContext> Shared<C> {
                 // A close does not wait for it either.
                 shared.wake();
                 while ended.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) {
-                    shared.transactions.ended.notify_waiters();
+                    shared.transactions.tell();
                 }
             }
         });
@@ -365,6 +390,11 @@ impl<C: ProducerContext> Shared<C> {
         loop {
             let client = self.core.client().ok_or_else(KafkaError::closed)?;
             let left = timeout.saturating_sub(started.elapsed());
+            let left = if step == Step::Init {
+                left.min(INIT_SLICE)
+            } else {
+                left
+            };
             let error = match call(&client, left.max(LEAST_TIME)) {
                 Ok(()) => return Ok(()),
                 Err(error) => self.core.call_error(step.name(), error),
@@ -408,6 +438,7 @@ impl<C: ProducerContext> Shared<C> {
             tracing::warn!(%error, "a transaction that was dropped is aborted by the next begin");
             let error = Err(KafkaError::no_thread(error));
             self.transactions.end(Step::Abort, &error);
+            self.wake();
         }
     }
 }

@@ -402,7 +402,8 @@ fn a_base_producer_is_asked_in_poll_and_answers() {
     assert!(!format!("{error} {error:?}").contains("t0p-s3cret"));
     producer.set_oauth_token(token(2)).unwrap();
     poll_until(&|| script.calls() == 3);
-    producer.set_oauth_token_failure("").unwrap();
+    // To C it is empty.
+    producer.set_oauth_token_failure("\0").unwrap();
     poll_until(&|| script.errors().len() == 3);
     assert!(script.errors()[2].contains("no reason given"));
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use common::{Counting, DEADLINE, Drop, cluster, config, poll_then_drop, until};
 use futures::{SinkExt, StreamExt, stream};
 use tokio_rdkafka::{
-    ClientConfig, ConsumerGroupMetadata, KafkaError, MockCluster, MockCoordinator, ProduceExt,
-    Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError, TopicPartitionOffset,
-    Transaction, TransactionOutcome, TransactionalProducer,
+    ApiKey, ClientConfig, ConsumerGroupMetadata, KafkaError, MockCluster, MockCoordinator,
+    ProduceExt, Producer, ProducerContext, ProducerRecord, PurgeConfig, RDKafkaErrorCode,
+    SendError, TopicPartitionOffset, Transaction, TransactionOutcome, TransactionalProducer,
 };
 
 fn record(index: usize) -> ProducerRecord<'static> {
@@ -387,14 +387,20 @@ impl From<SendError> for SendErrorOrNot {
 }
 
 /// Broker 1 leads the topic's partition, and broker 2 is the coordinator.
-async fn with_coordinator_of_its_own() -> (MockCluster, TransactionalProducer) {
+fn with_coordinator_of_the_transactions() -> (MockCluster, ClientConfig) {
     let cluster = MockCluster::new(2).unwrap();
     cluster.create_topic("t", 1, 1).unwrap();
     cluster.partition_leader("t", 0, Some(1)).unwrap();
-    cluster
-        .coordinator(MockCoordinator::Transaction("tests".to_owned()), 2)
-        .unwrap();
-    let producer = initialized(&transactional(&cluster)).await;
+    let id = MockCoordinator::Transaction("tests".to_owned());
+    cluster.coordinator(id, 2).unwrap();
+    let config = transactional(&cluster);
+    (cluster, config)
+}
+
+/// The same, with a producer.
+async fn with_coordinator_of_its_own() -> (MockCluster, TransactionalProducer) {
+    let (cluster, config) = with_coordinator_of_the_transactions();
+    let producer = initialized(&config).await;
     (cluster, producer)
 }
 
@@ -542,6 +548,130 @@ async fn a_commit_that_is_given_up_is_resumed_by_the_next_begin() {
     cluster.broker_up(2).unwrap();
     assert_works(&mut producer).await;
     assert_eq!(common::payloads(&cluster, "t").await.len(), 2);
+}
+
+/// Whether a record was refused meanwhile is not asked: librdkafka alone knows how it ends.
+#[tokio::test]
+async fn a_record_that_is_refused_while_a_commit_is_stuck_is_not_of_it() {
+    let (cluster, mut producer) = with_coordinator_of_its_own().await;
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    let left = Producer::clone(&transaction);
+    cluster.broker_down(2).unwrap();
+    let commit = transaction.commit_timeout(Duration::from_millis(200));
+    let (transaction, _) = commit.await.unwrap_err().into_parts();
+    left.try_enqueue(record(1).partition(-7)).unwrap_err();
+    cluster.broker_up(2).unwrap();
+    transaction.unwrap().commit().await.unwrap();
+    let outcome = producer.outcome().await;
+    assert_eq!(outcome, Some(TransactionOutcome::Committed));
+}
+
+/// The records were purged because of an error, which is the one to tell.
+#[tokio::test]
+async fn a_commit_tells_why_records_were_purged() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    cluster.request_errors(
+        ApiKey::AddPartitionsToTxn,
+        &[RDKafkaErrorCode::TopicAuthorizationFailed],
+    );
+    let transaction = producer.begin().await.unwrap();
+    let failed = transaction.send(record(0)).await.unwrap_err();
+    assert_eq!(failed.code(), Some(RDKafkaErrorCode::PurgeQueue));
+    let error = transaction.commit().await.unwrap_err();
+    let code = Some(RDKafkaErrorCode::TopicAuthorizationFailed);
+    assert_eq!(error.error().code(), code, "{error:?}");
+    assert!(error.requires_abort(), "{error:?}");
+    let cause = error.error().source().expect("the record's error");
+    let cause = cause.downcast_ref::<KafkaError>().unwrap();
+    assert_eq!(cause.code(), failed.code());
+    error.into_parts().0.unwrap().abort().await.unwrap();
+    assert_works(&mut producer).await;
+
+    // Those that the user has purged fail it too.
+    let error = producer
+        .run(async |transaction| {
+            let sent = transaction.enqueue(record(1).partition(9)).await;
+            transaction
+                .purge(PurgeConfig::default().queue().inflight())
+                .await;
+            drop(sent);
+            Ok::<_, KafkaError>(())
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        error.requires_abort() && error.source().is_some(),
+        "{error:?}"
+    );
+    assert_works(&mut producer).await;
+}
+
+#[tokio::test]
+async fn an_abort_that_fails_after_a_drop_is_made_again() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let error = RDKafkaErrorCode::GroupAuthorizationFailed;
+    cluster.request_errors(ApiKey::EndTxn, &[error]);
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    drop(transaction);
+    let outcome = tokio::time::timeout(DEADLINE, producer.outcome()).await;
+    assert_eq!(outcome.unwrap(), None);
+    assert_works(&mut producer).await;
+    assert_eq!(producer.close().await.undelivered, 0);
+}
+
+/// Through the transaction it is used as a producer, also for that.
+#[tokio::test]
+async fn closed_within_a_transaction_it_ends() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    assert_eq!(transaction.close().await.failed, 0);
+    let error = transaction.commit().await.unwrap_err();
+    assert!(error.error().is_closed(), "{error:?}");
+    drop(error);
+    let closed = tokio::time::timeout(DEADLINE, producer.close()).await;
+    assert_eq!(closed.unwrap().undelivered, 0);
+    assert!(producer.begin().await.unwrap_err().is_closed());
+}
+
+#[tokio::test]
+async fn a_commit_that_is_stuck_stays_unknown_when_the_producer_is_closed() {
+    let (cluster, mut config) = with_coordinator_of_the_transactions();
+    config.set("transaction.timeout.ms", "1000");
+    let mut producer = initialized(&config).await;
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    cluster.broker_down(2).unwrap();
+    let commit = transaction.commit_timeout(Duration::from_millis(200));
+    drop(commit.await.unwrap_err());
+    for _ in 0..2 {
+        assert_eq!(producer.close().await.undelivered, 0);
+        let outcome = producer.outcome().await;
+        assert_eq!(outcome, Some(TransactionOutcome::Unknown));
+    }
+    assert!(producer.begin().await.unwrap_err().is_closed());
+}
+
+#[tokio::test]
+async fn an_init_that_was_given_up_holds_no_close() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let cluster = cluster("t", 1);
+    cluster.broker_down(1).unwrap();
+    let context = Arc::new(Counting::default());
+    let mut producer: TransactionalProducer<_> = transactional(&cluster)
+        .create_with_context(Arc::clone(&context))
+        .unwrap();
+    let given_up = poll_then_drop(producer.init(HOUR), 1, Drop::AtOnce).await;
+    assert!(given_up.is_none());
+    let closed = tokio::time::timeout(DEADLINE, producer.close()).await;
+    assert_eq!(closed.unwrap().undelivered, 0);
+    drop(producer);
+    until(|| Arc::strong_count(&context) == 1).await;
 }
 
 #[tokio::test]
