@@ -64,18 +64,10 @@ pub(crate) fn poll_turn(cx: &mut Context<'_>) -> Poll<()> {
     yield_turn(cx)
 }
 
-/// To be called before room is taken that is there: whoever has to wait for some yields anyway, and
-/// should have a place in the line first.
-#[inline]
-pub(crate) fn poll_enqueue(cx: &mut Context<'_>) -> Poll<()> {
-    if may_enqueue() {
-        return Poll::Ready(());
-    }
-    yield_turn(cx)
-}
-
+/// To be called where room is there that may not be taken now; whoever has to wait for some yields
+/// anyway, and should have a place in the line. Always pending: it wakes the task.
 #[cold]
-fn yield_turn(cx: &mut Context<'_>) -> Poll<()> {
+pub(crate) fn yield_turn(cx: &mut Context<'_>) -> Poll<()> {
     ENQUEUES.set(0);
     cx.waker().wake_by_ref();
     Poll::Pending

@@ -16,7 +16,8 @@ use crate::ffi::{Choice, Chooser, catch_panic};
 /// So it may run on several threads at once.
 ///
 /// It runs under librdkafka's locks: it must be quick, must not block, and must not call the producer
-/// that it is of, which could wait for itself without an end.
+/// that it is of, which could wait for itself without an end. Nor must the panic hook or the subscriber
+/// of `tracing` that a panic in it reaches.
 ///
 /// A panic in it is caught, logged and counted
 /// ([`callback_panics`](crate::Producer::callback_panics)). It fails the record, as does a partition

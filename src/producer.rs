@@ -16,6 +16,7 @@ use crate::coop;
 use crate::delivery::Delivery;
 use crate::driver::{Shared, Watching, refuse};
 use crate::error::{EnqueueError, KafkaError, SendError};
+use crate::ffi::drop_payloads;
 use crate::permit::{OwnedPermit, Permit, Place};
 use crate::purge::PurgeConfig;
 use crate::record::{Fields, Plain, ProducerRecord, TopicName};
@@ -394,7 +395,10 @@ impl<C: ProducerContext> Producer<C> {
             .shared()
             .produce::<T>(&mut record.fields, record.opaque)
         {
-            Ok(handle) => Ok(handle),
+            Ok(handle) => {
+                drop_payloads(|| drop(record.fields));
+                Ok(handle)
+            }
             Err((error, opaque)) => {
                 record.opaque = opaque;
                 Err(refused(self.noted(error), record))
@@ -647,7 +651,11 @@ impl<C: ProducerContext> Producer<C> {
         };
         let admitted = match self.check(&waiting.fields) {
             Ok(bytes) => ready!(Place::poll(&mut self.place, &self.handle.shared, bytes, cx)),
-            Err(error) => Err(error),
+            Err(error) => {
+                // It may have waited until the producer could not go on.
+                self.abort_reserve();
+                Err(error)
+            }
         };
         let record = record.take().expect("it was there");
         Poll::Ready(match admitted {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
@@ -157,9 +157,13 @@ impl Room {
                 return Poll::Ready(Err(NoRoom::Closed));
             }
             if state.waiters.is_empty() && state.fits(self.limits, 1, bytes) {
-                ready!(coop::poll_enqueue(cx));
-                state.take(1, bytes);
-                return Poll::Ready(Ok(()));
+                if coop::may_enqueue() {
+                    state.take(1, bytes);
+                    return Poll::Ready(Ok(()));
+                }
+                // Waking may run foreign code: not under the lock.
+                drop(state);
+                return coop::yield_turn(cx).map(Ok);
             }
             let forms_line = state.waiters.is_empty();
             *place = Some(state.waiters.push(bytes, cx.waker().clone()));

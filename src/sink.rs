@@ -227,6 +227,8 @@ impl<C: ProducerContext> ProducerSink<C> {
                     0
                 };
                 self.last_len = len;
+                // One that has begun does not cover this record.
+                self.flush = None;
                 self.in_flight.push_back(permit.send(record));
                 if self.in_flight.len() >= self.sweep_at {
                     self.sweep();
@@ -323,6 +325,8 @@ impl<C: ProducerContext> ProducerSink<C> {
                 Policy::Handle(handle) if !(error.is_fatal() || error.is_closed()) => handle(error),
                 Policy::Stop | Policy::Handle(_) => {
                     self.policy = Policy::Stopped(error.error().clone());
+                    // No record follows that could use it.
+                    self.abort_send();
                     return Err(error);
                 }
                 Policy::Stopped(_) | Policy::Continue => return Err(error),

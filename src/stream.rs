@@ -207,35 +207,39 @@ where
     /// Enqueues as many records as may be in flight. Ready where nothing is left to be enqueued.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        while this.window.has_room() {
-            if this.value.is_none() {
+        loop {
+            if this.value.is_some() && this.waiting.is_none() {
+                // Also where it has panicked before.
+                *this.waiting = this.records.as_mut().and_then(Iterator::next);
+                if this.waiting.is_none() {
+                    *this.records = None;
+                    let results = Results::new(mem::take(this.futures));
+                    if results.futures.is_empty() {
+                        this.window.in_flight += results.weight();
+                    }
+                    if let Some(value) = this.value.take() {
+                        this.window.push(value, results);
+                    }
+                }
+            }
+            if !this.window.has_room() {
+                return Poll::Pending;
+            }
+            if this.value.is_some() {
+                let future = ready!(this.producer.poll_enqueue(cx, this.waiting));
+                this.futures.push(future);
+                this.window.in_flight += 1;
+            } else {
                 if this.window.is_stopped {
                     return Poll::Ready(());
                 }
                 let Some((value, records)) = ready!(this.source.as_mut().poll_next(cx)) else {
                     return Poll::Ready(());
                 };
-                *this.waiting = this.records.insert(records.into_iter()).next();
+                *this.records = Some(records.into_iter());
                 *this.value = Some(value);
             }
-            if this.waiting.is_some() {
-                let future = ready!(this.producer.poll_enqueue(cx, this.waiting));
-                this.futures.push(future);
-                this.window.in_flight += 1;
-                *this.waiting = this.records.as_mut().and_then(Iterator::next);
-            }
-            if this.waiting.is_none() {
-                *this.records = None;
-                let results = Results::new(mem::take(this.futures));
-                if results.futures.is_empty() {
-                    this.window.in_flight += results.weight();
-                }
-                if let Some(value) = this.value.take() {
-                    this.window.push(value, results);
-                }
-            }
         }
-        Poll::Pending
     }
 }
 

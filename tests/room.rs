@@ -4,11 +4,11 @@
 mod common;
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake};
 
-use common::{Counting, assert_room_is_whole, cluster, config, payloads};
+use common::{Counting, DEADLINE, assert_room_is_whole, cluster, config, payloads};
 use futures::future::join_all;
 use tokio_rdkafka::{MockCluster, OwnedPermit, Persistence, Producer, ProducerRecord};
 
@@ -307,4 +307,38 @@ async fn senders_on_several_threads_share_room() {
     producer.flush().await.unwrap();
     assert_eq!(cluster.records("t").await.unwrap().len(), 6 * 200 + 300);
     assert_room_is_whole(&producer, 7);
+}
+
+/// A waker that takes room itself, where a task yields though there is some.
+#[test]
+fn a_waker_may_use_the_producer() {
+    struct Takes(Producer, AtomicUsize);
+
+    impl Wake for Takes {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.try_reserve().unwrap());
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _inside = runtime.enter();
+    let cluster = cluster("t", 1);
+    let producer = producer(&cluster, 2);
+    let takes = Arc::new(Takes(producer.clone(), AtomicUsize::new(0)));
+    let waker = Arc::clone(&takes).into();
+    let (done, is_done) = mpsc::channel();
+    // On a thread of its own, which would wait for itself.
+    std::thread::spawn(move || {
+        let mut producer = producer;
+        let mut cx = Context::from_waker(&waker);
+        for _ in 0..10_000 {
+            if let Poll::Ready(permit) = producer.poll_reserve(&mut cx) {
+                drop(permit.unwrap());
+            }
+        }
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(DEADLINE).unwrap();
+    assert!(takes.1.load(Ordering::SeqCst) > 0);
 }

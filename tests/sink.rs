@@ -308,6 +308,42 @@ async fn a_flush_waits_and_a_close_sends() {
     assert_eq!(producer.close().await.failed, 0);
 }
 
+/// Its flush is not that of records that come after it.
+#[tokio::test]
+async fn a_close_after_one_that_was_given_up_sends_too() {
+    let cluster = cluster("t", 1);
+    let mut config = config(&cluster);
+    config.set("linger.ms", "900000");
+    config.set("message.timeout.ms", "1000000");
+    let producer: Producer = config.create().unwrap();
+    let mut sink = producer.sink();
+    sink.feed(record(0)).await.unwrap();
+    let mut close = polling(|cx| sink.poll_close(cx));
+    assert!(close.is_pending());
+    drop(close);
+    sink.flush().await.unwrap();
+    sink.feed(record(1)).await.unwrap();
+    let closed = tokio::time::timeout(DEADLINE, sink.close()).await;
+    closed
+        .expect("a close does not wait for linger.ms")
+        .unwrap();
+    assert_eq!(payloads(&cluster, "t").await, ["0", "1"]);
+}
+
+#[tokio::test]
+async fn a_sink_that_has_stopped_gives_its_room_back() {
+    let cluster = cluster("t", 1);
+    let producer = producer_with_room(&cluster, 2);
+    cluster.broker_down(1).unwrap();
+    let mut sink = producer.sink();
+    sink.feed(record(0).partition(7)).await.unwrap();
+    poll_fn(|cx| sink.poll_ready(cx)).await.unwrap();
+    cluster.broker_up(1).unwrap();
+    let error = sink.flush().await.unwrap_err();
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::UnknownPartition));
+    assert_room_is_whole(&producer, 2);
+}
+
 #[tokio::test]
 async fn a_flush_is_that_of_this_sink() {
     let cluster = MockCluster::new(2).unwrap();

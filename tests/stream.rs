@@ -4,6 +4,7 @@
 mod common;
 
 use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -439,4 +440,30 @@ async fn results_can_be_forwarded_in_a_spawned_task() {
     forwarded.await.unwrap().unwrap();
     let values: Vec<_> = receiver.collect().await;
     assert_eq!(values, [(0, true), (1, true), (2, true)]);
+}
+
+#[tokio::test]
+async fn when_an_item_s_records_panic_the_others_are_sent_before_it_comes_back() {
+    let cluster = cluster("t", 1);
+    for room in [1, 1_000] {
+        let producer = producer_with_room(&cluster, 10);
+        let records = (0..4).map(|index| match index {
+            2 => panic!("the iterator's"),
+            index => record(index),
+        });
+        let items = stream::iter([("item", records)]);
+        let mut results = items.produce(&producer).max_in_flight(room);
+        let deliveries = loop {
+            let next = AssertUnwindSafe(results.next()).catch_unwind();
+            match tokio::time::timeout(DEADLINE, next).await.unwrap() {
+                Ok(next) => break next.unwrap().1.unwrap(),
+                Err(panic) => assert_eq!(panic.downcast_ref(), Some(&"the iterator's")),
+            }
+        };
+        assert_eq!(deliveries.len(), 3, "{room}");
+        assert!(results.next().await.is_none());
+        assert_room_is_whole(&producer, 10);
+    }
+    let twice = ["0", "1", "3", "0", "1", "3"];
+    assert_eq!(payloads(&cluster, "t").await, twice);
 }

@@ -16,8 +16,8 @@ type Waker = dyn Fn() + Send + Sync;
 /// A reference to a client's queue.
 pub(crate) struct Queue {
     ptr: NonNull<sys::rd_kafka_queue_t>,
-    /// Boxed twice: the outer box is the thin pointer that C keeps.
-    waker: Option<Box<Box<Waker>>>,
+    /// Boxed, and in an `Arc`: C keeps a thin pointer, which moves of this leave valid.
+    waker: Option<Arc<Box<Waker>>>,
     client: Arc<Client>,
 }
 
@@ -44,8 +44,8 @@ impl Queue {
     /// waits. What is in the queue already calls nobody.
     pub(crate) fn wake_with(&mut self, waker: impl Fn() + Send + Sync + 'static) {
         self.disable_waker();
-        let waker: Box<Box<Waker>> = Box::new(Box::new(waker));
-        let opaque: *const Box<Waker> = &*waker;
+        let waker: Arc<Box<Waker>> = Arc::new(Box::new(waker));
+        let opaque = Arc::as_ptr(&waker);
         self.waker = Some(waker);
         // SAFETY: the queue is valid. The opaque lives until `disable_waker`, which first takes
         // the queue's lock, under which the callback runs, to unset it.

@@ -56,8 +56,12 @@ mod coop {
         Poll::Ready(())
     }
 
-    pub(crate) fn poll_enqueue(_: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
+    pub(crate) fn may_enqueue() -> bool {
+        true
+    }
+
+    pub(crate) fn yield_turn(_: &mut Context<'_>) -> Poll<()> {
+        unreachable!("each may enqueue")
     }
 }
 
