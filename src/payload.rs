@@ -32,6 +32,11 @@ impl<'a> Payload<'a> {
         })
     }
 
+    #[inline]
+    pub(crate) fn is_bytes(&self) -> bool {
+        matches!(self.0, Repr::Bytes(_))
+    }
+
     /// What is owned, as it is; what is borrowed comes back.
     pub(crate) fn try_into_owned(self) -> Result<Payload<'static>, Self> {
         match self.0 {

@@ -396,7 +396,9 @@ impl<C: ProducerContext> Producer<C> {
             .produce::<T>(&mut record.fields, record.opaque)
         {
             Ok(handle) => {
-                drop_payloads(|| drop(record.fields));
+                if record.fields.has_bytes() {
+                    drop_payloads(|| drop(record.fields));
+                }
                 Ok(handle)
             }
             Err((error, opaque)) => {

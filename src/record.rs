@@ -222,6 +222,13 @@ impl Fields<'_> {
             && self.payload_len() < LENT_FROM
     }
 
+    /// Whether there are [`Bytes`](bytes::Bytes) in it, whose owner's drop is the user's code.
+    #[inline]
+    pub(crate) fn has_bytes(&self) -> bool {
+        let mut payloads = [&self.key, &self.payload].into_iter().flatten();
+        payloads.any(Payload::is_bytes) || !self.headers.is_empty()
+    }
+
     /// Checks all but the topic's name for what would not even reach a broker; the name is checked
     /// where its handle is made.
     ///
