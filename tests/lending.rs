@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use common::{DEADLINE, captured, cluster, config, until};
+use common::{DEADLINE, captured, cluster, config, produce_requests, until};
 use futures::FutureExt;
 use futures::executor::block_on;
 use futures::future::join_all;
@@ -442,10 +442,9 @@ async fn a_purge_of_requests_on_their_way_gives_payloads_back() {
     producer.send(warm_up).await.unwrap();
     ledger.entries.lock().unwrap().clear();
     cluster.start_request_tracking();
-    cluster.broker_round_trip_time(1, common::DEADLINE).unwrap();
+    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
     let futures = enqueue(&producer, 100);
-    let is_produce = |request: &tokio_rdkafka::MockRequest| request.api_key() == ApiKey::Produce;
-    until(|| cluster.requests().iter().any(is_produce)).await;
+    until(|| produce_requests(&cluster) > 0).await;
     assert_eq!(producer.purge(EVERYTHING()).await, 100);
     let codes = failures(futures).await;
     assert_eq!(codes[0], Code::PurgeInflight);
@@ -460,13 +459,15 @@ async fn a_fatal_error_gives_payloads_back() {
             .set("enable.idempotence", "true")
             .set("batch.num.messages", "1"),
     );
-    // So that requests are on their way and messages in the queue when the error comes.
     producer.send(ledger.record()).await.unwrap();
     cluster.request_errors(ApiKey::Produce, &[Code::OutOfOrderSequenceNumber]);
-    cluster
-        .broker_round_trip_time(1, Duration::from_millis(200))
-        .unwrap();
-    let results = join_all(enqueue(&producer, 50)).await;
+    // The error comes when requests are on their way and messages in the queue.
+    cluster.start_request_tracking();
+    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
+    let futures = enqueue(&producer, 50);
+    until(|| produce_requests(&cluster) > 1).await;
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+    let results = join_all(futures).await;
     let codes: Vec<_> = results
         .into_iter()
         .filter_map(|result| result.err()?.code())

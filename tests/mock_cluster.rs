@@ -343,7 +343,7 @@ async fn a_partition_loses_its_leader() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("t", 1, 1).unwrap();
     cluster.start_request_tracking();
-    let producer = producer(&cluster, &[("message.timeout.ms", "1000")]);
+    let producer = producer(&cluster, &[("message.timeout.ms", "3000")]);
     assert_eq!(send(&producer, "t", "a").await, Ok(0));
     cluster.partition_leader("t", 0, None).unwrap();
     assert_eq!(
@@ -444,7 +444,7 @@ async fn two_clusters_at_once() {
 async fn it_can_be_dropped_under_connected_producers() {
     let cluster = MockCluster::new(2).unwrap();
     cluster.create_topic("t", 1, 1).unwrap();
-    let producer = producer(&cluster, &[("message.timeout.ms", "500")]);
+    let producer = producer(&cluster, &[("message.timeout.ms", "3000")]);
     assert_eq!(send(&producer, "t", "a").await, Ok(0));
     drop(cluster);
     assert_eq!(

@@ -445,7 +445,7 @@ async fn offsets_reach_the_next_coordinator_of_the_group() {
 #[tokio::test]
 async fn a_group_without_a_coordinator_holds_nobody() {
     let (cluster, mut config) = with_coordinator_of_the_group();
-    config.set("transaction.timeout.ms", "1000");
+    config.set("transaction.timeout.ms", "3000");
     let mut producer = initialized(&config).await;
     cluster.broker_down(2).unwrap();
     let transaction = producer.begin().await.unwrap();
@@ -482,7 +482,7 @@ async fn a_group_without_a_coordinator_holds_nobody() {
 #[tokio::test]
 async fn a_close_does_not_wait_for_offsets_that_are_overdue() {
     let (cluster, mut config) = with_coordinator_of_the_group();
-    config.set("transaction.timeout.ms", "1000");
+    config.set("transaction.timeout.ms", "3000");
     let context = Arc::new(Counting::default());
     let mut producer: TransactionalProducer<_> =
         config.create_with_context(Arc::clone(&context)).unwrap();
@@ -642,7 +642,7 @@ async fn closed_within_a_transaction_it_ends() {
 #[tokio::test]
 async fn a_commit_that_is_stuck_stays_unknown_when_the_producer_is_closed() {
     let (cluster, mut config) = with_coordinator_of_the_transactions();
-    config.set("transaction.timeout.ms", "1000");
+    config.set("transaction.timeout.ms", "3000");
     let mut producer = initialized(&config).await;
     let transaction = producer.begin().await.unwrap();
     transaction.send(record(0)).await.unwrap();

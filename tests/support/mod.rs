@@ -7,7 +7,7 @@ pub mod trials;
 use std::env;
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -15,6 +15,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::OwnedMessage;
 use rdkafka::topic_partition_list::Offset;
+use rdkafka::types::RDKafkaErrorCode;
 use tokio_rdkafka::ClientConfig;
 
 /// How long anything may take before a test gives up.
@@ -35,6 +36,23 @@ pub type Read = OwnedMessage;
 #[derive(Debug)]
 pub struct Cluster {
     bootstrap_servers: String,
+}
+
+struct Partition {
+    id: i32,
+    leader: i32,
+    in_sync: usize,
+}
+
+/// What a broker answers that may not have heard of a new topic yet.
+fn until_known<T>(ask: impl Fn() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) => assert!(started.elapsed() < DEADLINE, "{error}"),
+        }
+    }
 }
 
 impl Cluster {
@@ -81,7 +99,10 @@ impl Cluster {
     pub async fn create_topic(&self, partitions: i32, replicas: i32) -> String {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let topic = format!("test-{}-{number}", process::id());
+        // Ids of processes come again.
+        let since_epoch = SystemTime::UNIX_EPOCH.elapsed().expect("a time");
+        let (id, micros) = (process::id(), since_epoch.as_micros());
+        let topic = format!("test-{id}-{micros}-{number}");
         self.create_topic_named(&topic, partitions, replicas).await;
         topic
     }
@@ -94,9 +115,13 @@ impl Cluster {
             .create_topics(&[new], &Self::admin_options())
             .await
             .expect("an answer");
-        created
-            .into_iter()
-            .for_each(|result| drop(result.expect("a topic")));
+        for result in created {
+            match result {
+                // The request may have been sent twice.
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
     }
 
     /// Deletes a topic; brokers may take a moment longer to notice.
@@ -223,37 +248,34 @@ impl Cluster {
 
     /// The offset behind the last message.
     pub fn end(&self, topic: &str, partition: i32) -> i64 {
-        let (_, end) = self
-            .consumer(Isolation::Uncommitted, "tests")
-            .fetch_watermarks(topic, partition, DEADLINE)
-            .expect("the partition's offsets");
+        let consumer = self.consumer(Isolation::Uncommitted, "tests");
+        let (_, end) = until_known(|| {
+            let offsets = consumer.fetch_watermarks(topic, partition, DEADLINE);
+            offsets.map_err(|error| error.to_string())
+        });
         end
     }
 
     pub fn leader(&self, topic: &str, partition: i32) -> i32 {
-        self.partition(topic, partition).0
+        self.partition(topic, partition).leader
     }
 
     /// The node that coordinates what has this key, by the topic of the coordinators' state.
     pub fn coordinator(&self, topic: &str, key: &str) -> i32 {
-        let metadata = self
-            .consumer(Isolation::Uncommitted, "tests")
-            .fetch_metadata(Some(topic), DEADLINE)
-            .expect("metadata");
-        let partitions = metadata.topics()[0].partitions();
+        let partitions = self.partitions(topic);
         // As Java's String::hashCode has it, of ASCII.
         let hash = key.bytes().fold(0_i32, |hash, byte| {
             hash.wrapping_mul(31).wrapping_add(i32::from(byte))
         });
         let count = i32::try_from(partitions.len()).expect("a count");
         let id = (hash & i32::MAX) % count;
-        let mut found = partitions.iter().filter(|found| found.id() == id);
-        found.next().expect("the partition").leader()
+        let mut found = partitions.into_iter().filter(|found| found.id == id);
+        found.next().expect("the partition").leader
     }
 
     /// How many replicas are in sync.
     pub fn in_sync(&self, topic: &str, partition: i32) -> usize {
-        self.partition(topic, partition).1
+        self.partition(topic, partition).in_sync
     }
 
     /// Whether all replicas of every partition are in sync, as this node sees it: one that has just
@@ -277,16 +299,30 @@ impl Cluster {
             })
     }
 
-    fn partition(&self, topic: &str, partition: i32) -> (i32, usize) {
-        let metadata = self
-            .consumer(Isolation::Uncommitted, "tests")
-            .fetch_metadata(Some(topic), DEADLINE)
-            .expect("metadata");
-        let mut partitions = metadata.topics()[0].partitions().iter();
-        let found = partitions
-            .find(|found| found.id() == partition)
-            .expect("the partition");
-        (found.leader(), found.isr().len())
+    fn partition(&self, topic: &str, partition: i32) -> Partition {
+        let mut partitions = self.partitions(topic).into_iter();
+        let found = partitions.find(|found| found.id == partition);
+        found.expect("the partition")
+    }
+
+    /// Those of a topic that is there.
+    fn partitions(&self, topic: &str) -> Vec<Partition> {
+        let consumer = self.consumer(Isolation::Uncommitted, "tests");
+        until_known(|| {
+            let metadata = consumer
+                .fetch_metadata(Some(topic), DEADLINE)
+                .map_err(|error| error.to_string())?;
+            let partitions = metadata.topics()[0].partitions().iter();
+            let partitions: Vec<_> = partitions
+                .map(|found| Partition {
+                    id: found.id(),
+                    leader: found.leader(),
+                    in_sync: found.isr().len(),
+                })
+                .collect();
+            let is_known = !partitions.is_empty();
+            is_known.then_some(partitions).ok_or("none yet".to_owned())
+        })
     }
 
     fn consumer(&self, isolation: Isolation, group: &str) -> BaseConsumer {
