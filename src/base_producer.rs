@@ -172,15 +172,18 @@ impl<C: ProducerContext> BaseProducer<C> {
         }
     }
 
-    /// Flushes until nothing is in flight, or the time is over.
+    /// Flushes until nothing is in flight, or that time is over.
     fn flush_for(&self, timeout: Duration) {
-        let deadline = Instant::now().checked_add(timeout);
+        self.flush_for_up_to(|| timeout);
+    }
+
+    /// The same for a time that may become another.
+    fn flush_for_up_to(&self, timeout: impl Fn() -> Duration) {
+        let started = Instant::now();
         loop {
             while self.poll(Duration::ZERO) > 0 {}
             self.give_up_after_fatal_error();
-            let left = deadline.map_or(FLUSH_SLICE, |deadline| {
-                deadline.saturating_duration_since(Instant::now())
-            });
+            let left = timeout().saturating_sub(started.elapsed());
             if self.core.in_flight() == 0 || left.is_zero() {
                 return;
             }

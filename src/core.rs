@@ -42,6 +42,8 @@ pub(crate) struct Core<O> {
     settled: AtomicU64,
     /// Of the settled ones, those that were delivered.
     delivered: AtomicU64,
+    /// Of the delivered ones, those before the transaction.
+    delivered_before: AtomicU64,
     closed: AtomicBool,
     fatal: OnceLock<KafkaError>,
     callback_panics: Arc<AtomicU64>,
@@ -91,6 +93,7 @@ impl<O: Opaque> Core<O> {
             issued: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
+            delivered_before: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             fatal: OnceLock::new(),
             callback_panics,
@@ -123,6 +126,17 @@ impl<O: Opaque> Core<O> {
     /// How many messages have ended.
     pub(crate) fn settled(&self) -> u64 {
         self.settled.load(Ordering::SeqCst)
+    }
+
+    /// A transaction begins.
+    pub(crate) fn note_begin(&self) {
+        self.delivered_before
+            .store(self.delivered(), Ordering::SeqCst);
+    }
+
+    /// Whether a message of the transaction has been delivered.
+    pub(crate) fn has_delivered_since_begin(&self) -> bool {
+        self.delivered() > self.delivered_before.load(Ordering::SeqCst)
     }
 
     /// How many messages have been delivered.

@@ -115,7 +115,8 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         }
     }
 
-    /// Aborts: goes on delivering for a second at the most (see
+    /// Aborts: goes on delivering for a second at the most, or for a quarter of the time, up to 15 s,
+    /// while nothing of it has been delivered (see
     /// [`BaseProducer::abort_transaction`](crate::BaseProducer::abort_transaction)), gives up what has
     /// not been sent yet ([`PurgeQueue`](crate::RDKafkaErrorCode::PurgeQueue)), waits for what is on
     /// its way, for up to `transaction.timeout.ms`, and has consumers with `isolation.level=read_committed` never see

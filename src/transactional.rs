@@ -15,7 +15,7 @@ use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 use crate::producer::Producer;
 use crate::report::CloseReport;
 use crate::transaction::{Transaction, TransactionOutcome};
-use crate::transactions::{Phase, Step, deliver_and_abort, record_failed};
+use crate::transactions::{Phase, Step, record_failed};
 
 /// A producer whose records are part of transactions: what a configuration with `transactional.id`
 /// makes.
@@ -115,6 +115,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         let timeout = shared.transactions.timeout;
         let begin = |client: &Client, _| client.begin_transaction();
         shared.transact(Step::Begin, timeout, begin).await?;
+        shared.core.note_begin();
         let producer = self.producer.within(shared.transactions.enter());
         Ok(Transaction::new(self, producer))
     }
@@ -305,8 +306,11 @@ impl<C: ProducerContext> TransactionalProducer<C> {
             return Ok(());
         }
         self.close_scope();
+        let aborting = Arc::clone(shared);
         shared
-            .transact(Step::Abort, timeout, deliver_and_abort)
+            .transact(Step::Abort, timeout, move |client, left| {
+                aborting.deliver_and_abort(client, left)
+            })
             .await
     }
 

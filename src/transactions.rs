@@ -26,12 +26,19 @@ use crate::transaction::TransactionOutcome;
 /// call (rdkafka_txnmgr.c, `rd_kafka_txn_op_req0`).
 pub(crate) const LEAST_TIME: Duration = Duration::from_millis(100);
 
-/// How long an abort goes on delivering first, lest librdkafka err in one of two ways. Where the
-/// coordinator has not taken the transaction's first partition yet, because it is not done with the
-/// transaction before, the abort comes out of turn, which is a fatal error (its issue 4849). And
-/// where it purges a partition while a batch of that is being made, the sequence numbers of the next
-/// transaction may not fit, which must then be aborted too (`rd_kafka_toppar_purge_queues`).
-pub(crate) const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
+/// How long an abort goes on delivering first: where it purges a partition while a batch of that is
+/// being made, the sequence numbers of the next transaction may not fit, which must then be aborted too
+/// (`rd_kafka_toppar_purge_queues`).
+const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
+
+/// The same where nothing of the transaction has been delivered, as a part of its time, and at the most.
+/// The coordinator may not have taken a partition of it yet, because it is not done with the transaction
+/// before: it has to wait for leaders to take the markers of that, and they may be in an election. Then
+/// the abort would come out of turn, which is a fatal error (librdkafka's issue 4849).
+const TAKEN_BEFORE_ABORT: (u32, Duration) = (4, Duration::from_secs(15));
+
+/// How long a flush before an abort is at the most: how late it notices that it need not go on.
+const FLUSH_SLICE: Duration = Duration::from_millis(200);
 
 /// How long to wait before a call is made again after a retriable error.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -408,10 +415,33 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
+    /// An abort that delivers first, for a moment.
+    pub(crate) fn deliver_and_abort(
+        &self,
+        client: &Client,
+        timeout: Duration,
+    ) -> Result<(), CallError> {
+        let started = Instant::now();
+        while self.core.in_flight() > 0 {
+            let limit = delivery_before_abort(timeout, self.core.has_delivered_since_begin());
+            let left = limit.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            client.flush(left.min(FLUSH_SLICE).as_millis().max(1) as i32);
+            // As it does between slices of a flush.
+            thread::yield_now();
+        }
+        let left = timeout.saturating_sub(started.elapsed());
+        client.abort_transaction(left.max(LEAST_TIME))
+    }
+
     /// Aborts what nobody can abort any more. It has begun; blocks.
     fn abort_abandoned(&self) {
         let timeout = self.transactions.timeout;
-        let result = self.call(Step::Abort, timeout, deliver_and_abort);
+        let result = self.call(Step::Abort, timeout, |client, left| {
+            self.deliver_and_abort(client, left)
+        });
         if let Err(error) = &result {
             tracing::warn!(%error, "a transaction that was dropped could not be aborted yet");
         }
@@ -443,13 +473,14 @@ impl<C: ProducerContext> Shared<C> {
     }
 }
 
-/// An abort that delivers first, for a moment.
-pub(crate) fn deliver_and_abort(client: &Client, timeout: Duration) -> Result<(), CallError> {
-    let started = Instant::now();
-    let delivery = timeout.min(DELIVERY_BEFORE_ABORT).as_millis();
-    client.flush(i32::try_from(delivery).unwrap_or(i32::MAX));
-    let left = timeout.saturating_sub(started.elapsed());
-    client.abort_transaction(left.max(LEAST_TIME))
+/// How long an abort that has so much time goes on delivering first.
+pub(crate) fn delivery_before_abort(timeout: Duration, is_any_delivered: bool) -> Duration {
+    let least = DELIVERY_BEFORE_ABORT.min(timeout);
+    if is_any_delivered {
+        return least;
+    }
+    let (part, most) = TAKEN_BEFORE_ABORT;
+    least.max(most.min(timeout / part))
 }
 
 impl Step {

@@ -608,6 +608,33 @@ async fn a_commit_tells_why_records_were_purged() {
     assert_works(&mut producer).await;
 }
 
+/// The coordinator is not done with the transaction before, see the same of `BaseProducer`.
+#[tokio::test]
+async fn an_abort_waits_until_the_coordinator_has_taken_the_transaction() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    for is_dropped in [false, true] {
+        assert_works(&mut producer).await;
+        let busy = [RDKafkaErrorCode::ConcurrentTransactions; 100];
+        cluster.request_errors(ApiKey::AddPartitionsToTxn, &busy);
+        cluster.start_request_tracking();
+        let transaction = producer.begin().await.unwrap();
+        let sent = transaction.enqueue(record(0)).await.unwrap();
+        if is_dropped {
+            drop(transaction);
+        } else {
+            transaction.abort().await.unwrap();
+        }
+        sent.await.unwrap();
+        let outcome = producer.outcome().await;
+        assert_eq!(outcome, Some(TransactionOutcome::Aborted));
+        let requests = cluster.requests();
+        let asked = |key| requests.iter().filter(|one| one.api_key() == key).count();
+        assert_eq!(asked(ApiKey::AddPartitionsToTxn), busy.len() + 1);
+        assert_eq!(asked(ApiKey::EndTxn), 1);
+    }
+}
+
 #[tokio::test]
 async fn an_abort_that_fails_after_a_drop_is_made_again() {
     let cluster = cluster("t", 1);

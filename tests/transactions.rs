@@ -160,10 +160,30 @@ fn an_abort_gives_up_what_cannot_be_sent() {
     let producer = begun(&transactional(&cluster));
     cluster.broker_down(1).unwrap();
     send(&producer, 0..1_000);
-    producer.abort_transaction(DEADLINE).unwrap();
+    // It goes on delivering for a quarter of its time.
+    producer.abort_transaction(Duration::from_secs(8)).unwrap();
     assert_eq!(producer.in_flight_count(), 0);
     assert_eq!(producer.context().seen().len(), 1_000);
     assert_eq!(producer.context().failed(), 1_000);
+}
+
+/// The coordinator is not done with the transaction before: real ones take an abort that comes meanwhile
+/// for one out of turn, which is fatal.
+#[test]
+fn an_abort_waits_until_the_coordinator_has_taken_the_transaction() {
+    let (cluster, producer) = setting();
+    // Asked again after 20 ms each.
+    let busy = [Code::ConcurrentTransactions; 150];
+    cluster.request_errors(ApiKey::AddPartitionsToTxn, &busy);
+    cluster.start_request_tracking();
+    send(&producer, 0..10);
+    producer.abort_transaction(DEADLINE).unwrap();
+    assert_eq!(producer.context().failed(), 0);
+    assert_eq!(
+        requests(&cluster, ApiKey::AddPartitionsToTxn),
+        busy.len() + 1
+    );
+    assert_eq!(requests(&cluster, ApiKey::EndTxn), 1);
 }
 
 #[test]

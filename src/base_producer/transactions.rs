@@ -11,7 +11,7 @@ use crate::error::{Class, KafkaError};
 use crate::error_code::RDKafkaErrorCode;
 use crate::ffi::{CallError, Client, Group, Offsets};
 use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
-use crate::transactions::{DELIVERY_BEFORE_ABORT, LEAST_TIME};
+use crate::transactions::{LEAST_TIME, delivery_before_abort};
 
 /// How late the end of a call is noticed where another thread, which polls, got the interrupt.
 const SLICE: Duration = Duration::from_millis(100);
@@ -59,7 +59,9 @@ impl<C: ProducerContext> BaseProducer<C> {
         let client = self.core.client().ok_or_else(KafkaError::closed)?;
         client
             .begin_transaction()
-            .map_err(|error| self.core.call_error("begin_transaction", error))
+            .map_err(|error| self.core.call_error("begin_transaction", error))?;
+        self.core.note_begin();
+        Ok(())
     }
 
     /// Makes a consumer group's offsets part of the transaction: they are committed with it, or not
@@ -140,11 +142,13 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// It serves the queue and refuses sends as [`commit_transaction`](Self::commit_transaction)
     /// does.
     ///
-    /// For a second at the most, it goes on delivering what was sent. It then gives up what has not
-    /// been sent yet ([`PurgeQueue`](RDKafkaErrorCode::PurgeQueue)), and waits for what is on its
-    /// way. Without the first, an abort soon after the end of the transaction before would be a
+    /// For a second at the most it goes on delivering what was sent; while nothing of the transaction
+    /// has been delivered, for 15 s or a quarter of `timeout`, whichever is less. It then gives up what
+    /// has not been sent yet ([`PurgeQueue`](RDKafkaErrorCode::PurgeQueue)), and waits for what is on
+    /// its way. Without the first, an abort soon after the end of the transaction before would be a
     /// fatal error ([librdkafka#4849](https://github.com/confluentinc/librdkafka/issues/4849)); it
-    /// still is where the coordinator takes longer than that to be done with the one before.
+    /// still is where the coordinator takes longer than that to be done with the one before, say
+    /// because a partition of that has no leader.
     ///
     /// # Errors
     ///
@@ -157,7 +161,9 @@ impl<C: ProducerContext> BaseProducer<C> {
         let _closed = self.close_gate(name)?;
         let started = Instant::now();
         if self.gate.is_some() {
-            self.flush_for(timeout.min(DELIVERY_BEFORE_ABORT));
+            self.flush_for_up_to(|| {
+                delivery_before_abort(timeout, self.core.has_delivered_since_begin())
+            });
         }
         let left = match timeout {
             Duration::MAX => timeout,
