@@ -118,17 +118,24 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// [`Duration::ZERO`] serves what is there, [`Duration::MAX`] waits without an end.
     pub fn poll(&self, timeout: Duration) -> usize {
         let deadline = Instant::now().checked_add(timeout);
-        let mut served = 0;
-        for _ in 0..EVENTS_PER_POLL {
+        let (mut served, mut events) = (0, 0);
+        loop {
             let wait = match deadline {
                 _ if served > 0 => Duration::ZERO,
                 Some(deadline) => deadline.saturating_duration_since(Instant::now()),
                 None => Duration::MAX,
             };
             match self.queue.poll(wait) {
-                Some(event) => served += self.serve(event),
+                Some(event) => {
+                    served += self.serve(event);
+                    events += 1;
+                }
                 None if served > 0 || wait.is_zero() => break,
                 None => {}
+            }
+            // Log lines alone do not end the wait.
+            if events >= EVENTS_PER_POLL && (served > 0 || wait.is_zero()) {
+                break;
             }
         }
         served
@@ -181,9 +188,10 @@ impl<C: ProducerContext> BaseProducer<C> {
     fn flush_for_up_to(&self, timeout: impl Fn() -> Duration) {
         let started = Instant::now();
         loop {
-            while self.poll(Duration::ZERO) > 0 {}
+            let left = || timeout().saturating_sub(started.elapsed());
+            while self.poll(Duration::ZERO) > 0 && !left().is_zero() {}
             self.give_up_after_fatal_error();
-            let left = timeout().saturating_sub(started.elapsed());
+            let left = left();
             if self.core.in_flight() == 0 || left.is_zero() {
                 return;
             }
@@ -203,7 +211,15 @@ impl<C: ProducerContext> BaseProducer<C> {
     }
 
     /// Gives up what `config` covers; the callbacks of it run in a later [`poll`](Self::poll).
+    ///
+    /// With `transactional.id` it fails the commit, and [`inflight`](PurgeConfig::inflight) has no
+    /// effect: what has been sent could be written behind the end of the transaction, and into the next
+    /// one.
     pub fn purge(&self, config: PurgeConfig) {
+        let config = match self.gate {
+            Some(_) => config.without_inflight(),
+            None => config,
+        };
         self.core.purge(config);
     }
 

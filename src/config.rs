@@ -33,9 +33,10 @@ use crate::secrets::{REDACTED, Secrets, is_sensitive};
 /// made: `delivery.report.only.error` (futures of delivered messages would never resolve),
 /// `enabled_events` and `log.queue=false` (events and logs come through one queue),
 /// `client.software.name` and `.version` without a letter or a digit and `ut_handle_ProduceResponse`
-/// (librdkafka would read, or call, what is not there),
-/// and with `transactional.id` a `linger.ms` that is not below
-/// `transaction.timeout.ms` (no record could be sent).
+/// (librdkafka would read, or call, what is not there), `enable_sasl_queue` (nobody would serve it), a
+/// `linger.ms` that is not below `message.timeout.ms`, or with `transactional.id` below
+/// `transaction.timeout.ms` (no record could be sent), and numbers that librdkafka would take for
+/// others: `5m`, `010`.
 ///
 /// # What is set
 ///
@@ -125,6 +126,7 @@ impl ClientConfig {
         for (property, value) in ours.into_iter().chain(self.iter()) {
             conf.set(property, value)
                 .map_err(|error| config_error(property, &error))?;
+            check_number(&conf, property, value)?;
         }
         self.check(&conf)?;
         if is_transactional(&conf) && self.get(MAX_IDLE).is_none() {
@@ -169,6 +171,12 @@ impl ClientConfig {
                 "logs come through the queue that the driver serves",
             );
         }
+        if is("enable_sasl_queue", "true") {
+            return refuse(
+                "enable_sasl_queue",
+                "nobody serves a queue of its own for tokens",
+            );
+        }
         if self.get("ut_handle_ProduceResponse").is_some() {
             return refuse(
                 "ut_handle_ProduceResponse",
@@ -186,14 +194,19 @@ impl ClientConfig {
         }
         let millis = |property: &str| conf.get(property)?.parse::<f64>().ok();
         // librdkafka has it so for the topics, which would not come into being; 0 is no limit.
-        if is_transactional(conf)
-            && millis("message.timeout.ms") != Some(0.0)
-            && millis("linger.ms") >= millis("transaction.timeout.ms")
-        {
+        // Before there is any property of topics, librdkafka does not tell it.
+        let timeout = millis("message.timeout.ms").unwrap_or(300_000.0);
+        if timeout == 0.0 || self.get("linger.ms").is_none() {
+            return Ok(());
+        }
+        if is_transactional(conf) && millis("linger.ms") >= millis("transaction.timeout.ms") {
             return refuse(
                 "linger.ms",
                 "it is not below transaction.timeout.ms, and with it message.timeout.ms",
             );
+        }
+        if !is_transactional(conf) && millis("linger.ms") >= Some(timeout) {
+            return refuse("linger.ms", "it is not below message.timeout.ms");
         }
         Ok(())
     }
@@ -216,8 +229,10 @@ impl ClientConfig {
                  without a key",
             );
         }
-        if self.get("partitioner").is_some() {
-            return refuse("partitioner", "the context has a partitioner of its own");
+        for property in ["partitioner", "topic.partitioner"] {
+            if self.get(property).is_some() {
+                return refuse(property, "the context has a partitioner of its own");
+            }
         }
         conf.set(STICKY, "0")
             .expect("the value is in librdkafka's range");
@@ -228,6 +243,30 @@ impl ClientConfig {
     pub(crate) fn secrets(&self) -> Secrets {
         Secrets::of(self.iter())
     }
+}
+
+/// Refuses what librdkafka takes for another number than it is: it takes the digits at the beginning,
+/// octal ones behind a 0, and what is left of a number that is too large for it.
+fn check_number(conf: &Conf, property: &str, value: &str) -> Result<(), KafkaError> {
+    let taken = conf.get(property.strip_prefix("topic.").unwrap_or(property));
+    // A text, a flag or a choice.
+    let Some(Ok(taken)) = taken.as_deref().map(str::parse::<f64>) else {
+        return Ok(());
+    };
+    let value = value.trim();
+    let is_the_same = match value.parse::<f64>() {
+        // Six digits are what librdkafka tells of one with a fraction.
+        Ok(given) => (given - taken).abs() <= 1e-5 * taken.abs(),
+        // `acks`
+        Err(_) => value.eq_ignore_ascii_case("all"),
+    };
+    if is_the_same {
+        return Ok(());
+    }
+    let text = format!(
+        "bad value for configuration property {property}: it is not a decimal number, or too large"
+    );
+    Err(KafkaError::config(Some(property), text))
 }
 
 /// The error for a property that librdkafka does not take. Its own text may contain the value, so

@@ -44,16 +44,18 @@ impl ConnectFailure {
     /// broker.
     fn of(code: RDKafkaErrorCode, text: &str, flaw: Option<Self>) -> Option<Self> {
         let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+        // OpenSSL's, of what the other side said: within the handshake, or after it since TLS 1.3.
+        let is_refused = says(&["alert "]) && says(&["certificate", "unknown ca"]);
         match code {
             RDKafkaErrorCode::Authentication => Some(Self::Authentication),
+            RDKafkaErrorCode::SSL if is_refused => Some(flaw.unwrap_or(Self::ClientCertificate)),
             RDKafkaErrorCode::SSL => Some(flaw.unwrap_or(Self::Tls)),
             RDKafkaErrorCode::Resolve => Some(Self::UnknownHost),
             RDKafkaErrorCode::BrokerTransportFailure => {
                 // The system's words; the second are those of Windows.
                 if says(&["Connection refused", "actively refused"]) {
                     Some(Self::Refused)
-                // OpenSSL's, of what the other side said.
-                } else if says(&["alert "]) && says(&["certificate", "unknown ca"]) {
+                } else if is_refused {
                     Some(Self::ClientCertificate)
                 // librdkafka's, of its first request, of the next ones and of the handshake.
                 } else if says(&[
@@ -97,11 +99,12 @@ impl ConnectFailure {
 /// What librdkafka's OpenSSL says of a certificate that did not pass.
 const NOT_VERIFIED: &[&str] = &["certificate verify failed", "Failed to verify"];
 
-/// The error of librdkafka's client; `flaw_of` tells what was wrong with the certificate of a broker
-/// when it was last looked at.
+/// The error of librdkafka's client, which shows its text without secrets, `shown`; `flaw_of` tells
+/// what was wrong with the certificate of a broker when it was last looked at.
 pub(crate) fn client_error(
     code: i32,
     text: &str,
+    shown: &str,
     flaw_of: impl FnOnce(&str) -> Option<ConnectFailure>,
 ) -> KafkaError {
     let code = RDKafkaErrorCode::from(code);
@@ -112,14 +115,14 @@ pub(crate) fn client_error(
         None
     };
     let Some(failure) = ConnectFailure::of(code, text, flaw) else {
-        return KafkaError::with_text(code, text);
+        return KafkaError::with_text(code, shown);
     };
     let text = match failure.explanation() {
         Some(explanation) if failure == ConnectFailure::UnknownCa => {
-            format!("{explanation}: {text}")
+            format!("{explanation}: {shown}")
         }
-        Some(explanation) => format!("{explanation}: {}", without_advice(text)),
-        None => text.to_owned(),
+        Some(explanation) => format!("{explanation}: {}", without_advice(shown)),
+        None => shown.to_owned(),
     };
     KafkaError::connect(failure, code, text)
 }
@@ -161,7 +164,7 @@ mod tests {
     fn the_flaw_of_a_certificate_counts_where_the_text_is_about_it() {
         let flaw_of = |broker: &str| (broker == "h:1").then_some(ConnectFailure::Expired);
         let code = RDKafkaErrorCode::SSL.raw();
-        let failure = |text: &str| client_error(code, text, flaw_of).connect_failure();
+        let failure = |text: &str| client_error(code, text, "", flaw_of).connect_failure();
         let not_verified =
             "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed";
         assert_eq!(
@@ -175,6 +178,11 @@ mod tests {
         assert_eq!(
             failure("ssl://h:1/bootstrap: SSL handshake failed: wrong version number"),
             Some(ConnectFailure::Tls)
+        );
+        // As TLS 1.2 has it.
+        assert_eq!(
+            failure("ssl://h:1/1: SSL handshake failed: SSL routines::tlsv1 alert unknown ca"),
+            Some(ConnectFailure::ClientCertificate)
         );
     }
 

@@ -432,8 +432,8 @@ impl<O: Opaque> Core<O> {
 
     /// The error of the client, not of one message, that librdkafka tells of by that text.
     pub(crate) fn client_error(&self, code: i32, text: &str) -> KafkaError {
-        let text = self.secrets.redact(text);
-        client_error(code, &text, |broker| self.certificates.flaw(broker))
+        let shown = self.secrets.redact(text);
+        client_error(code, text, &shown, |broker| self.certificates.flaw(broker))
     }
 
     /// Counts a delivery, and calls the context's callback.

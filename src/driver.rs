@@ -295,7 +295,7 @@ impl<C: ProducerContext> Shared<C> {
             }
             Err(failure) => {
                 self.end_failure(&failure, &mut promise);
-                Ending::of_failure(failure.code())
+                Ending::of_failure(failure.code(), self.core.has_fatal_error())
             }
         };
         Ended {
@@ -359,9 +359,9 @@ impl<C: ProducerContext> Shared<C> {
         count
     }
 
-    /// Whether nothing can come any more. To be asked when the queue has been found empty.
+    /// Whether nothing can come any more that anybody waits for; no transactional call begins then.
     fn is_over(&self) -> bool {
-        self.is_over_but_for_calls() && self.transactions.calling().is_none()
+        self.is_over_but_for_calls() && self.transactions.stop_calls()
     }
 
     /// Likewise, but for a transactional call that may be under way.
@@ -450,18 +450,22 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     let mut refresh = Refresh::default();
     loop {
         let mut served = 0;
-        loop {
+        // Until the queue is empty, or at the end: logs and statistics may go on coming.
+        let is_over = loop {
             match shared.serve(Duration::ZERO) {
                 Served::Some(count) => served += count,
                 Served::TokenRefresh(config) => refresh.start(shared, config),
-                Served::Nothing => break,
+                Served::Nothing => break shared.is_over(),
             }
             if served >= MESSAGES_PER_POLL {
+                if shared.is_over() {
+                    break true;
+                }
                 served = 0;
                 tokio::task::yield_now().await;
             }
-        }
-        if shared.is_over() {
+        };
+        if is_over {
             break;
         }
         shared.end_without_overdue();

@@ -13,15 +13,16 @@ use crate::report::{CloseReport, FlushReport};
 pub(crate) enum Ending {
     Delivered,
     Failed,
-    /// Failed because it was purged.
+    /// Failed because it was purged, by whoever closes or purges.
     Purged,
     /// It never entered librdkafka's queue.
     Refused,
 }
 
 impl Ending {
-    pub(crate) fn of_failure(code: RDKafkaErrorCode) -> Self {
-        if is_purge(code) {
+    /// After a fatal error it is librdkafka that purges.
+    pub(crate) fn of_failure(code: RDKafkaErrorCode, is_after_fatal: bool) -> Self {
+        if is_purge(code) && !is_after_fatal {
             Ending::Purged
         } else {
             Ending::Failed

@@ -758,10 +758,17 @@ impl<C: ProducerContext> Producer<C> {
     /// Gives up what `config` covers; resolves when the futures of it have been resolved, with the
     /// number of messages that were purged meanwhile.
     ///
+    /// In a transaction it fails the commit, and [`inflight`](PurgeConfig::inflight) has no effect: what
+    /// has been sent could be written behind the end of the transaction, and into the next one.
+    ///
     /// # Cancel safety
     ///
     /// Once it has been polled the purge is made, also when the future is dropped.
     pub async fn purge(&self, config: PurgeConfig) -> usize {
+        let config = match self.handle.scope {
+            Some(_) => config.without_inflight(),
+            None => config,
+        };
         let tally = Watching::purge(self.shared(), config).ended().await;
         usize::try_from(tally.purged).unwrap_or(usize::MAX)
     }

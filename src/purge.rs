@@ -50,6 +50,13 @@ impl PurgeConfig {
         }
     }
 
+    pub(crate) fn without_inflight(self) -> Self {
+        Self {
+            inflight: false,
+            ..self
+        }
+    }
+
     pub(crate) fn covers_queue(self) -> bool {
         self.queue
     }

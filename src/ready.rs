@@ -68,8 +68,8 @@ struct Failure {
 impl Failure {
     /// Whether a broker that was up has closed the connection since then, mostly instead of an answer:
     /// where it wants a login, say. Each that comes up makes librdkafka count anew how many are down.
-    fn cut_off_since(&self, asking: Instant) -> bool {
-        self.at >= asking && self.text.contains("in state UP")
+    fn cut_off_since(&self, since: Instant) -> bool {
+        self.at >= since && self.text.contains("in state UP")
     }
 }
 
@@ -101,7 +101,7 @@ impl State {
             | RDKafkaErrorCode::SSL
             | RDKafkaErrorCode::Resolve
             | RDKafkaErrorCode::BrokerTransportFailure => {
-                let failure = client_error(code.raw(), text, |_| None).connect_failure();
+                let failure = client_error(code.raw(), text, text, |_| None).connect_failure();
                 let is_lasting = failure.is_some_and(|failure| failure.is_lasting());
                 let broker = broker_of(text);
                 let before = self.failures.get(broker);
@@ -121,19 +121,19 @@ impl State {
         }
     }
 
-    fn verdict(&self, now: Instant) -> Verdict {
-        let asking = self.asking.unwrap_or(now);
-        if self.all_down.is_some_and(|at| at >= asking) {
+    /// For one who has waited since then.
+    fn verdict(&self, since: Instant, now: Instant) -> Verdict {
+        if self.all_down.is_some_and(|at| at >= since) {
             return Verdict::NotUp;
         }
-        let is_grave = |failure: &&Failure| failure.is_lasting || failure.cut_off_since(asking);
+        let is_grave = |failure: &&Failure| failure.is_lasting || failure.cut_off_since(since);
         let grave = self.failures.values().filter(is_grave);
         let grave = grave.map(|failure| failure.at).min();
         // Without a reason it may be that brokers closed idle connections.
         let all_down = self.all_down.filter(|_| !self.failures.is_empty());
         match [grave, all_down].into_iter().flatten().min() {
             None => Verdict::Wait(None),
-            Some(at) => match (at.max(asking) + GRACE).saturating_duration_since(now) {
+            Some(at) => match (at.max(since) + GRACE).saturating_duration_since(now) {
                 Duration::ZERO => Verdict::NotUp,
                 left => Verdict::Wait(Some(left)),
             },
@@ -192,7 +192,7 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
-    fn check_open(&self) -> Result<(), KafkaError> {
+    pub(crate) fn check_open(&self) -> Result<(), KafkaError> {
         self.core.check_fatal()?;
         if self.core.is_closed() {
             return Err(KafkaError::closed());
@@ -245,6 +245,7 @@ struct Waiting<'s, C: ProducerContext> {
     shared: &'s Arc<Shared<C>>,
     /// How many answers there were before.
     answers: u64,
+    since: Instant,
 }
 
 impl<'s, C: ProducerContext> Waiting<'s, C> {
@@ -259,7 +260,12 @@ impl<'s, C: ProducerContext> Waiting<'s, C> {
         state.waiting += 1;
         let answers = state.answers;
         drop(state);
-        Ok(Self { shared, answers })
+        let since = Instant::now();
+        Ok(Self {
+            shared,
+            answers,
+            since,
+        })
     }
 
     async fn ended(&self) -> Result<(), KafkaError> {
@@ -286,7 +292,7 @@ impl<'s, C: ProducerContext> Waiting<'s, C> {
         }
         self.shared.check_open()?;
         state.believe_deliveries(self.shared.core.delivered());
-        Ok(Some(state.verdict(Instant::now())))
+        Ok(Some(state.verdict(self.since, Instant::now())))
     }
 
     fn not_up(&self) -> KafkaError {
@@ -320,15 +326,13 @@ mod tests {
     #[test]
     fn all_down_while_asking_is_the_end() {
         let start = Instant::now();
-        let mut state = State {
-            asking: Some(start),
-            ..State::default()
-        };
-        assert_eq!(state.verdict(start), Verdict::Wait(None));
+        let mut state = State::default();
+        assert_eq!(state.verdict(start, start), Verdict::Wait(None));
         state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, start);
-        assert_eq!(state.verdict(start + GRACE * 10), Verdict::Wait(None));
+        let later = start + GRACE * 10;
+        assert_eq!(state.verdict(start, later), Verdict::Wait(None));
         state.note(RDKafkaErrorCode::AllBrokersDown, "1/1", start);
-        assert_eq!(state.verdict(start), Verdict::NotUp);
+        assert_eq!(state.verdict(start, start), Verdict::NotUp);
     }
 
     #[test]
@@ -337,26 +341,22 @@ mod tests {
         let asking = start + GRACE * 100;
         let mut state = State::default();
         state.note(RDKafkaErrorCode::AllBrokersDown, "1/1", start);
-        state.asking = Some(asking);
         // Without a reason.
-        assert_eq!(state.verdict(asking + GRACE), Verdict::Wait(None));
+        assert_eq!(state.verdict(asking, asking + GRACE), Verdict::Wait(None));
         state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, start);
-        assert_eq!(state.verdict(asking), soon(GRACE));
-        assert_eq!(state.verdict(asking + GRACE), Verdict::NotUp);
+        assert_eq!(state.verdict(asking, asking), soon(GRACE));
+        assert_eq!(state.verdict(asking, asking + GRACE), Verdict::NotUp);
         state.believe_deliveries(1);
-        assert_eq!(state.verdict(asking + GRACE), Verdict::Wait(None));
+        assert_eq!(state.verdict(asking, asking + GRACE), Verdict::Wait(None));
         assert!(state.reason().is_none());
     }
 
     #[test]
     fn what_lasts_is_not_put_off_by_being_repeated() {
         let start = Instant::now();
-        let mut state = State {
-            asking: Some(start),
-            ..State::default()
-        };
+        let mut state = State::default();
         state.note(RDKafkaErrorCode::Authentication, NOT_LET_IN, start);
-        assert_eq!(state.verdict(start), soon(GRACE));
+        assert_eq!(state.verdict(start, start), soon(GRACE));
         let later = start + GRACE / 2;
         state.note(RDKafkaErrorCode::Authentication, NOT_LET_IN, later);
         state.note(
@@ -364,7 +364,7 @@ mod tests {
             REFUSED_BY_B,
             later,
         );
-        assert_eq!(state.verdict(later), soon(GRACE / 2));
+        assert_eq!(state.verdict(start, later), soon(GRACE / 2));
         assert_eq!(
             state.reason().map(|failure| &*failure.text),
             Some(NOT_LET_IN)
@@ -373,10 +373,12 @@ mod tests {
         let cut_off = "b:1/bootstrap: Disconnected (after 2ms in state UP)";
         state.note(RDKafkaErrorCode::BrokerTransportFailure, cut_off, later);
         state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
-        assert_eq!(state.verdict(later), soon(GRACE));
-        state.asking = Some(later + GRACE);
-        assert_eq!(state.verdict(later + GRACE * 9), Verdict::Wait(None));
-        state.asking = Some(start);
+        assert_eq!(state.verdict(start, later), soon(GRACE));
+        let asking = later + GRACE;
+        assert_eq!(
+            state.verdict(asking, later + GRACE * 9),
+            Verdict::Wait(None)
+        );
         state.note(
             RDKafkaErrorCode::BrokerTransportFailure,
             REFUSED_BY_B,
@@ -384,6 +386,6 @@ mod tests {
         );
         // The same broker, another failure.
         state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
-        assert_eq!(state.verdict(start + GRACE), Verdict::Wait(None));
+        assert_eq!(state.verdict(start, start + GRACE), Verdict::Wait(None));
     }
 }

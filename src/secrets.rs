@@ -41,7 +41,10 @@ const LEAST_LINE: usize = 8;
 /// Has the claims of an unsecured token, which librdkafka takes apart.
 const TOKEN_CLAIMS: &str = "sasl.oauthbearer.config";
 
-/// What librdkafka's errors about a token have before a part of the claims
+/// Say whether there are tokens at all.
+const MECHANISMS: &[&str] = &["sasl.mechanism", "sasl.mechanisms"];
+
+/// What librdkafka's errors about a token have before it or a part of its claims
 /// (rdkafka_sasl_oauthbearer.c); nothing of use follows that part.
 const BEFORE_CLAIM: &[&str] = &[
     "(principal=",
@@ -56,15 +59,22 @@ const BEFORE_CLAIM: &[&str] = &[
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     values: Vec<String>,
-    has_token_claims: bool,
+    has_tokens: bool,
 }
 
 impl Secrets {
-    /// Of those of the properties that are sensitive.
+    /// Of those of the properties that are sensitive, and in URLs.
     pub(crate) fn of<'p>(properties: impl Iterator<Item = (&'p str, &'p str)>) -> Self {
         let mut secrets = Self::default();
-        for (property, value) in properties.filter(|(property, _)| is_sensitive(property)) {
-            secrets.has_token_claims |= property == TOKEN_CLAIMS;
+        for (property, value) in properties {
+            // librdkafka takes it without them.
+            let value = value.trim_start();
+            secrets.has_tokens |= property == TOKEN_CLAIMS
+                || (MECHANISMS.contains(&property) && value.eq_ignore_ascii_case("OAUTHBEARER"));
+            if !is_sensitive(property) {
+                secrets.values.extend(url_logins(value).map(str::to_owned));
+                continue;
+            }
             if !value.is_empty() {
                 secrets.values.push(value.to_owned());
             }
@@ -84,7 +94,7 @@ impl Secrets {
 
     /// The text without the secrets.
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut text = if self.has_token_claims {
+        let mut text = if self.has_tokens {
             without_claims(text)
         } else {
             Cow::Borrowed(text)
@@ -96,6 +106,22 @@ impl Secrets {
         }
         text
     }
+}
+
+/// Users and passwords in the URLs of a text, as `user:password` and the password alone.
+fn url_logins(text: &str) -> impl Iterator<Item = &str> {
+    let authorities = text.split("://").skip(1).map(|behind| {
+        let is_end = |c: char| matches!(c, '/' | '?' | '#' | ',') || c.is_whitespace();
+        behind.split(is_end).next().unwrap_or_default()
+    });
+    authorities
+        .filter_map(|authority| {
+            let (login, _) = authority.rsplit_once('@')?;
+            let (_, password) = login.split_once(':')?;
+            Some([login, password])
+        })
+        .flatten()
+        .filter(|secret| !secret.is_empty())
 }
 
 /// The text up to a part of a token or its claims.

@@ -110,8 +110,18 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     ///
     /// What it has begun when the future is dropped is ended by the next one.
     pub async fn begin(&mut self) -> Result<Transaction<'_, C>, KafkaError> {
-        self.settle().await?;
         let shared = self.producer.shared();
+        if !shared.transactions.is_initialized() {
+            shared.check_open()?;
+            // One that timed out goes on in the background, where librdkafka takes this for a call that is
+            // to be tried again.
+            let error = KafkaError::with_text(
+                RDKafkaErrorCode::State,
+                "begin_transaction: init is to be called before, and again where it has timed out",
+            );
+            return Err(shared.core.fatal_error().unwrap_or(error));
+        }
+        self.settle().await?;
         let timeout = shared.transactions.timeout;
         let begin = |client: &Client, _| client.begin_transaction();
         shared.transact(Step::Begin, timeout, begin).await?;
@@ -322,6 +332,12 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         let offsets = Offsets::new(offsets)?;
         let group = Group::new(group)?;
         let shared = self.producer.shared();
+        if shared.transactions.is_committing() {
+            return Err(KafkaError::with_text(
+                RDKafkaErrorCode::State,
+                "send_offsets_to_transaction: the commit has begun, and is to be resumed",
+            ));
+        }
         let timeout = shared.transactions.timeout;
         shared
             .transact(Step::SendOffsets, timeout, move |client, left| {
@@ -333,6 +349,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     pub(crate) async fn commit(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.close_scope();
         let shared = self.producer.shared();
+        // Offsets may be on their way whose future has been dropped.
+        shared.transactions.settled_phase().await?;
         // Of a record that was refused librdkafka knows nothing, but why it has purged some. How a
         // commit ends that has begun, it alone can tell.
         match self.failure() {

@@ -100,6 +100,9 @@ struct State {
     is_overdue: bool,
     /// Nobody is left who could end the transaction.
     is_abandoned: bool,
+    is_initialized: bool,
+    /// The producer is at its end: no call begins any more.
+    is_over: bool,
     scope: Option<Arc<Scope>>,
 }
 
@@ -114,6 +117,8 @@ impl Transactions {
                 calls: 0,
                 is_overdue: false,
                 is_abandoned: false,
+                is_initialized: false,
+                is_over: false,
                 scope: None,
             }),
             ended: Notify::new(),
@@ -203,6 +208,18 @@ impl Transactions {
         lock(&self.state).is_overdue
     }
 
+    /// Whether `init` has been done.
+    pub(crate) fn is_initialized(&self) -> bool {
+        lock(&self.state).is_initialized
+    }
+
+    /// Lets no call begin any more, where none is under way.
+    pub(crate) fn stop_calls(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.is_over |= state.calling.is_none();
+        state.is_over
+    }
+
     /// A transaction has begun.
     pub(crate) fn enter(&self) -> Arc<Scope> {
         let scope = Arc::new(Scope::new());
@@ -211,13 +228,16 @@ impl Transactions {
     }
 
     /// Begins a step, where no other is under way.
-    fn try_begin(&self, step: Step) -> bool {
+    fn try_begin(&self, step: Step) -> Result<bool, KafkaError> {
         let mut state = lock(&self.state);
+        if state.is_over {
+            return Err(KafkaError::closed());
+        }
         let is_free = state.calling.is_none();
         if is_free {
             state.begin(step);
         }
-        is_free
+        Ok(is_free)
     }
 
     /// A step has ended. Whether the transaction must be aborted now, because nobody is left to do
@@ -259,7 +279,8 @@ impl State {
         self.calling = None;
         self.is_overdue = false;
         match (step, result) {
-            (Step::Init | Step::SendOffsets, _) | (Step::Begin, Err(_)) => {}
+            (Step::Init, Ok(())) => self.is_initialized = true,
+            (Step::Init | Step::Begin, Err(_)) | (Step::SendOffsets, _) => {}
             // Without a code it is ours, of a call that was not made.
             (_, Err(error)) if error.code().is_none() => (self.phase, self.outcome) = self.before,
             (Step::Begin, Ok(())) => {
@@ -288,7 +309,8 @@ impl State {
     }
 
     fn must_abort(&self) -> bool {
-        self.is_abandoned && self.calling.is_none() && self.phase == Phase::Open
+        let is_free = self.calling.is_none() && !self.is_over;
+        self.is_abandoned && is_free && self.phase == Phase::Open
     }
 }
 
@@ -305,13 +327,32 @@ impl<C: ProducerContext> Shared<C> {
         timeout: Duration,
         call: impl FnMut(&Client, Duration) -> Result<(), CallError> + Send + 'static,
     ) -> Result<(), KafkaError> {
-        while !self.transactions.try_begin(step) {
-            self.transactions.settled_phase().await?;
+        let offsets = (step == Step::SendOffsets).then(|| self.transactions.scope());
+        let mut not_begun = NotBegun(offsets.flatten());
+        let scope = not_begun.0.clone();
+        loop {
+            match self.transactions.try_begin(step) {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => {
+                    not_begun.0 = None;
+                    return Err(error);
+                }
+            }
+            if let Err(error) = self.transactions.settled_phase().await {
+                not_begun.0 = None;
+                return Err(error);
+            }
         }
+        not_begun.0 = None;
         let (done, result) = oneshot::channel();
-        let told = move |result| {
+        let told = move |result: Result<(), KafkaError>| {
+            let error = result.as_ref().err().cloned();
             // The future may have been dropped; its waker may panic, see `wake`.
-            let _ = catch_panic(|| done.send(result));
+            let is_told = catch_panic(|| done.send(result).is_ok()).unwrap_or(true);
+            if let (false, Some(error), Some(scope)) = (is_told, error, scope) {
+                scope.fail(&error);
+            }
         };
         self.start(step, timeout, call, told)?;
         let mut result = pin!(result);
@@ -343,13 +384,25 @@ impl<C: ProducerContext> Shared<C> {
             let watch = (step == Step::SendOffsets).then(|| shared.watch(timeout + GRACE));
             let result = shared.call(step, timeout, call);
             drop(watch);
-            tracing::debug!(step = step.name(), elapsed = ?started.elapsed(), ?result);
+            let elapsed = started.elapsed();
+            let shown = result.clone();
+            // Where nobody hears of offsets, the transaction has to know before it may be committed.
+            let done = if step == Step::SendOffsets {
+                done(result.clone());
+                None
+            } else {
+                Some(done)
+            };
             if shared.transactions.end(step, &result) {
                 shared.abort_abandoned();
             }
-            done(result);
+            if let Some(done) = done {
+                done(result);
+            }
             // It may wait for the end of the call to come to its own.
             shared.wake();
+            // The subscriber's code: nothing is left to be done where it panics.
+            tracing::debug!(step = step.name(), ?elapsed, result = ?shown);
         });
         spawned.map_err(|error| {
             let error = KafkaError::no_thread(error);
@@ -442,10 +495,10 @@ impl<C: ProducerContext> Shared<C> {
         let result = self.call(Step::Abort, timeout, |client, left| {
             self.deliver_and_abort(client, left)
         });
+        self.transactions.end(Step::Abort, &result);
         if let Err(error) = &result {
             tracing::warn!(%error, "a transaction that was dropped could not be aborted yet");
         }
-        self.transactions.end(Step::Abort, &result);
     }
 
     /// Nobody is left who could end the transaction: it is aborted where it is open, now or after the
@@ -465,10 +518,13 @@ impl<C: ProducerContext> Shared<C> {
             shared.wake();
         });
         if let Err(error) = spawned {
-            tracing::warn!(%error, "a transaction that was dropped is aborted by the next begin");
-            let error = Err(KafkaError::no_thread(error));
-            self.transactions.end(Step::Abort, &error);
+            let result = Err(KafkaError::no_thread(error));
+            self.transactions.end(Step::Abort, &result);
             self.wake();
+            tracing::warn!(
+                ?result,
+                "a transaction that was dropped is aborted by the next begin"
+            );
         }
     }
 }
@@ -495,15 +551,30 @@ impl Step {
     }
 }
 
+/// Offsets that are to be sent: where that is given up before it has begun, the transaction must not be
+/// committed without them.
+struct NotBegun(Option<Arc<Scope>>);
+
+impl Drop for NotBegun {
+    fn drop(&mut self) {
+        if let Some(scope) = &self.0 {
+            scope.fail(&KafkaError::with_text(
+                RDKafkaErrorCode::State,
+                "send_offsets_to_transaction: given up before it began",
+            ));
+        }
+    }
+}
+
 /// A call takes longer than it may.
 fn still_under_way(code: RDKafkaErrorCode) -> KafkaError {
     let text = "send_offsets_to_transaction: not done in time, and still under way";
     KafkaError::of_call(Class::Retriable, code, text)
 }
 
-/// A record of the transaction failed: there is nothing to be committed.
+/// A record of the transaction failed, or its offsets: there is nothing to be committed.
 pub(crate) fn record_failed(cause: KafkaError) -> KafkaError {
     let code = RDKafkaErrorCode::Inconsistent;
-    let text = "commit_transaction: a record of the transaction failed";
+    let text = "commit_transaction: a record of the transaction, or its offsets, failed";
     KafkaError::of_call(Class::RequiresAbort, code, text).caused_by(cause)
 }

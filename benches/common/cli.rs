@@ -99,6 +99,7 @@ impl Options {
             Work::Memory | Work::Flush => rounds.min(3),
             Work::Idle if self.short => 1,
             Work::Idle => rounds.min(3),
+            // Which runs several times for one count.
             Work::Instructions => 1,
             _ => rounds,
         }

@@ -1,6 +1,7 @@
 //! The guards: what must not get lost between measurements, checked by short runs.
 //!
-//! Counts of instructions are exact. Everything else is a ratio with a wide margin, as machines that run checks are busy.
+//! Counts of instructions are nearly exact. Everything else is a ratio with a wide margin, as machines
+//! that run checks are busy.
 
 use super::contender::{Kind, Runtime};
 use super::goals::{Bound, Goal, Peer, SIZE, When, goal};

@@ -113,7 +113,12 @@ impl<C: ProducerContext> Shared<C> {
 
     /// The end: destroys the client and tells the report. Blocks.
     pub(super) fn destroy(&self) {
-        let queue = lock(&self.serving).queue.take();
+        let (event, queue) = {
+            let mut serving = lock(&self.serving);
+            // One whose messages have all been served may be left.
+            (serving.event.take(), serving.queue.take())
+        };
+        drop(event);
         drop(queue);
         self.core.destroy();
         self.requests.end();
@@ -126,10 +131,9 @@ impl<C: ProducerContext> Shared<C> {
         while !self.is_over() {
             self.end_without_overdue();
             self.core.purge(everything);
-            while self.serve(PURGE_AGAIN) != Served::Nothing {}
+            // Logs and statistics may go on coming.
+            while !self.is_over() && self.serve(PURGE_AGAIN) != Served::Nothing {}
         }
-        // An event may be left whose messages have all been served.
-        while self.serve(Duration::ZERO) != Served::Nothing {}
         self.destroy();
     }
 }

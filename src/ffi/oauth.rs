@@ -24,7 +24,9 @@ pub(super) fn makes_tokens_itself(conf: &Conf) -> bool {
         let set = conf.get(property).unwrap_or_default();
         set.eq_ignore_ascii_case(value)
     };
-    is("sasl.mechanisms", "OAUTHBEARER")
+    let security = conf.get("security.protocol").unwrap_or_default();
+    security.starts_with("sasl")
+        && is("sasl.mechanisms", "OAUTHBEARER")
         && (is("sasl.oauthbearer.method", "oidc")
             || is("enable.sasl.oauthbearer.unsecure.jwt", "true"))
 }
