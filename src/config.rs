@@ -125,7 +125,7 @@ impl ClientConfig {
         ];
         for (property, value) in ours.into_iter().chain(self.iter()) {
             conf.set(property, value)
-                .map_err(|error| config_error(property, &error))?;
+                .map_err(|error| config_error(property, value, &error))?;
             check_number(&conf, property, value)?;
         }
         self.check(&conf)?;
@@ -269,9 +269,20 @@ fn check_number(conf: &Conf, property: &str, value: &str) -> Result<(), KafkaErr
     Err(KafkaError::config(Some(property), text))
 }
 
+/// What librdkafka has been built without, where it does not take one of these.
+fn missing_feature(property: &str, value: &str) -> Option<&'static str> {
+    match (property, &*value.to_ascii_lowercase()) {
+        ("security.protocol", "ssl" | "sasl_ssl") => Some("TLS takes the crate's feature `ssl`"),
+        ("compression.type" | "compression.codec", "zstd") => {
+            Some("zstd takes the crate's feature `zstd`")
+        }
+        _ => None,
+    }
+}
+
 /// The error for a property that librdkafka does not take. Its own text may contain the value, so
 /// only what is sure not to is taken from it.
-fn config_error(property: &str, error: &ConfError) -> KafkaError {
+fn config_error(property: &str, value: &str, error: &ConfError) -> KafkaError {
     let reason = match error {
         ConfError::Unknown => {
             let text = format!("unknown configuration property {property:?}");
@@ -285,10 +296,11 @@ fn config_error(property: &str, error: &ConfError) -> KafkaError {
         "NUL byte",
         "empty value",
     ];
-    let detail = safe.iter().find_map(|known| {
-        let start = reason.find(known)?;
-        Some(format!(": {}", &reason[start..]))
-    });
+    let told = safe
+        .iter()
+        .find_map(|known| Some(reason[reason.find(known)?..].to_owned()));
+    let detail = told.or_else(|| Some(missing_feature(property, value)?.to_owned()));
+    let detail = detail.map(|detail| format!(": {detail}"));
     KafkaError::config(
         Some(property),
         format!(

@@ -187,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_shown_counts_too() {
+        let flaw_of = |broker: &str| (broker == "kafka-1:9093").then_some(ConnectFailure::Expired);
+        let code = RDKafkaErrorCode::SSL.raw();
+        let behind = "-1:9093/1: SSL handshake failed: certificate verify failed";
+        let (text, shown) = (
+            format!("ssl://kafka{behind}"),
+            format!("ssl://[redacted]{behind}"),
+        );
+        let error = client_error(code, &text, &shown, flaw_of);
+        assert_eq!(error.connect_failure(), Some(ConnectFailure::Expired));
+        assert!(error.to_string().contains(&shown), "{error}");
+    }
+
+    #[test]
     fn texts_of_a_lost_connection_tell_what_they_can() {
         let failure = |text: &str| ConnectFailure::of(TRANSPORT, text, None);
         assert_eq!(

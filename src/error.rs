@@ -525,6 +525,20 @@ impl<D> SendError<D> {
 }
 
 /// A record that was refused at once did not persist.
+/// Gives the record up.
+impl<D> From<SendError<D>> for KafkaError {
+    fn from(failed: SendError<D>) -> Self {
+        failed.0.error
+    }
+}
+
+/// Gives the record up.
+impl<D> From<EnqueueError<'_, D>> for KafkaError {
+    fn from(refused: EnqueueError<'_, D>) -> Self {
+        refused.0.0
+    }
+}
+
 impl<D> From<EnqueueError<'_, D>> for SendError<D> {
     fn from(refused: EnqueueError<'_, D>) -> Self {
         let (record, error) = refused.into_parts();

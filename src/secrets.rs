@@ -35,7 +35,7 @@ pub(crate) fn is_sensitive(property: &str) -> bool {
     SENSITIVE.contains(&property)
 }
 
-/// A shorter line of a PEM is too little to be of use, and might be a common word.
+/// A shorter line of a PEM is too little to be of use; that, and a secret, may be a common word.
 const LEAST_LINE: usize = 8;
 
 /// Has the claims of an unsecured token, which librdkafka takes apart.
@@ -94,18 +94,45 @@ impl Secrets {
 
     /// The text without the secrets.
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut text = if self.has_tokens {
+        let text = if self.has_tokens {
             without_claims(text)
         } else {
             Cow::Borrowed(text)
         };
-        for secret in &self.values {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), REDACTED).into();
-            }
+        let mut shown = String::new();
+        let mut rest = &*text;
+        while let Some((start, secret)) = self.first_in(rest, &text) {
+            shown.push_str(&rest[..start]);
+            shown.push_str(REDACTED);
+            rest = &rest[start + secret.len()..];
         }
-        text
+        if rest.len() == text.len() {
+            return text;
+        }
+        shown.push_str(rest);
+        shown.into()
     }
+
+    /// The first secret in the rest of a text, of several there the longest.
+    fn first_in(&self, rest: &str, text: &str) -> Option<(usize, &str)> {
+        let offset = text.len() - rest.len();
+        let places = self.values.iter().filter_map(|secret| {
+            let mut found = rest.match_indices(secret.as_str());
+            let place = found.find(|(start, _)| stands_alone(text, offset + start, secret))?;
+            Some((place.0, secret.as_str()))
+        });
+        // The first of equal ones, and they are sorted.
+        places.min_by_key(|(start, _)| *start)
+    }
+}
+
+/// Whether a short secret is not part of a word: it may be a part of any text by chance, and then its
+/// absence would tell it.
+fn stands_alone(text: &str, start: usize, secret: &str) -> bool {
+    let is_of_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    secret.len() >= LEAST_LINE
+        || !(is_of_word(text[..start].chars().next_back())
+            || is_of_word(text[start + secret.len()..].chars().next()))
 }
 
 /// Users and passwords in the URLs of a text, as `user:password` and the password alone.
@@ -159,6 +186,45 @@ mod tests {
             "my [redacted], my [redacted]"
         );
         assert_eq!(secrets.redact("nothing"), "nothing");
+    }
+
+    #[test]
+    fn a_short_one_is_not_taken_out_of_words() {
+        let secrets = Secrets::of([("sasl.username", "e"), ("sasl.password", "red")].into_iter());
+        assert_eq!(
+            secrets.redact("Authenticated as e with red, (red)/e: never redone"),
+            "Authenticated as [redacted] with [redacted], ([redacted])/[redacted]: never redone"
+        );
+        let secrets = Secrets::of([("sasl.password", "password")].into_iter());
+        assert_eq!(secrets.redact("xpasswordy"), "x[redacted]y");
+    }
+
+    #[test]
+    fn librdkafka_has_them_without_white_space_in_front() {
+        let secrets = Secrets::of([("sasl.username", "  alice"), ("ssl.key.pem", " ")].into_iter());
+        assert_eq!(secrets.redact("as alice"), "as [redacted]");
+        assert_eq!(secrets.redact("as  alice "), "as  [redacted] ");
+    }
+
+    #[test]
+    fn urls_may_have_them() {
+        let url = "https://user:s3cr:et@idp:8080/token?a=b://c, http://u@h/ http://nobody/x:y@z";
+        let secrets = Secrets::of([("sasl.oauthbearer.token.endpoint.url", url)].into_iter());
+        assert_eq!(
+            secrets.redact("from https://user:s3cr:et@idp and s3cr:et of u@h and x:y@z"),
+            "from https://[redacted]@idp and [redacted] of u@h and x:y@z"
+        );
+    }
+
+    #[test]
+    fn tokens_go_where_there_may_be_some() {
+        let text = "visible characters (%x21-7E): eyJ.abc";
+        let mechanism = |value| Secrets::of([("sasl.mechanism", value)].into_iter());
+        assert_eq!(
+            mechanism("OAuthBearer").redact(text),
+            "visible characters (%x21-7E): [redacted]"
+        );
+        assert_eq!(mechanism("PLAIN").redact(text), text);
     }
 
     #[test]

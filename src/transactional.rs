@@ -140,8 +140,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// let task = tokio::spawn(async move {
     ///     let offset = producer
     ///         .run(async |transaction| {
-    ///             let delivery = transaction.send(ProducerRecord::to("t").payload("v")).await;
-    ///             let delivery = delivery.map_err(|failed| failed.error().clone())?;
+    ///             let delivery = transaction.send(ProducerRecord::to("t").payload("v")).await?;
     ///             Ok::<_, KafkaError>(delivery.offset())
     ///         })
     ///         .await?;

@@ -4,9 +4,10 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Counting, DEADLINE, cluster, config};
+use common::{Counting, DEADLINE, blocking_until, cluster, config};
 use futures::executor::block_on;
 use tokio_rdkafka::{
     BaseProducer, ClientConfig, ClientContext, DeliveryResult, OwnedMessage, Persistence,
@@ -117,6 +118,48 @@ fn purged_messages_fail_once_each() {
     poll_until(&producer, || producer.in_flight_count() == 0);
     assert_eq!(producer.context().seen(), (0..100).collect::<Vec<_>>());
     assert_eq!(producer.context().failed(), 100);
+}
+
+/// Callbacks are slower than what comes to be called back.
+#[test]
+fn flush_keeps_its_time_while_others_send() {
+    struct Slow;
+    impl ClientContext for Slow {}
+    impl ProducerContext for Slow {
+        type DeliveryOpaque = ();
+        fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    let cluster = cluster("t", 1);
+    let producer: BaseProducer<Slow> = config(&cluster).create_with_context(Slow).unwrap();
+    let started = Instant::now();
+    let is_flushed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_flushed.load(Ordering::SeqCst) && started.elapsed() < DEADLINE {
+                if producer.in_flight_count() < 1_000 {
+                    producer.send(ProducerRecord::to("t")).unwrap();
+                }
+            }
+        });
+        blocking_until(|| producer.in_flight_count() == 1_000);
+        let error = producer.flush(Duration::from_millis(300)).unwrap_err();
+        assert!(error.is_timed_out());
+        is_flushed.store(true, Ordering::SeqCst);
+        assert!(started.elapsed() < DEADLINE);
+    });
+}
+
+#[test]
+fn log_lines_do_not_end_a_poll() {
+    let cluster = cluster("t", 1);
+    let producer: BaseProducer = config(&cluster).set("debug", "all").create().unwrap();
+    let time = Duration::from_millis(500);
+    let started = Instant::now();
+    if producer.poll(time) == 0 {
+        assert!(started.elapsed() >= time);
+    }
 }
 
 #[test]

@@ -81,6 +81,8 @@ fn what_cannot_work_is_refused_with_a_reason() {
         ("client.software.name", " -\u{e9}.", "letter or a digit"),
         ("client.software.version", "...", "letter or a digit"),
         ("ut_handle_ProduceResponse", "f", "as a function"),
+        ("enable_sasl_queue", "true", "nobody serves"),
+        ("linger.ms", "300000", "below message.timeout.ms"),
     ] {
         let error = create(&[(property, value)]).unwrap_err();
         assert_eq!(error.field(), Some(property));
@@ -91,6 +93,57 @@ fn what_cannot_work_is_refused_with_a_reason() {
         ("log.queue", "true"),
     ])
     .unwrap();
+}
+
+#[test]
+#[cfg(not(any(feature = "ssl", feature = "zstd")))]
+fn what_takes_a_feature_says_so() {
+    for (property, value, feature) in [
+        ("security.protocol", "SASL_SSL", "`ssl`"),
+        ("compression.type", "zstd", "`zstd`"),
+    ] {
+        let error = create(&[(property, value)]).unwrap_err();
+        assert_eq!(error.field(), Some(property));
+        assert!(error.to_string().contains(feature), "{error}");
+    }
+}
+
+/// librdkafka would take each for another number.
+#[test]
+fn a_number_is_taken_for_itself() {
+    for (property, value) in [
+        ("message.timeout.ms", "5m"),
+        ("message.timeout.ms", "4294967297"),
+        ("topic.message.timeout.ms", "7s"),
+        ("message.send.max.retries", "010"),
+        ("batch.size", "0x10"),
+        ("batch.num.messages", "1e3"),
+        ("queue.buffering.max.messages", "4294967296"),
+        ("linger.ms", "nan"),
+        ("linger.ms", "5ms"),
+        ("acks", "1all"),
+    ] {
+        names(&[(property, value)], property, value);
+    }
+    for (property, value) in [
+        ("message.timeout.ms", " +60000 "),
+        ("linger.ms", "0.25"),
+        ("linger.ms", "123456.75"),
+        ("linger.ms", "1e3"),
+        ("acks", "ALL"),
+        ("acks", "-1"),
+        ("request.required.acks", "all"),
+        // Texts.
+        ("client.id", "010"),
+        ("client.rack", "5m"),
+        ("debug", "all"),
+        ("compression.type", "gzip"),
+        ("enable.idempotence", "1"),
+    ] {
+        create(&[(property, value)]).unwrap();
+    }
+    create(&[("linger.ms", "300000"), ("message.timeout.ms", "0")]).unwrap();
+    create(&[("linger.ms", "300000"), ("message.timeout.ms", "400000")]).unwrap();
 }
 
 #[tokio::test]

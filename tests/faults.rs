@@ -520,6 +520,31 @@ async fn a_fatal_error_resolves_everything_in_flight_with_its_record() {
     assert_eq!(producer.in_flight_count(), 0);
 }
 
+/// librdkafka purges what is in the queue: no deadline has passed.
+#[tokio::test]
+async fn a_fatal_error_in_a_close_fails_what_is_left() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = FATAL[0]
+        .config(&cluster)
+        .set("batch.num.messages", "1")
+        .create()
+        .unwrap();
+    producer.send(record("t", None)).await.unwrap();
+    cluster.request_errors(ApiKey::Produce, FATAL[0].injected);
+    cluster.start_request_tracking();
+    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
+    let futures = enqueue_all(&producer, "t", 0..50).await;
+    until(|| produce_requests(&cluster) > 1).await;
+    let mut close = Box::pin(producer.close());
+    assert!(futures::poll!(close.as_mut()).is_pending());
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+    let report = close.await;
+    assert!(producer.fatal_error().is_some());
+    assert_eq!(report.undelivered, 0);
+    assert_eq!(report.delivered + report.failed, futures.len() as u64);
+    assert!(report.failed > 0);
+}
+
 /// librdkafka purges once, and neither sends nor purges what is put back into its queue after that.
 #[tokio::test]
 async fn what_is_put_back_after_a_fatal_error_fails_without_waiting_for_its_timeout() {

@@ -149,8 +149,8 @@ impl Worker {
             for _ in 0..RECORDS {
                 let message = next(consumer);
                 consumed.add(consumer, &message)?;
-                let sent = transaction.enqueue_detached(copy(output, &message)).await;
-                sent.map_err(|failed| failed.error().clone())?;
+                let copy = copy(output, &message);
+                transaction.enqueue_detached(copy).await?;
             }
             transaction.send_consumed(&consumed).await
         });

@@ -351,6 +351,7 @@ async fn what_would_choose_in_its_place_is_refused() {
     };
     refused("sticky.partitioning.linger.ms", "10");
     refused("partitioner", "murmur2_random");
+    refused("topic.partitioner", "murmur2_random");
 
     let producer: Producer<_> = config(&cluster)
         .set("linger.ms", "5")

@@ -185,6 +185,20 @@ async fn nobody_down_while_one_of_three_is_up() {
     producer.close().await;
 }
 
+/// Each call has a time of its own, and others have the worker meanwhile.
+#[tokio::test(flavor = "current_thread")]
+async fn asked_again_at_once_it_does_not_spin() {
+    let producer = producer(REFUSING);
+    failure_of(&producer).await;
+    let other = tokio::spawn(tokio::time::sleep(Duration::from_millis(300)));
+    let mut calls = 0;
+    while !other.is_finished() {
+        failure_of(&producer).await;
+        calls += 1;
+        assert!(calls < 100);
+    }
+}
+
 #[tokio::test]
 async fn a_silent_broker_takes_all_the_time_and_no_worker() {
     let (_listener, address) = silent();

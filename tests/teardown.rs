@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Counting, cluster, config, until_records};
+use common::{Counting, blocking_until, cluster, config, until_records};
 use futures::executor::block_on;
 use futures::future::join_all;
 use tokio::runtime::Runtime;
@@ -328,6 +328,27 @@ fn all_resolve_when_the_driver_is_aborted_in_the_middle_of_an_event() {
     let mut seen = context.seen();
     seen.sort_unstable();
     assert!(seen.into_iter().eq(0..MESSAGES));
+}
+
+/// They go on coming, and the end does not wait for a pause.
+#[test]
+fn statistics_hold_no_teardown_up() {
+    let cluster = cluster("t", 1);
+    cluster.broker_down(1).unwrap();
+    let runtime = runtime();
+    let context = Arc::new(Counting::default());
+    let producer = Producer::builder(config(&cluster).set("statistics.interval.ms", "10"))
+        .context(Arc::clone(&context))
+        .runtime(runtime.handle().clone())
+        .create()
+        .unwrap();
+    let record = ProducerRecord::with_opaque_to("t", 0);
+    let future = producer.try_enqueue(record).unwrap();
+    drop(runtime);
+    assert!(block_on(future).is_err());
+    assert_eq!(block_on(producer.close()).undelivered, 1);
+    drop(producer);
+    blocking_until(|| Arc::strong_count(&context) == 1);
 }
 
 #[tokio::test]

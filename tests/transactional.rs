@@ -287,7 +287,7 @@ async fn run_can_be_spawned() {
             .run(async |transaction| {
                 let payload = String::from("borrowed");
                 let sent = transaction.send(ProducerRecord::to("t").payload(&payload));
-                let delivery = sent.await.map_err(|failed| failed.error().clone())?;
+                let delivery = sent.await?;
                 Ok::<_, KafkaError>(delivery.offset())
             })
             .await
@@ -526,9 +526,13 @@ async fn a_commit_that_is_stuck_holds_nothing_and_is_resumed() {
     let error = local.run_until(commit).await.unwrap_err();
     assert!(ticks.get() >= 100, "{}", ticks.get());
     assert!(error.is_retriable() && !error.requires_abort(), "{error:?}");
-    let (transaction, _) = error.into_parts();
+    let transaction = error.into_parts().0.unwrap();
+    // Too late for them.
+    let error = send_offsets(&transaction).await.unwrap_err();
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::State));
+    assert!(!error.is_retriable(), "{error:?}");
     cluster.broker_up(2).unwrap();
-    transaction.unwrap().commit().await.unwrap();
+    transaction.commit().await.unwrap();
     let outcome = producer.outcome().await;
     assert_eq!(outcome, Some(TransactionOutcome::Committed));
     assert_works(&mut producer).await;
@@ -548,6 +552,84 @@ async fn a_commit_that_is_given_up_is_resumed_by_the_next_begin() {
     cluster.broker_up(2).unwrap();
     assert_works(&mut producer).await;
     assert_eq!(common::payloads(&cluster, "t").await.len(), 2);
+}
+
+#[tokio::test]
+async fn begin_asks_for_an_init_that_has_succeeded() {
+    let cluster = cluster("t", 1);
+    cluster.broker_down(1).unwrap();
+    let mut producer: TransactionalProducer = transactional(&cluster).create().unwrap();
+    let error = producer.init(Duration::from_millis(300)).await.unwrap_err();
+    assert!(error.is_retriable(), "{error:?}");
+    cluster.broker_up(1).unwrap();
+    let error = producer.begin().await.unwrap_err();
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::State));
+    assert!(!error.is_retriable() && error.to_string().contains("init"));
+    producer.init(DEADLINE).await.unwrap();
+    assert_works(&mut producer).await;
+}
+
+/// Nobody would hear that the offsets are not in it.
+#[tokio::test]
+async fn offsets_whose_future_is_dropped_are_in_the_transaction_or_fail_it() {
+    let cluster = cluster("t", 1);
+    let mut config = transactional(&cluster);
+    config.set("transaction.timeout.ms", "3000");
+    let mut producer = initialized(&config).await;
+    let assert_fails = async |transaction: Transaction<'_>, text: &str| {
+        let error = transaction.commit().await.unwrap_err();
+        assert!(error.requires_abort(), "{error:?}");
+        let cause = error.error().source().expect("that of the offsets");
+        assert!(cause.to_string().contains(text), "{cause}");
+        error.into_parts().0.unwrap().abort().await.unwrap();
+    };
+
+    // It fails when its time is over.
+    let busy = [RDKafkaErrorCode::CoordinatorNotAvailable; 1_000];
+    cluster.request_errors(ApiKey::AddOffsetsToTxn, &busy);
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    let dropped = poll_then_drop(send_offsets(&transaction), 1, Drop::AtOnce).await;
+    assert!(dropped.is_none());
+    assert_fails(transaction, "").await;
+    cluster.clear_request_errors(ApiKey::AddOffsetsToTxn);
+
+    // It has to wait for another, and never begins.
+    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
+    let transaction = producer.begin().await.unwrap();
+    let mut first = Box::pin(send_offsets(&transaction));
+    assert!(futures::poll!(first.as_mut()).is_pending());
+    let dropped = poll_then_drop(send_offsets(&transaction), 1, Drop::AtOnce).await;
+    assert!(dropped.is_none());
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+    first.await.unwrap();
+    assert_fails(transaction, "before it began").await;
+
+    // It is done.
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    let dropped = poll_then_drop(send_offsets(&transaction), 1, Drop::AtOnce).await;
+    assert!(dropped.is_none());
+    transaction.commit().await.unwrap();
+}
+
+/// They could be written into the next one.
+#[tokio::test]
+async fn what_is_in_flight_in_a_transaction_is_not_purged() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    assert_works(&mut producer).await;
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(1)).await.unwrap();
+    cluster.start_request_tracking();
+    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
+    let sent = transaction.enqueue(record(2)).await.unwrap();
+    until(|| common::produce_requests(&cluster) == 1).await;
+    let inflight = PurgeConfig::default().inflight();
+    assert_eq!(transaction.purge(inflight).await, 0);
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+    sent.await.unwrap();
+    transaction.commit().await.unwrap();
 }
 
 /// Whether a record was refused meanwhile is not asked: librdkafka alone knows how it ends.
