@@ -284,7 +284,8 @@ impl Work {
                     ended.remove(&message.partition());
                     consumed.add(&*self.consumer, &message)?;
                     let record = transform(&message, &self.arguments.output);
-                    transaction.enqueue_detached(record).await?;
+                    let sent = transaction.enqueue_detached(record).await;
+                    sent.map_err(KafkaError::from)?;
                     batch.len += 1;
                     let wait = Duration::from_millis(self.arguments.batch_ms);
                     full_at.get_or_insert_with(|| Instant::now() + wait);

@@ -67,8 +67,9 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///
     /// # Cancel safety
     ///
-    /// Once it has been polled the call is carried to its end, also when the future is dropped; a
-    /// commit or an abort waits for that.
+    /// Once it has begun (at once, unless another call is under way) the call is carried to its end, also
+    /// when the future is dropped; a commit or an abort waits for that. Where nobody hears that it failed,
+    /// or it was dropped before it began, the commit fails.
     pub async fn send_offsets(
         &self,
         offsets: &[TopicPartitionOffset],
@@ -90,8 +91,8 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///
     /// # Cancel safety
     ///
-    /// Once it has been polled the commit is carried to its end, also when the future is dropped.
-    /// The next [`begin`](TransactionalProducer::begin) waits for that, and
+    /// Once it has begun (at once, unless another call is under way) the commit is carried to its end,
+    /// also when the future is dropped. The next [`begin`](TransactionalProducer::begin) waits for that, and
     /// [`outcome`](TransactionalProducer::outcome) tells it.
     pub async fn commit(self) -> Result<(), CommitError<'t, C>> {
         let timeout = self.owner.transaction_timeout();

@@ -392,8 +392,9 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     }
 
     fn failure(&self) -> Option<KafkaError> {
-        let scope = self.producer.shared().transactions.scope();
-        scope.and_then(|scope| scope.failure())
+        let transactions = &self.producer.shared().transactions;
+        let failure = transactions.scope().and_then(|scope| scope.failure());
+        failure.or_else(|| transactions.unheard())
     }
 }
 

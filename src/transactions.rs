@@ -2,6 +2,7 @@
 //! carried to its end whatever becomes of the future that asked for it.
 
 use std::future::poll_fn;
+use std::mem;
 use std::pin::pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -104,6 +105,10 @@ struct State {
     /// The producer is at its end: no call begins any more.
     is_over: bool,
     scope: Option<Arc<Scope>>,
+    /// The call whose end somebody has heard of, or that it is overdue.
+    heard: u64,
+    /// Why offsets of the transaction were not sent, and in which call, where nobody has heard of it.
+    unheard: Option<(u64, KafkaError)>,
 }
 
 impl Transactions {
@@ -120,6 +125,8 @@ impl Transactions {
                 is_initialized: false,
                 is_over: false,
                 scope: None,
+                heard: 0,
+                unheard: None,
             }),
             ended: Notify::new(),
             timeout,
@@ -227,17 +234,34 @@ impl Transactions {
         scope
     }
 
-    /// Begins a step, where no other is under way.
-    fn try_begin(&self, step: Step) -> Result<bool, KafkaError> {
+    /// Begins a step, once no other is under way. The number of the call.
+    async fn begin(&self, step: Step) -> Result<u64, KafkaError> {
+        loop {
+            {
+                let mut state = lock(&self.state);
+                if state.is_over {
+                    return Err(KafkaError::closed());
+                }
+                if state.calling.is_none() {
+                    state.begin(step);
+                    return Ok(state.calls);
+                }
+            }
+            self.settled_phase().await?;
+        }
+    }
+
+    /// Somebody knows how that call has ended, or that it is overdue.
+    fn heard(&self, call: u64) {
         let mut state = lock(&self.state);
-        if state.is_over {
-            return Err(KafkaError::closed());
-        }
-        let is_free = state.calling.is_none();
-        if is_free {
-            state.begin(step);
-        }
-        Ok(is_free)
+        state.heard = call;
+        state.unheard.take_if(|(unheard, _)| *unheard == call);
+    }
+
+    /// Why offsets are not in the transaction, where whoever sent them does not know.
+    pub(crate) fn unheard(&self) -> Option<KafkaError> {
+        let state = lock(&self.state);
+        state.unheard.as_ref().map(|(_, error)| error.clone())
     }
 
     /// A step has ended. Whether the transaction must be aborted now, because nobody is left to do
@@ -280,13 +304,19 @@ impl State {
         self.is_overdue = false;
         match (step, result) {
             (Step::Init, Ok(())) => self.is_initialized = true,
-            (Step::Init | Step::Begin, Err(_)) | (Step::SendOffsets, _) => {}
+            (Step::Init | Step::Begin, Err(_)) | (Step::SendOffsets, Ok(())) => {}
+            (Step::SendOffsets, Err(error)) => {
+                if self.heard != self.calls {
+                    self.unheard.get_or_insert((self.calls, error.clone()));
+                }
+            }
             // Without a code it is ours, of a call that was not made.
             (_, Err(error)) if error.code().is_none() => (self.phase, self.outcome) = self.before,
             (Step::Begin, Ok(())) => {
                 self.phase = Phase::Open;
                 self.outcome = None;
                 self.is_abandoned = false;
+                self.unheard = None;
             }
             (Step::Commit, Ok(())) => self.close(TransactionOutcome::Committed),
             (Step::Abort, Ok(())) => self.close(TransactionOutcome::Aborted),
@@ -327,37 +357,19 @@ impl<C: ProducerContext> Shared<C> {
         timeout: Duration,
         call: impl FnMut(&Client, Duration) -> Result<(), CallError> + Send + 'static,
     ) -> Result<(), KafkaError> {
-        let offsets = (step == Step::SendOffsets).then(|| self.transactions.scope());
-        let mut not_begun = NotBegun(offsets.flatten());
-        let scope = not_begun.0.clone();
-        loop {
-            match self.transactions.try_begin(step) {
-                Ok(true) => break,
-                Ok(false) => {}
-                Err(error) => {
-                    not_begun.0 = None;
-                    return Err(error);
-                }
-            }
-            if let Err(error) = self.transactions.settled_phase().await {
-                not_begun.0 = None;
-                return Err(error);
-            }
-        }
-        not_begun.0 = None;
+        let given_up = GivenUp(&self.transactions, step);
+        let begun = self.transactions.begin(step).await;
+        mem::forget(given_up);
+        let number = begun?;
         let (done, result) = oneshot::channel();
-        let told = move |result: Result<(), KafkaError>| {
-            let error = result.as_ref().err().cloned();
+        let told = move |result| {
             // The future may have been dropped; its waker may panic, see `wake`.
-            let is_told = catch_panic(|| done.send(result).is_ok()).unwrap_or(true);
-            if let (false, Some(error), Some(scope)) = (is_told, error, scope) {
-                scope.fail(&error);
-            }
+            let _ = catch_panic(|| done.send(result));
         };
         self.start(step, timeout, call, told)?;
         let mut result = pin!(result);
         let mut overdue = pin!(self.transactions.overdue());
-        poll_fn(|context| match result.as_mut().poll(context) {
+        let ended = poll_fn(|context| match result.as_mut().poll(context) {
             // The thread always tells.
             Poll::Ready(result) => {
                 Poll::Ready(result.unwrap_or_else(|_| Err(KafkaError::closed())))
@@ -367,7 +379,9 @@ impl<C: ProducerContext> Shared<C> {
                 overdue.map(|()| Err(still_under_way(RDKafkaErrorCode::OperationTimedOut)))
             }
         })
-        .await
+        .await;
+        self.transactions.heard(number);
+        ended
     }
 
     /// Makes a call that has begun.
@@ -385,24 +399,14 @@ impl<C: ProducerContext> Shared<C> {
             let result = shared.call(step, timeout, call);
             drop(watch);
             let elapsed = started.elapsed();
-            let shown = result.clone();
-            // Where nobody hears of offsets, the transaction has to know before it may be committed.
-            let done = if step == Step::SendOffsets {
-                done(result.clone());
-                None
-            } else {
-                Some(done)
-            };
             if shared.transactions.end(step, &result) {
                 shared.abort_abandoned();
             }
-            if let Some(done) = done {
-                done(result);
-            }
+            done(result.clone());
             // It may wait for the end of the call to come to its own.
             shared.wake();
             // The subscriber's code: nothing is left to be done where it panics.
-            tracing::debug!(step = step.name(), ?elapsed, result = ?shown);
+            tracing::debug!(step = step.name(), ?elapsed, ?result);
         });
         spawned.map_err(|error| {
             let error = KafkaError::no_thread(error);
@@ -551,17 +555,16 @@ impl Step {
     }
 }
 
-/// Offsets that are to be sent: where that is given up before it has begun, the transaction must not be
-/// committed without them.
-struct NotBegun(Option<Arc<Scope>>);
+/// A call that is given up before it has begun. Where it was to send offsets, the transaction must not
+/// be committed without them.
+struct GivenUp<'t>(&'t Transactions, Step);
 
-impl Drop for NotBegun {
+impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
-        if let Some(scope) = &self.0 {
-            scope.fail(&KafkaError::with_text(
-                RDKafkaErrorCode::State,
-                "send_offsets_to_transaction: given up before it began",
-            ));
+        if self.1 == Step::SendOffsets {
+            let text = "send_offsets_to_transaction: given up before it began";
+            let error = KafkaError::with_text(RDKafkaErrorCode::State, text);
+            lock(&self.0.state).unheard.get_or_insert((0, error));
         }
     }
 }
