@@ -92,8 +92,8 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     /// # Cancel safety
     ///
     /// Once it has begun (at once, unless another call is under way) the commit is carried to its end,
-    /// also when the future is dropped. The next [`begin`](TransactionalProducer::begin) waits for that, and
-    /// [`outcome`](TransactionalProducer::outcome) tells it.
+    /// also when the future is dropped. The next [`begin`](TransactionalProducer::begin) waits for
+    /// that, and [`outcome`](TransactionalProducer::outcome) tells it.
     pub async fn commit(self) -> Result<(), CommitError<'t, C>> {
         let timeout = self.owner.transaction_timeout();
         self.commit_timeout(timeout).await
