@@ -131,7 +131,6 @@ macro_rules! into_payload {
 into_payload! {
     () &'a [u8] => |bytes| Repr::Borrowed(bytes);
     (const N: usize) &'a [u8; N] => |bytes| Repr::Borrowed(bytes);
-    (const N: usize) [u8; N] => |bytes| Repr::Vec(bytes.to_vec());
     () &'a Vec<u8> => |bytes| Repr::Borrowed(bytes);
     () &'a Bytes => |bytes| Repr::Borrowed(bytes);
     () &'a str => |text| Repr::Borrowed(text.as_bytes());

@@ -113,10 +113,10 @@ async fn records_are_read_back_byte_for_byte(cluster: Cluster) {
         ProducerRecord::to(&topic),
         ProducerRecord::to(&topic).key("").payload(""),
         ProducerRecord::to(&topic)
-            .payload([0, 159, 146, 150])
+            .payload(&[0, 159, 146, 150])
             .timestamp(1_600_000_000_123),
         ProducerRecord::to(&topic)
-            .key([0xff])
+            .key(&[0xff])
             .payload("with headers")
             .headers(headers),
     ];

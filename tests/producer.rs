@@ -44,7 +44,7 @@ async fn a_record_arrives_as_it_was_given() {
         .insert("empty", Some(""));
     let record = ProducerRecord::to("t")
         .key("key")
-        .payload([0, 159, 146, 150])
+        .payload(&[0, 159, 146, 150])
         .partition(2)
         .timestamp(1_234_567_890_123)
         .headers(headers.clone());

@@ -71,7 +71,7 @@ fn headers_keep_order_duplicates_and_nulls() {
     let headers = Headers::new()
         .insert("a", "1")
         .insert("b", None::<&str>)
-        .insert("a", [0xff]);
+        .insert("a", &[0xff]);
     let order: Vec<_> = headers
         .iter()
         .map(|header| (header.name, header.value))
