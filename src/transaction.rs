@@ -185,7 +185,8 @@ impl<'t, C: ProducerContext> CommitError<'t, C> {
         self.error.is_fatal()
     }
 
-    /// Whether another producer with the same `transactional.id` has taken over.
+    /// Whether another producer with the same `transactional.id` has taken over, or the transaction
+    /// timed out; see [`KafkaError::is_fenced`].
     pub fn is_fenced(&self) -> bool {
         self.error.is_fenced()
     }
