@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use futures::future::{FusedFuture, FutureExt};
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError as ConsumerError, RDKafkaErrorCode};
@@ -196,12 +197,13 @@ struct Work {
 impl Work {
     /// Returns the number of records committed.
     async fn run(&self, producer: &mut TransactionalProducer) -> Result<u64, BoxError> {
-        let mut interrupted = pin!(async {
+        let interrupted = async {
             // An error: there is no such signal here.
             if ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
-        });
+        };
+        let mut interrupted = pin!(interrupted.fuse());
         let mut ended = HashSet::new();
         let (mut records, mut aborts) = (0, 0);
         loop {
@@ -230,6 +232,10 @@ impl Work {
                     if is_last {
                         return Ok(records);
                     }
+                }
+                Err(Failed::Aborted(error)) if interrupted.is_terminated() => {
+                    warn!(%error, "aborted; the next start reads the records again");
+                    return Ok(records);
                 }
                 Err(Failed::Aborted(error)) if aborts < MAX_ABORTS => {
                     warn!(%error, "aborted; the records are read again");
@@ -389,6 +395,8 @@ fn rewind(consumer: &StreamConsumer) -> Result<(), ConsumerError> {
     }
     offsets = consumer.committed_offsets(offsets, PATIENCE / 4)?;
     for mut partition in offsets.elements() {
+        // Where it could not be asked for, the offset says nothing.
+        partition.error()?;
         if partition.offset() == Offset::Invalid {
             partition.set_offset(Offset::Beginning)?;
         }
