@@ -188,6 +188,9 @@ impl<C: ProducerContext> Producer<C> {
     /// from several tasks: one `send` after the other waits out a round trip each. In
     /// `buffer_unordered` of a spawned `async` block, see [there](crate#in-a-spawned-task).
     ///
+    /// The future borrows the producer: to spawn it, move a clone in,
+    /// `tokio::spawn(async move { producer.send(record).await })`, with a record that borrows nothing.
+    ///
     /// # Errors
     ///
     /// [`SendError`] with the record and what is known of its persistence. Before the enqueue: a
