@@ -11,13 +11,13 @@
 //! - A commit that could not be made in time is resumed: nobody knows yet how it ends.
 //! - What can be aborted is; then the consumer is taken back to the committed offsets. This covers a
 //!   rebalance in the middle of a transaction, too.
-//! - After a fatal error the program ends with an error. Whoever watches it may start it again, after
-//!   a pause: it goes on where the last commit was.
-//! - This holds where it says that it was fenced, too. Then another process has started with the same
-//!   transactional id, or a transaction took longer than `transaction.timeout.ms` and its coordinator
-//!   aborted it; the error does not tell which. Where it comes again and again, look for a second
-//!   process with that id: each start fences the other one, as producer and as static member of the
-//!   group.
+//! - After a fatal error the program ends with an error. Whoever watches it may start it again,
+//!   after a pause: it goes on where the last commit was.
+//! - This holds where it says that it was fenced, too. Then another process has started with the
+//!   same transactional id, or a transaction took longer than `transaction.timeout.ms` and its
+//!   coordinator aborted it; the error does not tell which. Where it comes again and again, look
+//!   for a second process with that id: each start fences the other one, as producer and as static
+//!   member of the group.
 //!
 //! ```sh
 //! cargo run --features rdkafka --example exactly_once -- --brokers localhost:9092 \

@@ -97,8 +97,8 @@ impl ClientConfig {
     ///
     /// # Errors
     ///
-    /// Names the property that is unknown, missing, in conflict, refused or has a bad value; for all
-    /// but a [`BaseProducer`](crate::BaseProducer), also where there is no runtime.
+    /// Names the property that is unknown, missing, in conflict, refused or has a bad value; for
+    /// all but a [`BaseProducer`](crate::BaseProducer), also where there is no runtime.
     pub fn create<T: FromClientConfig>(&self) -> Result<T, KafkaError> {
         T::from_config(self)
     }

@@ -34,8 +34,8 @@ pub trait ClientContext: Send + Sync + 'static {
         }
     }
 
-    /// Statistics as JSON, every `statistics.interval.ms`: off by default, which is 0. See librdkafka's
-    /// STATISTICS.md.
+    /// Statistics as JSON, every `statistics.interval.ms`: off by default, which is 0. See
+    /// librdkafka's STATISTICS.md.
     ///
     /// The default does nothing.
     fn stats(&self, json: &str) {
@@ -131,9 +131,9 @@ fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// A [`ClientContext`] that hears of every delivery.
 ///
 /// A producer with a context is made by
-/// [`create_with_context`](crate::ClientConfig::create_with_context). Its records carry the context's
-/// [`DeliveryOpaque`](Self::DeliveryOpaque), by [`opaque`](crate::ProducerRecord::opaque) or
-/// [`with_opaque_to`](crate::ProducerRecord::with_opaque_to).
+/// [`create_with_context`](crate::ClientConfig::create_with_context). Its records carry the
+/// context's [`DeliveryOpaque`](Self::DeliveryOpaque), by [`opaque`](crate::ProducerRecord::opaque)
+/// or [`with_opaque_to`](crate::ProducerRecord::with_opaque_to).
 ///
 /// ```no_run
 /// use std::sync::atomic::{AtomicU64, Ordering};

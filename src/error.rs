@@ -269,13 +269,14 @@ impl KafkaError {
     }
 
     /// Whether another producer with the same `transactional.id` has taken over, or the transaction
-    /// timed out: after `transaction.timeout.ms` its coordinator aborts it, and raises the producer's
-    /// epoch, as it does for a new producer. The error does not tell which of the two it was.
+    /// timed out: after `transaction.timeout.ms` its coordinator aborts it, and raises the
+    /// producer's epoch, as it does for a new producer. The error does not tell which of the two it
+    /// was.
     ///
     /// The codes [`Fenced`](RDKafkaErrorCode::Fenced),
     /// [`ProducerFenced`](RDKafkaErrorCode::ProducerFenced) and
-    /// [`InvalidProducerEpoch`](RDKafkaErrorCode::InvalidProducerEpoch). Of a transactional call it is
-    /// always fatal. Also of a record that librdkafka has purged because of that.
+    /// [`InvalidProducerEpoch`](RDKafkaErrorCode::InvalidProducerEpoch). Of a transactional call it
+    /// is always fatal. Also of a record that librdkafka has purged because of that.
     ///
     /// Source: `rd_kafka_txn_normalize_err` in rdkafka_txnmgr.c.
     pub fn is_fenced(&self) -> bool {

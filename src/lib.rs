@@ -61,16 +61,16 @@
 //!
 //! ## In a spawned task
 //!
-//! What is spawned must be `Send`. In an `async` block rustc does not see that of a stream or an
-//! iterator with a closure that takes something with a lifetime, as a `&Row` or a
-//! [`ProducerRecord`]: "implementation of `FnOnce` is not general enough". This is a limitation of
-//! rustc, and concerns a sink, `produce`, `send_all`, and `send` in `buffer_unordered`. What helps,
-//! any of these:
+//! What is spawned must be `Send`. In an `async` block or function rustc does not see that of a
+//! stream or an iterator with a closure that takes something with a lifetime: a `&Row`, a
+//! `&'static str`, a [`ProducerRecord`]. The error is "implementation of `FnOnce` is not general
+//! enough". This is a limitation of rustc, and concerns a sink, `produce`, `send_all`, and `send` in
+//! `buffer_unordered`. Any of these helps:
 //!
 //! - One closure that takes an owned item (`rows.into_iter()`, not `rows.iter()`), and makes all of
 //!   it: the record with its `Ok` or value, or the send.
-//! - `.boxed()` after the last closure: before `forward`, `produce` or `buffer_unordered`, but after
-//!   `send_all`.
+//! - `.boxed()` after the last closure: before `forward`, `produce` or `buffer_unordered`, but
+//!   after `send_all`.
 //! - To collect into a `Vec` what the closures of an iterator make, before `send_all`, `produce` or
 //!   `buffer_unordered`.
 //! - Of `forward`, to spawn what it returns, without an `async` block.

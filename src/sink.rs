@@ -50,8 +50,8 @@ const FIRST_SWEEP: usize = 1024;
 /// # }
 /// ```
 ///
-/// Where it is spawned, make the record and its `Ok` in one closure, as above: `.map(Ok)` on a stream
-/// of records may not compile there. See [in a spawned task](crate#in-a-spawned-task).
+/// Where it is spawned, make the record and its `Ok` in one closure, as above: `.map(Ok)` on a
+/// stream of records may not compile there. See [in a spawned task](crate#in-a-spawned-task).
 ///
 /// # Failures
 ///

@@ -33,7 +33,7 @@ pub trait ProduceExt: Stream + Sized {
     /// To let errors of the stream pass through too, make them values without a record.
     ///
     /// Where rustc does not take it in a spawned `async` block, see
-    /// [there](crate#in-a-spawned-task).
+    /// [what helps](crate#in-a-spawned-task).
     ///
     /// ```no_run
     /// use futures::{StreamExt, stream};

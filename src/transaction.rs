@@ -88,9 +88,9 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     /// purged for. Otherwise it is librdkafka's: see [`KafkaError::is_retriable`],
     /// [`KafkaError::requires_abort`], [`KafkaError::is_fatal`].
     ///
-    /// The error has the transaction, and so borrows the producer: `?` does not make a [`BoxError`] or
-    /// an `anyhow::Error` of it. `map_err(KafkaError::from)` gives the transaction up, which aborts it;
-    /// [`into_parts`](CommitError::into_parts) keeps it.
+    /// The error has the transaction, and so borrows the producer: `?` does not make a [`BoxError`]
+    /// or an `anyhow::Error` of it. `map_err(KafkaError::from)` gives the transaction up, as its
+    /// [drop](Self#drop) does; [`into_parts`](CommitError::into_parts) keeps it.
     ///
     /// [`BoxError`]: crate::BoxError
     ///
