@@ -64,8 +64,8 @@
 //! What is spawned must be `Send`. In an `async` block or function rustc does not see that of a
 //! stream or an iterator with a closure that takes something with a lifetime: a `&Row`, a
 //! `&'static str`, a [`ProducerRecord`]. The error is "implementation of `FnOnce` is not general
-//! enough". This is a limitation of rustc, and concerns a sink, `produce`, `send_all`, and `send` in
-//! `buffer_unordered`. Any of these helps:
+//! enough". This is a limitation of rustc, and concerns a sink, `produce`, `send_all`, and `send`
+//! in `buffer_unordered`. Any of these helps:
 //!
 //! - One closure that takes an owned item (`rows.into_iter()`, not `rows.iter()`), and makes all of
 //!   it: the record with its `Ok` or value, or the send.
@@ -81,16 +81,15 @@
 //!
 //! # fn run(producer: Producer, rows: Vec<String>) {
 //! tokio::spawn(async move {
-//!     // Both closures take a `&String`.
+//!     // This closure takes a `&String`.
 //!     let sends = stream::iter(&rows)
 //!         .map(|row| producer.send(ProducerRecord::to("rows").payload(row)))
 //!         .boxed();
-//!     let mut deliveries = sends.buffer_unordered(1_000);
-//!     while deliveries.try_next().await?.is_some() {}
+//!     let sent: Vec<_> = sends.buffer_unordered(1_000).try_collect().await?;
 //!
+//!     // And this one.
 //!     let records = rows.iter().map(|row| ProducerRecord::to("rows").payload(row));
-//!     let mut deliveries = producer.send_all(records).boxed();
-//!     while deliveries.try_next().await?.is_some() {}
+//!     let sent: Vec<_> = producer.send_all(records).boxed().try_collect().await?;
 //!
 //!     // This one takes a `String`.
 //!     stream::iter(rows)
