@@ -11,9 +11,13 @@
 //! - A commit that could not be made in time is resumed: nobody knows yet how it ends.
 //! - What can be aborted is; then the consumer is taken back to the committed offsets. This covers a
 //!   rebalance in the middle of a transaction, too.
-//! - After a fatal error, for instance as another process has taken over the transactional id, the
-//!   program ends with an error. Whoever watches it starts it again, unless it says that it was
-//!   fenced: then another one does the work.
+//! - After a fatal error the program ends with an error. Whoever watches it may start it again,
+//!   after a pause: it goes on where the last commit was.
+//! - This holds where it says that it was fenced, too. Then another process has started with the
+//!   same transactional id, or a transaction took longer than `transaction.timeout.ms` and its
+//!   coordinator aborted it; the error does not tell which. Where it comes again and again, look
+//!   for a second process with that id: each start fences the other one, as producer and as static
+//!   member of the group.
 //!
 //! ```sh
 //! cargo run --features rdkafka --example exactly_once -- --brokers localhost:9092 \
@@ -30,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use futures::future::{FusedFuture, FutureExt};
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError as ConsumerError, RDKafkaErrorCode};
@@ -100,7 +105,9 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) if is_fenced(&*error) => {
-            eprintln!("fenced, another process has taken over: {error}");
+            eprintln!(
+                "fenced, another process has taken over or the transaction timed out: {error}"
+            );
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -135,7 +142,7 @@ async fn run(arguments: Arguments) -> Result<u64, BoxError> {
 }
 
 /// Whether another process has the transactional id now, or the place in the consumer group, which
-/// is of the same name here.
+/// is of the same name here; or the transaction timed out.
 fn is_fenced(error: &(dyn Error + 'static)) -> bool {
     if let Some(ConsumerError::MessageConsumptionFatal(code)) = error.downcast_ref() {
         return *code == RDKafkaErrorCode::FencedInstanceId;
@@ -190,12 +197,13 @@ struct Work {
 impl Work {
     /// Returns the number of records committed.
     async fn run(&self, producer: &mut TransactionalProducer) -> Result<u64, BoxError> {
-        let mut interrupted = pin!(async {
+        let interrupted = async {
             // An error: there is no such signal here.
             if ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
-        });
+        };
+        let mut interrupted = pin!(interrupted.fuse());
         let mut ended = HashSet::new();
         let (mut records, mut aborts) = (0, 0);
         loop {
@@ -224,6 +232,10 @@ impl Work {
                     if is_last {
                         return Ok(records);
                     }
+                }
+                Err(Failed::Aborted(error)) if interrupted.is_terminated() => {
+                    warn!(%error, "aborted; the next start reads the records again");
+                    return Ok(records);
                 }
                 Err(Failed::Aborted(error)) if aborts < MAX_ABORTS => {
                     warn!(%error, "aborted; the records are read again");
@@ -383,6 +395,8 @@ fn rewind(consumer: &StreamConsumer) -> Result<(), ConsumerError> {
     }
     offsets = consumer.committed_offsets(offsets, PATIENCE / 4)?;
     for mut partition in offsets.elements() {
+        // Where it could not be asked for, the offset says nothing.
+        partition.error()?;
         if partition.offset() == Offset::Invalid {
             partition.set_offset(Offset::Beginning)?;
         }

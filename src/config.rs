@@ -91,13 +91,14 @@ impl ClientConfig {
             .map(|(property, value)| (property.as_str(), value.as_str()))
     }
 
-    /// Makes a producer with the default context: a [`Producer`](crate::Producer) or a
+    /// Makes a producer with the default context: a [`Producer`](crate::Producer), a
+    /// [`TransactionalProducer`](crate::TransactionalProducer) or a
     /// [`BaseProducer`](crate::BaseProducer).
     ///
     /// # Errors
     ///
-    /// Names the property that is unknown, missing, in conflict, refused or has a bad value; for a
-    /// [`Producer`](crate::Producer), also where there is no runtime.
+    /// Names the property that is unknown, missing, in conflict, refused or has a bad value; for
+    /// all but a [`BaseProducer`](crate::BaseProducer), also where there is no runtime.
     pub fn create<T: FromClientConfig>(&self) -> Result<T, KafkaError> {
         T::from_config(self)
     }

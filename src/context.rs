@@ -34,7 +34,8 @@ pub trait ClientContext: Send + Sync + 'static {
         }
     }
 
-    /// Statistics as JSON, every `statistics.interval.ms`; see librdkafka's STATISTICS.md.
+    /// Statistics as JSON, every `statistics.interval.ms`: off by default, which is 0. See
+    /// librdkafka's STATISTICS.md.
     ///
     /// The default does nothing.
     fn stats(&self, json: &str) {
@@ -129,9 +130,15 @@ fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 /// A [`ClientContext`] that hears of every delivery.
 ///
-/// ```
+/// A producer with a context is made by
+/// [`create_with_context`](crate::ClientConfig::create_with_context). Its records carry the
+/// context's [`DeliveryOpaque`](Self::DeliveryOpaque), by [`opaque`](crate::ProducerRecord::opaque)
+/// or [`with_opaque_to`](crate::ProducerRecord::with_opaque_to).
+///
+/// ```no_run
 /// use std::sync::atomic::{AtomicU64, Ordering};
-/// use tokio_rdkafka::{ClientContext, DeliveryResult, ProducerContext};
+/// use tokio_rdkafka::{ClientConfig, ClientContext, DeliveryResult, Producer};
+/// use tokio_rdkafka::{ProducerContext, ProducerRecord};
 ///
 /// #[derive(Default)]
 /// struct Counting {
@@ -151,6 +158,18 @@ fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
 ///         }
 ///     }
 /// }
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer: Producer<Counting> = ClientConfig::new()
+///     .set("bootstrap.servers", "localhost:9092")
+///     .create_with_context(Counting::default())?;
+/// let record = ProducerRecord::to("rows").payload("three apples").opaque(7);
+/// producer.enqueue_detached(record).await?;
+/// producer.send(ProducerRecord::with_opaque_to("rows", 8).payload("a pear")).await?;
+/// producer.close().await;
+/// println!("{} failed", producer.context().failed.load(Ordering::Relaxed));
+/// # Ok(())
+/// # }
 /// ```
 pub trait ProducerContext: ClientContext {
     /// What a record carries for its delivery callback.

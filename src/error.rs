@@ -268,10 +268,15 @@ impl KafkaError {
         self.0.kind == Kind::Fatal
     }
 
-    /// Whether another producer with the same `transactional.id` has taken over: the codes
-    /// [`Fenced`](RDKafkaErrorCode::Fenced), [`ProducerFenced`](RDKafkaErrorCode::ProducerFenced)
-    /// and [`InvalidProducerEpoch`](RDKafkaErrorCode::InvalidProducerEpoch). Of a transactional call
-    /// it is always fatal. Also of a record that librdkafka has purged because of that.
+    /// Whether another producer with the same `transactional.id` has taken over, or the transaction
+    /// timed out: after `transaction.timeout.ms` its coordinator aborts it, and raises the
+    /// producer's epoch, as it does for a new producer. The error does not tell which of the two it
+    /// was.
+    ///
+    /// The codes [`Fenced`](RDKafkaErrorCode::Fenced),
+    /// [`ProducerFenced`](RDKafkaErrorCode::ProducerFenced) and
+    /// [`InvalidProducerEpoch`](RDKafkaErrorCode::InvalidProducerEpoch). Of a transactional call it
+    /// is always fatal. Also of a record that librdkafka has purged because of that.
     ///
     /// Source: `rd_kafka_txn_normalize_err` in rdkafka_txnmgr.c.
     pub fn is_fenced(&self) -> bool {
@@ -316,7 +321,7 @@ pub(crate) fn is_purge(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// Whether a code says that another producer has taken over.
+/// Whether a code says that another producer has taken over, or the transaction timed out.
 pub(crate) fn is_fencing(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
@@ -608,7 +613,8 @@ macro_rules! predicates {
                     self.error().is_fatal()
                 }
 
-                /// Whether another producer has taken over; see [`KafkaError::is_fenced`].
+                /// Whether another producer has taken over, or the transaction timed out; see
+                /// [`KafkaError::is_fenced`].
                 pub fn is_fenced(&self) -> bool {
                     self.error().is_fenced()
                 }

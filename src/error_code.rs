@@ -261,9 +261,10 @@ Noop = -141;
 AutoOffsetReset = -140;
 /// `_LOG_TRUNCATION`: Partition log truncation detected.
 LogTruncation = -139;
-/// `_INVALID_DIFFERENT_RECORD`: A different record in the batch was invalid and this message failed persisting.
+/// `_INVALID_DIFFERENT_RECORD`: A different record in the batch was invalid, and this message
+/// failed persisting.
 InvalidDifferentRecord = -138;
-/// `_DESTROY_BROKER`: Broker is going away but client isn't terminating */.
+/// `_DESTROY_BROKER`: Broker is going away, but the client isn't terminating.
 DestroyBroker = -137;
 /// `UNKNOWN`: Unknown broker error.
 Unknown = -1;
@@ -365,13 +366,17 @@ DuplicateSequenceNumber = 46;
 InvalidProducerEpoch = 47;
 /// `INVALID_TXN_STATE`: Producer attempted a transactional operation in an invalid state.
 InvalidTransactionalState = 48;
-/// `INVALID_PRODUCER_ID_MAPPING`: its transactional id.
+/// `INVALID_PRODUCER_ID_MAPPING`: Producer attempted to use a producer id which is not currently
+/// assigned to its transactional id.
 InvalidProducerIdMapping = 49;
-/// `INVALID_TRANSACTION_TIMEOUT`: broker's max.transaction.timeout.ms.
+/// `INVALID_TRANSACTION_TIMEOUT`: Transaction timeout is larger than the maximum value allowed by
+/// the broker's `max.transaction.timeout.ms`.
 InvalidTransactionTimeout = 50;
-/// `CONCURRENT_TRANSACTIONS`: operation on the same transaction was ongoing.
+/// `CONCURRENT_TRANSACTIONS`: Producer attempted to update a transaction while another concurrent
+/// operation on the same transaction was ongoing.
 ConcurrentTransactions = 51;
-/// `TRANSACTION_COORDINATOR_FENCED`: no longer the current coordinator for a given producer.
+/// `TRANSACTION_COORDINATOR_FENCED`: The transaction coordinator sending a WriteTxnMarker is no
+/// longer the current coordinator for a given producer.
 TransactionCoordinatorFenced = 52;
 /// `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`: Transactional Id authorization failed.
 TransactionalIdAuthorizationFailed = 53;
@@ -439,7 +444,8 @@ EligibleLeadersNotAvailable = 83;
 ElectionNotNeeded = 84;
 /// `NO_REASSIGNMENT_IN_PROGRESS`: No partition reassignment is in progress.
 NoReassignmentInProgress = 85;
-/// `GROUP_SUBSCRIBED_TO_TOPIC`: it.
+/// `GROUP_SUBSCRIBED_TO_TOPIC`: Deleting offsets of a topic while the consumer group is subscribed
+/// to it.
 GroupSubscribedToTopic = 86;
 /// `INVALID_RECORD`: Broker failed to validate record.
 InvalidRecord = 87;
@@ -447,7 +453,8 @@ InvalidRecord = 87;
 UnstableOffsetCommit = 88;
 /// `THROTTLING_QUOTA_EXCEEDED`: Throttling quota has been exceeded.
 ThrottlingQuotaExceeded = 89;
-/// `PRODUCER_FENCED`: the current one.
+/// `PRODUCER_FENCED`: There is a newer producer with the same transactional id, which fences the
+/// current one. Or its transaction timed out: see [`is_fenced`](crate::KafkaError::is_fenced).
 ProducerFenced = 90;
 /// `RESOURCE_NOT_FOUND`: Request illegally referred to resource that does not exist.
 ResourceNotFound = 91;
@@ -455,7 +462,8 @@ ResourceNotFound = 91;
 DuplicateResource = 92;
 /// `UNACCEPTABLE_CREDENTIAL`: Requested credential would not meet criteria for acceptability.
 UnacceptableCredential = 93;
-/// `INCONSISTENT_VOTER_SET`: expected voters.
+/// `INCONSISTENT_VOTER_SET`: Either the sender or the recipient of a voter-only request is not one
+/// of the expected voters.
 InconsistentVoterSet = 94;
 /// `INVALID_UPDATE_VERSION`: Invalid update version.
 InvalidUpdateVersion = 95;
@@ -473,12 +481,16 @@ UnreleasedInstanceId = 111;
 UnsupportedAssignor = 112;
 /// `STALE_MEMBER_EPOCH`: The member epoch is stale.
 StaleMemberEpoch = 113;
-/// `UNKNOWN_SUBSCRIPTION_ID`: subscription ID.
+/// `UNKNOWN_SUBSCRIPTION_ID`: Client sent a push telemetry request with an invalid or outdated
+/// subscription ID.
 UnknownSubscriptionId = 117;
-/// `TELEMETRY_TOO_LARGE`: the broker will accept.
+/// `TELEMETRY_TOO_LARGE`: Client sent a push telemetry request larger than the maximum size the
+/// broker will accept.
 TelemetryTooLarge = 118;
-/// `REBOOTSTRAP_REQUIRED`: client should rebootstrap to obtain new metadata.
-RebootstrapRequired = 129;}
+/// `REBOOTSTRAP_REQUIRED`: Client metadata is stale: the client should rebootstrap to obtain new
+/// metadata.
+RebootstrapRequired = 129;
+}
 
 #[cfg(test)]
 mod tests {

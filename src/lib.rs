@@ -59,6 +59,48 @@
 //! [`Producer::send_all`] one of what became of each record of an iterator; both in order, with a
 //! bound on what is in flight.
 //!
+//! ## In a spawned task
+//!
+//! What is spawned must be `Send`. In an `async` block or function rustc does not see that of a
+//! stream or an iterator with a closure that takes something with a lifetime: a `&Row`, a
+//! `&'static str`, a [`ProducerRecord`]. The error is "implementation of `FnOnce` is not general
+//! enough". This is a limitation of rustc, and concerns a sink, `produce`, `send_all`, and `send`
+//! in `buffer_unordered`. Any of these helps:
+//!
+//! - One closure that takes an owned item (`rows.into_iter()`, not `rows.iter()`), and makes all of
+//!   it: the record with its `Ok` or value, or the send.
+//! - `.boxed()` after the last closure: before `forward`, `produce` or `buffer_unordered`, but
+//!   after `send_all`.
+//! - To collect into a `Vec` what the closures of an iterator make, before `send_all`, `produce` or
+//!   `buffer_unordered`.
+//! - Of `forward`, to spawn what it returns, without an `async` block.
+//!
+//! ```no_run
+//! use futures::{StreamExt, TryStreamExt, stream};
+//! use tokio_rdkafka::{BoxError, Producer, ProducerRecord};
+//!
+//! # fn run(producer: Producer, rows: Vec<String>) {
+//! tokio::spawn(async move {
+//!     // This closure takes a `&String`.
+//!     let sends = stream::iter(&rows)
+//!         .map(|row| producer.send(ProducerRecord::to("rows").payload(row)))
+//!         .boxed();
+//!     let sent: Vec<_> = sends.buffer_unordered(1_000).try_collect().await?;
+//!
+//!     // And this one.
+//!     let records = rows.iter().map(|row| ProducerRecord::to("rows").payload(row));
+//!     let sent: Vec<_> = producer.send_all(records).boxed().try_collect().await?;
+//!
+//!     // This one takes a `String`.
+//!     stream::iter(rows)
+//!         .map(|row| Ok(ProducerRecord::to("rows").payload(row)))
+//!         .forward(producer.sink())
+//!         .await?;
+//!     Ok::<_, BoxError>(())
+//! });
+//! # }
+//! ```
+//!
 //! # Features
 //!
 //! | feature | what it brings |

@@ -76,6 +76,10 @@ const CONFIG: &[(&str, &str)] = &[
 /// - Sequence numbers are checked of transactional producers only: idempotence alone is not.
 /// - Committing or aborting a transaction writes no markers, so readers see the records of open and
 ///   aborted transactions, whatever their isolation level; offsets committed in one are dropped.
+/// - It does not fence: each init gets a producer id of its own, so where a second producer with
+///   the same `transactional.id` has inited, the first one still commits. As a substitute,
+///   `request_errors(ApiKey::EndTxn, &[RDKafkaErrorCode::ProducerFenced])` has the next commit or
+///   abort of a transaction with records fail as [fenced](KafkaError::is_fenced).
 /// - It creates, changes and describes nothing on a client's request, except topics that a producer
 ///   asks for: no admin requests. It knows neither TLS nor SASL, nor batches older than version 2.
 /// - It offers Produce up to version 9 and Fetch up to 11, so "not the leader" does not tell who is

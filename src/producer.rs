@@ -185,7 +185,11 @@ impl<C: ProducerContext> Producer<C> {
     /// for up to `message.timeout.ms`.
     ///
     /// To have several in flight, [`enqueue`](Self::enqueue) them and await the futures, or send
-    /// from several tasks: one `send` after the other waits out a round trip each.
+    /// from several tasks: one `send` after the other waits out a round trip each. In
+    /// `buffer_unordered` of a spawned `async` block, see [what helps](crate#in-a-spawned-task).
+    ///
+    /// The future borrows the producer. To spawn it, move a clone in, and a record that borrows
+    /// nothing: `tokio::spawn(async move { producer.send(record).await })`.
     ///
     /// # Errors
     ///
@@ -609,12 +613,16 @@ impl<C: ProducerContext> Producer<C> {
     }
 
     /// A [`Sink`](futures_sink::Sink) of records, for streams to be forwarded to; any number of them.
+    ///
+    /// It takes `ProducerRecord<'static, _>`: see [`ProducerSink`], also for what it takes to spawn
+    /// it.
     pub fn sink(&self) -> ProducerSink<C> {
         ProducerSink::new(self.clone())
     }
 
     /// Sends the records of an iterator, as fast as there is room: a stream of what became of each,
-    /// in their order. See [`SendAll`].
+    /// in their order. See [`SendAll`]. Where rustc does not take it in a spawned `async` block,
+    /// see [what helps](crate#in-a-spawned-task).
     ///
     /// ```no_run
     /// use futures::TryStreamExt;

@@ -24,6 +24,10 @@ const FIRST_SWEEP: usize = 1024;
 
 /// A [`Sink`] of records, of [`Producer::sink`].
 ///
+/// It takes `ProducerRecord<'static, _>`: a record with a topic, key and payload of its own.
+/// [`into_owned`](ProducerRecord::into_owned) copies what is borrowed; a
+/// [`Topic`](crate::Topic) is cloned instead of borrowed, which copies no name.
+///
 /// `poll_ready` takes room for one record, and is woken when there is some; see
 /// [`Producer::reserve`] for what a permit means to others. So `start_send` never fails for lack of
 /// room. `poll_flush` waits for the deliveries of what went through *this* sink, and leaves
@@ -46,9 +50,8 @@ const FIRST_SWEEP: usize = 1024;
 /// # }
 /// ```
 ///
-/// In an `async` block that is spawned, rustc does not see that `.map(Ok)` on a stream of records is
-/// `Send` ("not general enough", a limitation with types that have a lifetime). Make the record and
-/// its `Ok` in one closure, as above, or spawn what [`forward`] returns itself.
+/// Where it is spawned, make the record and its `Ok` in one closure, as above: `.map(Ok)` on a
+/// stream of records may not compile there. See [in a spawned task](crate#in-a-spawned-task).
 ///
 /// # Failures
 ///

@@ -32,6 +32,9 @@ pub trait ProduceExt: Stream + Sized {
     ///
     /// To let errors of the stream pass through too, make them values without a record.
     ///
+    /// Where rustc does not take it in a spawned `async` block, see
+    /// [what helps](crate#in-a-spawned-task).
+    ///
     /// ```no_run
     /// use futures::{StreamExt, stream};
     /// use tokio_rdkafka::{ProduceExt, Producer, ProducerRecord};

@@ -89,6 +89,46 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     /// purged for. Otherwise it is librdkafka's: see [`KafkaError::is_retriable`],
     /// [`KafkaError::requires_abort`], [`KafkaError::is_fatal`].
     ///
+    /// The error has the transaction, and so borrows the producer: `?` does not make a [`BoxError`]
+    /// or an `anyhow::Error` of it. `map_err(KafkaError::from)` gives the transaction up, as its
+    /// [drop](Self#drop) does; [`into_parts`](CommitError::into_parts) keeps it.
+    ///
+    /// [`BoxError`]: crate::BoxError
+    ///
+    /// ```no_run
+    /// use tokio_rdkafka::{CommitError, KafkaError, ProducerRecord, TransactionalProducer};
+    ///
+    /// async fn commit_rows(
+    ///     producer: &mut TransactionalProducer,
+    ///     rows: &[String],
+    /// ) -> Result<(), KafkaError> {
+    ///     let mut tries = 0;
+    ///     loop {
+    ///         let mut transaction = producer.begin().await?;
+    ///         for row in rows {
+    ///             let record = ProducerRecord::to("rows").payload(row);
+    ///             let enqueued = transaction.enqueue_detached(record).await;
+    ///             enqueued.map_err(|failed| failed.error().clone())?;
+    ///         }
+    ///         loop {
+    ///             match transaction.commit().await.map_err(CommitError::into_parts) {
+    ///                 Ok(()) => return Ok(()),
+    ///                 // It is under way, and is resumed.
+    ///                 Err((Some(same), error)) if error.is_retriable() => transaction = same,
+    ///                 // It is done again, with all its records.
+    ///                 Err((Some(failed), error)) if error.requires_abort() && tries < 10 => {
+    ///                     failed.abort().await?;
+    ///                     tries += 1;
+    ///                     break;
+    ///                 }
+    ///                 // Fatal, or tried often enough.
+    ///                 Err((_, error)) => return Err(error),
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Cancel safety
     ///
     /// Once it has begun (at once, unless another call is under way) the commit is carried to its end,
@@ -186,7 +226,8 @@ impl<'t, C: ProducerContext> CommitError<'t, C> {
         self.error.is_fatal()
     }
 
-    /// Whether another producer with the same `transactional.id` has taken over.
+    /// Whether another producer with the same `transactional.id` has taken over, or the transaction
+    /// timed out; see [`KafkaError::is_fenced`].
     pub fn is_fenced(&self) -> bool {
         self.error.is_fenced()
     }

@@ -251,7 +251,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     }
 
     /// The error after which nothing can be sent any more, if there was one; for instance that it was
-    /// fenced.
+    /// [fenced](KafkaError::is_fenced): another producer with the same `transactional.id` has taken
+    /// over, or the transaction timed out.
     pub fn fatal_error(&self) -> Option<KafkaError> {
         self.producer.fatal_error()
     }
