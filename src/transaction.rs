@@ -107,8 +107,7 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///         let mut transaction = producer.begin().await?;
     ///         for row in rows {
     ///             let record = ProducerRecord::to("rows").payload(row);
-    ///             let enqueued = transaction.enqueue_detached(record).await;
-    ///             enqueued.map_err(|failed| failed.error().clone())?;
+    ///             transaction.enqueue_detached(record).await?;
     ///         }
     ///         loop {
     ///             match transaction.commit().await.map_err(CommitError::into_parts) {
