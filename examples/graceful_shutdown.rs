@@ -15,7 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use tokio_rdkafka::{ClientConfig, CloseReport, Producer, ProducerRecord};
+use tokio_rdkafka::{
+    ClientConfig, ClientContext, CloseReport, DeliveryResult, Producer, ProducerContext,
+    ProducerRecord,
+};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,16 +42,41 @@ struct Arguments {
     records: u64,
 }
 
+/// Counts the records that were not delivered: nobody waits for each of them.
+#[derive(Default)]
+struct Account {
+    failed: AtomicU64,
+}
+
+impl Account {
+    fn add(&self, error: &dyn Error) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        eprintln!("{error}");
+    }
+}
+
+impl ClientContext for Account {}
+
+impl ProducerContext for Account {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err(error) = result {
+            self.add(error);
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     common::log_to_stderr();
     let arguments = Arguments::parse();
     // The mock is kept until the end of `main`: dropping it would take the brokers away.
     let (brokers, _mock) = common::brokers(arguments.brokers, &arguments.topic)?;
-    let producer: Producer = ClientConfig::new()
+    let producer: Producer<Account> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
-        .create()?;
+        .create_with_context(Account::default())?;
 
     let stop = CancellationToken::new();
     let workers = TaskTracker::new();
@@ -72,12 +100,12 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     stop.cancel();
     workers.wait().await;
     let report = producer.close_timeout(GRACE).await;
-    Ok(account_for(&report))
+    Ok(account_for(&report, producer.context()))
 }
 
 /// Stands for what a service does: takes the next number, and tells Kafka.
 async fn work(
-    producer: Producer,
+    producer: Producer<Account>,
     topic: String,
     numbers: Arc<AtomicU64>,
     stop: CancellationToken,
@@ -91,13 +119,13 @@ async fn work(
         }
         let record = ProducerRecord::to(&topic).payload(number.to_string());
         // Waits for room alone, and not when it is time to stop: a record that is not in the queue
-        // yet stays with its source. Nobody waits for the delivery, so a failed record is in the
-        // report of the close, or, before that, goes to the context's callback.
+        // yet stays with its source. Nobody waits for the delivery: a record that fails goes to the
+        // context's callback, and once the producer is closed, to the report of that.
         tokio::select! {
             biased;
             enqueued = producer.enqueue_detached(record) => {
                 if let Err(error) = enqueued {
-                    eprintln!("{error}");
+                    producer.context().add(&error);
                     stop.cancel();
                 }
             }
@@ -106,19 +134,21 @@ async fn work(
     }
 }
 
-/// Prints what became of the records that were in flight at the close.
-fn account_for(report: &CloseReport) -> ExitCode {
+/// Prints what became of the records that were in flight at the close, and how many were lost in all.
+fn account_for(report: &CloseReport, account: &Account) -> ExitCode {
     println!(
         "in flight at the close: {} delivered, {} failed, {} undelivered",
         report.delivered, report.failed, report.undelivered
     );
+    let failed = account.failed.load(Ordering::Relaxed);
+    println!("not delivered in all: {failed}");
     // The last chance to keep them: a service writes them to a file or a table, to send them at its
     // next start. Those that are possibly persisted may then be in the topic twice.
     for error in report.records() {
         let payload = error.record().get_payload().unwrap_or_default();
         println!("{error}: {}", String::from_utf8_lossy(payload));
     }
-    if report.failed + report.undelivered == 0 {
+    if failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -45,9 +45,16 @@ struct Arguments {
     file: Option<PathBuf>,
 }
 
-#[tokio::main]
-async fn main() -> Result<ExitCode, BoxError> {
+fn main() -> Result<ExitCode, BoxError> {
     common::log_to_stderr();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(run());
+    // Nobody can end a read of standard input, for which a drop of the runtime would wait.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run() -> Result<ExitCode, BoxError> {
     let arguments = Arguments::parse();
     let input = open(arguments.file.as_deref()).await?;
     // The mock is kept until the end of `main`: dropping it would take the brokers away.

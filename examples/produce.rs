@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio_rdkafka::{ClientConfig, DeliveryFuture, Producer, ProducerRecord};
+use tokio_rdkafka::{ClientConfig, DeliveryFuture, Producer, ProducerRecord, SendError};
 
 /// How many records are on their way at the same time.
 const WINDOW: usize = 1_000;
@@ -62,11 +62,13 @@ impl Summary {
                 );
             }
             // The error has the record, and says whether it may be in the log all the same.
-            Err(error) => {
-                self.failed += 1;
-                eprintln!("{error}");
-            }
+            Err(error) => self.fail(&error),
         }
+    }
+
+    fn fail(&mut self, error: &SendError) {
+        self.failed += 1;
+        eprintln!("{error}");
     }
 }
 
@@ -88,7 +90,13 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut summary = Summary::default();
     let mut in_flight = VecDeque::with_capacity(WINDOW);
     let mut payloads = Payloads::new(arguments.payloads).await?;
-    while let Some(payload) = payloads.next().await? {
+    let ended = loop {
+        let payload = match payloads.next().await {
+            Ok(Some(payload)) => payload,
+            Ok(None) => break Ok(()),
+            // What is in flight is waited for all the same.
+            Err(error) => break Err(error),
+        };
         if in_flight.len() == WINDOW {
             summary
                 .add(in_flight.pop_front().expect("a full window"))
@@ -98,8 +106,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             .key(arguments.key.as_deref())
             .payload(payload);
         // Waits only for room in the queue; the order is fixed here, the delivery comes later.
-        in_flight.push_back(producer.enqueue(record).await?);
-    }
+        match producer.enqueue(record).await {
+            Ok(delivery) => in_flight.push_back(delivery),
+            Err(error) => summary.fail(&error),
+        }
+    };
     for delivery in in_flight {
         summary.add(delivery).await;
     }
@@ -112,6 +123,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         "{delivered} delivered, {failed} failed in {:?}, {rate:.0}/s",
         started.elapsed()
     );
+    ended?;
     Ok(if failed == 0 {
         ExitCode::SUCCESS
     } else {

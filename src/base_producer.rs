@@ -189,7 +189,18 @@ impl<C: ProducerContext> BaseProducer<C> {
         let started = Instant::now();
         loop {
             let left = || timeout().saturating_sub(started.elapsed());
-            while self.poll(Duration::ZERO) > 0 && !left().is_zero() {}
+            // What is in flight now may have been delivered, and only wait to be served.
+            let most = self.core.in_flight();
+            let mut served = 0;
+            loop {
+                match self.poll(Duration::ZERO) {
+                    0 => break,
+                    more => served += more,
+                }
+                if served >= most && left().is_zero() {
+                    break;
+                }
+            }
             self.give_up_after_fatal_error();
             let left = left();
             if self.core.in_flight() == 0 || left.is_zero() {

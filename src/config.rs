@@ -197,17 +197,24 @@ impl ClientConfig {
         // librdkafka has it so for the topics, which would not come into being; 0 is no limit.
         // Before there is any property of topics, librdkafka does not tell it.
         let timeout = millis("message.timeout.ms").unwrap_or(300_000.0);
-        if timeout == 0.0 || self.get("linger.ms").is_none() {
+        let is_set = |property: &&str| self.get(property).is_some();
+        let Some(linger) = ["linger.ms", "queue.buffering.max.ms"]
+            .into_iter()
+            .find(is_set)
+        else {
+            return Ok(());
+        };
+        if timeout == 0.0 {
             return Ok(());
         }
         if is_transactional(conf) && millis("linger.ms") >= millis("transaction.timeout.ms") {
             return refuse(
-                "linger.ms",
+                linger,
                 "it is not below transaction.timeout.ms, and with it message.timeout.ms",
             );
         }
         if !is_transactional(conf) && millis("linger.ms") >= Some(timeout) {
-            return refuse("linger.ms", "it is not below message.timeout.ms");
+            return refuse(linger, "it is not below message.timeout.ms");
         }
         Ok(())
     }
@@ -249,12 +256,20 @@ impl ClientConfig {
 /// Refuses what librdkafka takes for another number than it is: it takes the digits at the beginning,
 /// octal ones behind a 0, and what is left of a number that is too large for it.
 fn check_number(conf: &Conf, property: &str, value: &str) -> Result<(), KafkaError> {
-    let taken = conf.get(property.strip_prefix("topic.").unwrap_or(property));
-    // A text, a flag or a choice.
-    let Some(Ok(taken)) = taken.as_deref().map(str::parse::<f64>) else {
+    // Properties of topics may have a prefix, which some others have, too.
+    let of_topics = || conf.get(property.strip_prefix("topic.")?);
+    let Some(text) = conf.get(property).or_else(of_topics) else {
         return Ok(());
     };
     let value = value.trim();
+    // A text, a flag or a choice; as a number, `nan` is none.
+    let is_text = text.trim() == value && !text.eq_ignore_ascii_case("nan");
+    let Ok(taken) = text.parse::<f64>() else {
+        return Ok(());
+    };
+    if is_text || property == "topic.auto.commit.interval.ms" {
+        return Ok(());
+    }
     let is_the_same = match value.parse::<f64>() {
         // Six digits are what librdkafka tells of one with a fraction.
         Ok(given) => (given - taken).abs() <= 1e-5 * taken.abs(),

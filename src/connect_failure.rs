@@ -52,8 +52,11 @@ impl ConnectFailure {
             RDKafkaErrorCode::SSL => Some(flaw.unwrap_or(Self::Tls)),
             RDKafkaErrorCode::Resolve => Some(Self::UnknownHost),
             RDKafkaErrorCode::BrokerTransportFailure => {
+                // The handshake ended on another way.
+                if flaw.is_some() {
+                    flaw
                 // The system's words; the second are those of Windows.
-                if says(&["Connection refused", "actively refused"]) {
+                } else if says(&["Connection refused", "actively refused"]) {
                     Some(Self::Refused)
                 } else if is_refused {
                     Some(Self::ClientCertificate)
@@ -184,6 +187,17 @@ mod tests {
             failure("ssl://h:1/1: SSL handshake failed: SSL routines::tlsv1 alert unknown ca"),
             Some(ConnectFailure::ClientCertificate)
         );
+    }
+
+    #[test]
+    fn a_failed_certificate_may_come_as_a_lost_connection() {
+        let text = "ssl://h:1/bootstrap: error:0A000086:SSL routines::certificate verify failed \
+                    (after 3ms in state SSL_HANDSHAKE)";
+        let error = client_error(TRANSPORT.raw(), text, text, |_| {
+            Some(ConnectFailure::Expired)
+        });
+        assert_eq!(error.connect_failure(), Some(ConnectFailure::Expired));
+        assert!(!error.is_retriable() && error.to_string().contains("has expired"));
     }
 
     #[test]

@@ -529,7 +529,6 @@ impl<D> SendError<D> {
     }
 }
 
-/// A record that was refused at once did not persist.
 /// Gives the record up.
 impl<D> From<SendError<D>> for KafkaError {
     fn from(failed: SendError<D>) -> Self {
@@ -544,6 +543,7 @@ impl<D> From<EnqueueError<'_, D>> for KafkaError {
     }
 }
 
+/// A record that was refused at once did not persist.
 impl<D> From<EnqueueError<'_, D>> for SendError<D> {
     fn from(refused: EnqueueError<'_, D>) -> Self {
         let (record, error) = refused.into_parts();

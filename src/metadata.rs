@@ -276,6 +276,8 @@ impl<C: ProducerContext> Shared<C> {
         let started = Instant::now();
         match self.ask_once(&ask, timeout.min(PATIENCE)).await {
             Err(error) if error.is_timed_out() && timeout > PATIENCE => {}
+            // It was asked, and went away.
+            Err(error) if error.code() == Some(RDKafkaErrorCode::BrokerTransportFailure) => {}
             answer => return answer,
         }
         let left = timeout.saturating_sub(started.elapsed());

@@ -388,7 +388,7 @@ impl<C: ProducerContext> Producer<C> {
         mut record: ProducerRecord<'a, C::DeliveryOpaque>,
         refused: impl FnOnce(KafkaError, ProducerRecord<'a, C::DeliveryOpaque>) -> E,
     ) -> Result<T::Handle, E> {
-        let _inside = match self.enter() {
+        let inside = match self.enter() {
             Ok(inside) => inside,
             Err(error) => {
                 self.shared().room.give_back(1, record.fields.payload_len());
@@ -401,6 +401,8 @@ impl<C: ProducerContext> Producer<C> {
         {
             Ok(handle) => {
                 if record.fields.has_bytes() {
+                    // The user's code: not under the lock.
+                    drop(inside);
                     drop_payloads(|| drop(record.fields));
                 }
                 Ok(handle)

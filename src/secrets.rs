@@ -85,10 +85,6 @@ impl Secrets {
                 secrets.values.extend(lines.map(str::to_owned));
             }
         }
-        // The longest first: one secret may be part of another.
-        secrets
-            .values
-            .sort_by_key(|value| std::cmp::Reverse(value.len()));
         secrets
     }
 
@@ -99,30 +95,30 @@ impl Secrets {
         } else {
             Cow::Borrowed(text)
         };
-        let mut shown = String::new();
-        let mut rest = &*text;
-        while let Some((start, secret)) = self.first_in(rest, &text) {
-            shown.push_str(&rest[..start]);
-            shown.push_str(REDACTED);
-            rest = &rest[start + secret.len()..];
-        }
-        if rest.len() == text.len() {
+        let mut places: Vec<_> = self
+            .values
+            .iter()
+            .flat_map(|secret| {
+                let found = text.match_indices(secret.as_str()).map(|(start, _)| start);
+                let found = found.filter(|&start| stands_alone(&text, start, secret));
+                found.map(|start| (start, start + secret.len()))
+            })
+            .collect();
+        if places.is_empty() {
             return text;
         }
-        shown.push_str(rest);
+        places.sort_unstable();
+        let (mut shown, mut done) = (String::new(), 0);
+        for (start, end) in places {
+            // Those that overlap are struck out together.
+            if start >= done {
+                shown.push_str(&text[done..start]);
+                shown.push_str(REDACTED);
+            }
+            done = done.max(end);
+        }
+        shown.push_str(&text[done..]);
         shown.into()
-    }
-
-    /// The first secret in the rest of a text, of several there the longest.
-    fn first_in(&self, rest: &str, text: &str) -> Option<(usize, &str)> {
-        let offset = text.len() - rest.len();
-        let places = self.values.iter().filter_map(|secret| {
-            let mut found = rest.match_indices(secret.as_str());
-            let place = found.find(|(start, _)| stands_alone(text, offset + start, secret))?;
-            Some((place.0, secret.as_str()))
-        });
-        // The first of equal ones, and they are sorted.
-        places.min_by_key(|(start, _)| *start)
     }
 }
 
@@ -145,10 +141,9 @@ fn url_logins(text: &str) -> impl Iterator<Item = &str> {
         .filter_map(|authority| {
             let (login, _) = authority.rsplit_once('@')?;
             let (_, password) = login.split_once(':')?;
-            Some([login, password])
+            (!password.is_empty()).then_some([login, password])
         })
         .flatten()
-        .filter(|secret| !secret.is_empty())
 }
 
 /// The text up to a part of a token or its claims.
@@ -173,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_secrets_go_the_longest_first() {
+    fn all_secrets_go_also_where_one_is_part_of_another() {
         let properties = [
             ("sasl.username", "pass"),
             ("ssl.key.password", ""),
@@ -197,6 +192,15 @@ mod tests {
         );
         let secrets = Secrets::of([("sasl.password", "password")].into_iter());
         assert_eq!(secrets.redact("xpasswordy"), "x[redacted]y");
+        let overlap = [
+            ("sasl.username", "user-long"),
+            ("sasl.password", "long-one"),
+        ];
+        let secrets = Secrets::of(overlap.into_iter());
+        assert_eq!(
+            secrets.redact("user-long-one, ü long-one"),
+            "[redacted], ü [redacted]"
+        );
     }
 
     #[test]

@@ -111,6 +111,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// What it has begun when the future is dropped is ended by the next one.
     pub async fn begin(&mut self) -> Result<Transaction<'_, C>, KafkaError> {
         let shared = self.producer.shared();
+        // An init may be under way whose future was dropped.
+        shared.transactions.settled_phase().await?;
         if !shared.transactions.is_initialized() {
             shared.check_open()?;
             // One that timed out goes on in the background, where librdkafka takes this for a call that is

@@ -366,7 +366,10 @@ impl<C: ProducerContext> Shared<C> {
             // The future may have been dropped; its waker may panic, see `wake`.
             let _ = catch_panic(|| done.send(result));
         };
-        self.start(step, timeout, call, told)?;
+        if let Err(error) = self.start(step, timeout, call, told) {
+            self.transactions.heard(number);
+            return Err(error);
+        }
         let mut result = pin!(result);
         let mut overdue = pin!(self.transactions.overdue());
         let ended = poll_fn(|context| match result.as_mut().poll(context) {
@@ -399,14 +402,14 @@ impl<C: ProducerContext> Shared<C> {
             let result = shared.call(step, timeout, call);
             drop(watch);
             let elapsed = started.elapsed();
-            if shared.transactions.end(step, &result) {
-                shared.abort_abandoned();
-            }
+            let must_abort = shared.transactions.end(step, &result);
+            let aborted = must_abort.then(|| shared.abort_abandoned());
             done(result.clone());
             // It may wait for the end of the call to come to its own.
             shared.wake();
             // The subscriber's code: nothing is left to be done where it panics.
             tracing::debug!(step = step.name(), ?elapsed, ?result);
+            aborted.into_iter().for_each(log_failed_abort);
         });
         spawned.map_err(|error| {
             let error = KafkaError::no_thread(error);
@@ -429,10 +432,10 @@ impl<C: ProducerContext> Shared<C> {
         let call = self.transactions.call();
         let spawned = lane::spawn(move || {
             if ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
-                tracing::warn!("offsets could not be sent in time, and are still under way");
                 shared.transactions.give_up_waiting(call);
                 // A close does not wait for it either.
                 shared.wake();
+                tracing::warn!("offsets could not be sent in time, and are still under way");
                 while ended.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) {
                     shared.transactions.tell();
                 }
@@ -494,15 +497,13 @@ impl<C: ProducerContext> Shared<C> {
     }
 
     /// Aborts what nobody can abort any more. It has begun; blocks.
-    fn abort_abandoned(&self) {
+    fn abort_abandoned(&self) -> Result<(), KafkaError> {
         let timeout = self.transactions.timeout;
         let result = self.call(Step::Abort, timeout, |client, left| {
             self.deliver_and_abort(client, left)
         });
         self.transactions.end(Step::Abort, &result);
-        if let Err(error) = &result {
-            tracing::warn!(%error, "a transaction that was dropped could not be aborted yet");
-        }
+        result
     }
 
     /// Nobody is left who could end the transaction: it is aborted where it is open, now or after the
@@ -518,8 +519,9 @@ impl<C: ProducerContext> Shared<C> {
         }
         let shared = Arc::clone(self);
         let spawned = lane::spawn(move || {
-            shared.abort_abandoned();
+            let aborted = shared.abort_abandoned();
             shared.wake();
+            log_failed_abort(aborted);
         });
         if let Err(error) = spawned {
             let result = Err(KafkaError::no_thread(error));
@@ -530,6 +532,12 @@ impl<C: ProducerContext> Shared<C> {
                 "a transaction that was dropped is aborted by the next begin"
             );
         }
+    }
+}
+
+fn log_failed_abort(result: Result<(), KafkaError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "a transaction that was dropped could not be aborted yet");
     }
 }
 

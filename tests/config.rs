@@ -83,6 +83,11 @@ fn what_cannot_work_is_refused_with_a_reason() {
         ("ut_handle_ProduceResponse", "f", "as a function"),
         ("enable_sasl_queue", "true", "nobody serves"),
         ("linger.ms", "300000", "below message.timeout.ms"),
+        (
+            "queue.buffering.max.ms",
+            "300000",
+            "below message.timeout.ms",
+        ),
     ] {
         let error = create(&[(property, value)]).unwrap_err();
         assert_eq!(error.field(), Some(property));
@@ -115,6 +120,8 @@ fn a_number_is_taken_for_itself() {
         ("message.timeout.ms", "5m"),
         ("message.timeout.ms", "4294967297"),
         ("topic.message.timeout.ms", "7s"),
+        ("topic.metadata.refresh.interval.ms", "5m"),
+        ("queue.buffering.max.ms", "nan"),
         ("message.send.max.retries", "010"),
         ("batch.size", "0x10"),
         ("batch.num.messages", "1e3"),
@@ -134,7 +141,11 @@ fn a_number_is_taken_for_itself() {
         ("acks", "-1"),
         ("request.required.acks", "all"),
         // Texts.
+        ("client.id", "12e3456"),
         ("client.id", "010"),
+        ("client.rack", " Infinity "),
+        ("sasl.password", "nan "),
+        ("topic.auto.commit.interval.ms", "1000"),
         ("client.rack", "5m"),
         ("debug", "all"),
         ("compression.type", "gzip"),

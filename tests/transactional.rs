@@ -569,6 +569,17 @@ async fn begin_asks_for_an_init_that_has_succeeded() {
     assert_works(&mut producer).await;
 }
 
+#[tokio::test]
+async fn begin_waits_for_an_init_whose_future_was_dropped() {
+    let cluster = cluster("t", 1);
+    cluster.broker_down(1).unwrap();
+    let mut producer: TransactionalProducer = transactional(&cluster).create().unwrap();
+    let dropped = poll_then_drop(producer.init(DEADLINE), 1, Drop::AtOnce).await;
+    assert!(dropped.is_none());
+    cluster.broker_up(1).unwrap();
+    assert_works(&mut producer).await;
+}
+
 /// Nobody would hear that the offsets are not in it.
 #[tokio::test]
 async fn offsets_whose_future_is_dropped_are_in_the_transaction_or_fail_it() {

@@ -131,8 +131,13 @@ impl<C: ProducerContext> Shared<C> {
         while !self.is_over() {
             self.end_without_overdue();
             self.core.purge(everything);
+            let purged = Instant::now();
             // Logs and statistics may go on coming.
-            while !self.is_over() && self.serve(PURGE_AGAIN) != Served::Nothing {}
+            while !self.is_over() && purged.elapsed() < PURGE_AGAIN {
+                if self.serve(PURGE_AGAIN) == Served::Nothing {
+                    break;
+                }
+            }
         }
         self.destroy();
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr;
 use std::sync::{Arc, Mutex};
 
 use rdkafka_sys::bindings as sys;
@@ -87,6 +88,9 @@ fn flaw(error: c_int) -> Option<ConnectFailure> {
     }
 }
 
+/// The size of the buffer that librdkafka has a broker's name in (`RD_KAFKA_NODENAME_SIZE`).
+const NAME_SIZE: usize = 256;
+
 /// What librdkafka calls for each certificate that OpenSSL has looked at: for the first that did not
 /// pass, and, as long as none was refused, for each of the chain that did.
 ///
@@ -107,11 +111,21 @@ unsafe extern "C" fn verify(
     // SAFETY: librdkafka points to an int of its own.
     let found = unsafe { *error };
     let noted = catch_panic(|| {
-        // SAFETY: the broker's name is a C string that lives during the call: on the broker's own
-        // thread, the only one to change it. `watch` made the opaque, and its caller keeps it.
-        let (broker, certificates) =
-            unsafe { (CStr::from_ptr(broker), &*opaque.cast::<Certificates>()) };
-        certificates.note(&broker.to_string_lossy(), flaw(found));
+        let mut name = [0; NAME_SIZE];
+        for (index, byte) in name.iter_mut().enumerate() {
+            // SAFETY: the broker's name is a C string in a buffer of that size, which lives as long as
+            // the broker. Another thread may change it meanwhile where the broker stands for a
+            // coordinator (`rd_kafka_broker_set_nodename`): hence it is read byte by byte, up to the
+            // first zero, and used as it was found.
+            *byte = unsafe { ptr::read_volatile(broker.add(index).cast::<u8>()) };
+            if *byte == 0 {
+                break;
+            }
+        }
+        let end = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
+        // SAFETY: `watch` made the opaque, and its caller keeps it.
+        let certificates = unsafe { &*opaque.cast::<Certificates>() };
+        certificates.note(&String::from_utf8_lossy(&name[..end]), flaw(found));
     });
     if found == x509::OK && noted.is_ok() {
         return 1;
