@@ -108,7 +108,13 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         // Waits only for room in the queue; the order is fixed here, the delivery comes later.
         match producer.enqueue(record).await {
             Ok(delivery) => in_flight.push_back(delivery),
-            Err(error) => summary.fail(&error),
+            Err(error) => {
+                summary.fail(&error);
+                // Nothing can be sent any more.
+                if error.is_fatal() {
+                    break Ok(());
+                }
+            }
         }
     };
     for delivery in in_flight {

@@ -189,8 +189,12 @@ impl<C: ProducerContext> BaseProducer<C> {
         let started = Instant::now();
         loop {
             let left = || timeout().saturating_sub(started.elapsed());
-            // What is in flight now may have been delivered, and only wait to be served.
-            let most = self.core.in_flight();
+            // Without any time, what is in flight may have been delivered, and only wait to be served.
+            let most = if timeout().is_zero() {
+                self.core.in_flight()
+            } else {
+                0
+            };
             let mut served = 0;
             loop {
                 match self.poll(Duration::ZERO) {

@@ -262,11 +262,13 @@ fn check_number(conf: &Conf, property: &str, value: &str) -> Result<(), KafkaErr
         return Ok(());
     };
     let value = value.trim();
-    // A text, a flag or a choice; as a number, `nan` is none.
-    let is_text = text.trim() == value && !text.eq_ignore_ascii_case("nan");
+    // A text, a flag or a choice.
     let Ok(taken) = text.parse::<f64>() else {
         return Ok(());
     };
+    // Those that may have a fraction are the same property.
+    let is_fraction = matches!(property, "linger.ms" | "queue.buffering.max.ms");
+    let is_text = text.trim() == value && !(is_fraction && taken.is_nan());
     if is_text || property == "topic.auto.commit.interval.ms" {
         return Ok(());
     }

@@ -47,8 +47,8 @@ struct State {
     all_down: Option<Instant>,
     /// How many messages had been delivered by the last failure: a later delivery belies it.
     delivered: u64,
-    /// Since when a thread asks for a broker.
-    asking: Option<Instant>,
+    /// Whether a thread asks for a broker.
+    asking: bool,
     /// How many wait for the next answer.
     waiting: usize,
     /// How many answers there were.
@@ -177,7 +177,7 @@ impl Ready {
 
     /// Whether a thread asks for a broker.
     pub(crate) fn is_asking(&self) -> bool {
-        lock(&self.state).asking.is_some()
+        lock(&self.state).asking
     }
 }
 
@@ -234,7 +234,7 @@ impl<C: ProducerContext> Shared<C> {
         let mut state = lock(&self.ready.state);
         let is_to_ask = state.waiting > 0 && !self.core.is_closed();
         if !is_to_ask {
-            state.asking = None;
+            state.asking = false;
         }
         is_to_ask
     }
@@ -251,11 +251,11 @@ struct Waiting<'s, C: ProducerContext> {
 impl<'s, C: ProducerContext> Waiting<'s, C> {
     fn begin(shared: &'s Arc<Shared<C>>) -> Result<Self, KafkaError> {
         let mut state = lock(&shared.ready.state);
-        if state.asking.is_none() {
+        if !state.asking {
             let asker = Arc::clone(shared);
             lane::spawn(move || asker.ask()).map_err(KafkaError::no_thread)?;
             // The thread looks at it under the lock.
-            state.asking = Some(Instant::now());
+            state.asking = true;
         }
         state.waiting += 1;
         let answers = state.answers;

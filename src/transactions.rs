@@ -108,7 +108,7 @@ struct State {
     /// The call whose end somebody has heard of, or that it is overdue.
     heard: u64,
     /// Why offsets of the transaction were not sent, and in which call, where nobody has heard of it.
-    unheard: Option<(u64, KafkaError)>,
+    unheard: Vec<(u64, KafkaError)>,
 }
 
 impl Transactions {
@@ -126,7 +126,7 @@ impl Transactions {
                 is_over: false,
                 scope: None,
                 heard: 0,
-                unheard: None,
+                unheard: Vec::new(),
             }),
             ended: Notify::new(),
             timeout,
@@ -254,14 +254,14 @@ impl Transactions {
     /// Somebody knows how that call has ended, or that it is overdue.
     fn heard(&self, call: u64) {
         let mut state = lock(&self.state);
-        state.heard = call;
-        state.unheard.take_if(|(unheard, _)| *unheard == call);
+        state.heard = state.heard.max(call);
+        state.unheard.retain(|(unheard, _)| *unheard != call);
     }
 
     /// Why offsets are not in the transaction, where whoever sent them does not know.
     pub(crate) fn unheard(&self) -> Option<KafkaError> {
         let state = lock(&self.state);
-        state.unheard.as_ref().map(|(_, error)| error.clone())
+        state.unheard.first().map(|(_, error)| error.clone())
     }
 
     /// A step has ended. Whether the transaction must be aborted now, because nobody is left to do
@@ -307,7 +307,7 @@ impl State {
             (Step::Init | Step::Begin, Err(_)) | (Step::SendOffsets, Ok(())) => {}
             (Step::SendOffsets, Err(error)) => {
                 if self.heard != self.calls {
-                    self.unheard.get_or_insert((self.calls, error.clone()));
+                    self.unheard.push((self.calls, error.clone()));
                 }
             }
             // Without a code it is ours, of a call that was not made.
@@ -316,7 +316,7 @@ impl State {
                 self.phase = Phase::Open;
                 self.outcome = None;
                 self.is_abandoned = false;
-                self.unheard = None;
+                self.unheard.clear();
             }
             (Step::Commit, Ok(())) => self.close(TransactionOutcome::Committed),
             (Step::Abort, Ok(())) => self.close(TransactionOutcome::Aborted),
@@ -572,7 +572,7 @@ impl Drop for GivenUp<'_> {
         if self.1 == Step::SendOffsets {
             let text = "send_offsets_to_transaction: given up before it began";
             let error = KafkaError::with_text(RDKafkaErrorCode::State, text);
-            lock(&self.0.state).unheard.get_or_insert((0, error));
+            lock(&self.0.state).unheard.push((0, error));
         }
     }
 }
