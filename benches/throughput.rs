@@ -4,7 +4,7 @@
 //! cargo bench --bench throughput                               nine rounds of everything, about an hour
 //! cargo bench --bench throughput -- --row 2 9                  what these rows of the list of goals need
 //! cargo bench --bench throughput -- --work window --size 1024  one work, other messages
-//! cargo bench --bench throughput -- --short                    guards in place of goals, under two minutes
+//! cargo bench --bench throughput -- --short                    guards in place of goals, about three minutes
 //! tests/with-kafka cargo bench --bench throughput -- --work kafka transactions
 //! ```
 //!

@@ -42,7 +42,7 @@ pub(crate) struct Options {
     /// Only these contenders, such as `c-loop`, `future:ct` or `ours:mt` [default: all]
     #[arg(long, num_args = 1..)]
     pub(crate) contender: Vec<Contender>,
-    /// Guards in place of goals, with fewer contenders, messages and rounds: under two minutes in all. Fails if a guard does
+    /// Guards in place of goals, with fewer contenders, messages and rounds: about three minutes in all. Fails if a guard does
     #[arg(long)]
     pub(crate) short: bool,
     /// Messages of a run [default: as the work has it]
