@@ -166,7 +166,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// for.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.check_not_reporting("flush")?;
-        self.flush_for(timeout);
+        self.flush_for(|| timeout);
         match self.core.in_flight() {
             0 => Ok(()),
             in_flight => {
@@ -179,13 +179,8 @@ impl<C: ProducerContext> BaseProducer<C> {
         }
     }
 
-    /// Flushes until nothing is in flight, or that time is over.
-    fn flush_for(&self, timeout: Duration) {
-        self.flush_for_up_to(|| timeout);
-    }
-
-    /// The same for a time that may become another.
-    fn flush_for_up_to(&self, timeout: impl Fn() -> Duration) {
+    /// Flushes until nothing is in flight, or that time is over, which may become another.
+    fn flush_for(&self, timeout: impl Fn() -> Duration) {
         let started = Instant::now();
         loop {
             let left = || timeout().saturating_sub(started.elapsed());

@@ -487,21 +487,27 @@ async fn after_a_fatal_error_sends_fail_at_once_also_while_the_queue_is_full() {
     drop(permits);
 }
 
-#[tokio::test]
-async fn a_fatal_error_resolves_everything_in_flight_with_its_record() {
-    let cluster = cluster("t", 1);
+/// A producer with 50 records in flight, several requests among them, the first of which has a fatal
+/// error as its answer: it is held until the broker's round trip takes no time.
+async fn before_a_fatal_error(cluster: &MockCluster) -> (Producer, Vec<DeliveryFuture>) {
     let producer: Producer = FATAL[0]
-        .config(&cluster)
+        .config(cluster)
         .set("batch.num.messages", "1")
         .create()
         .unwrap();
     producer.send(record("t", None)).await.unwrap();
     cluster.request_errors(ApiKey::Produce, FATAL[0].injected);
-    // Several requests are on their way when the first answer comes.
     cluster.start_request_tracking();
     cluster.broker_round_trip_time(1, DEADLINE).unwrap();
     let futures = enqueue_all(&producer, "t", 0..50).await;
-    until(|| produce_requests(&cluster) > 1).await;
+    until(|| produce_requests(cluster) > 1).await;
+    (producer, futures)
+}
+
+#[tokio::test]
+async fn a_fatal_error_resolves_everything_in_flight_with_its_record() {
+    let cluster = cluster("t", 1);
+    let (producer, futures) = before_a_fatal_error(&cluster).await;
     cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
     let mut failed = Vec::new();
     for (index, result) in join_all(futures).await.into_iter().enumerate() {
@@ -524,17 +530,7 @@ async fn a_fatal_error_resolves_everything_in_flight_with_its_record() {
 #[tokio::test]
 async fn a_fatal_error_in_a_close_fails_what_is_left() {
     let cluster = cluster("t", 1);
-    let producer: Producer = FATAL[0]
-        .config(&cluster)
-        .set("batch.num.messages", "1")
-        .create()
-        .unwrap();
-    producer.send(record("t", None)).await.unwrap();
-    cluster.request_errors(ApiKey::Produce, FATAL[0].injected);
-    cluster.start_request_tracking();
-    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
-    let futures = enqueue_all(&producer, "t", 0..50).await;
-    until(|| produce_requests(&cluster) > 1).await;
+    let (producer, futures) = before_a_fatal_error(&cluster).await;
     let mut close = Box::pin(producer.close());
     assert!(futures::poll!(close.as_mut()).is_pending());
     cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();

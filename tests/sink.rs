@@ -273,13 +273,17 @@ async fn a_closed_producer_gives_the_record_back_whatever_the_setting() {
 }
 
 /// With a `linger.ms` far beyond the deadline of the test.
+fn lingering(cluster: &MockCluster) -> Producer {
+    let mut config = config(cluster);
+    config.set("linger.ms", "900000");
+    config.set("message.timeout.ms", "1000000");
+    config.create().unwrap()
+}
+
 #[tokio::test]
 async fn a_flush_waits_and_a_close_sends() {
     let cluster = cluster("t", 1);
-    let mut config = config(&cluster);
-    config.set("linger.ms", "900000");
-    config.set("message.timeout.ms", "1000000");
-    let producer: Producer = config.create().unwrap();
+    let producer = lingering(&cluster);
     let others = producer.enqueue(record(100)).await.unwrap();
     let mut sink = producer.sink();
     for index in 0..3 {
@@ -312,10 +316,7 @@ async fn a_flush_waits_and_a_close_sends() {
 #[tokio::test]
 async fn a_close_after_one_that_was_given_up_sends_too() {
     let cluster = cluster("t", 1);
-    let mut config = config(&cluster);
-    config.set("linger.ms", "900000");
-    config.set("message.timeout.ms", "1000000");
-    let producer: Producer = config.create().unwrap();
+    let producer = lingering(&cluster);
     let mut sink = producer.sink();
     sink.feed(record(0)).await.unwrap();
     let mut close = polling(|cx| sink.poll_close(cx));

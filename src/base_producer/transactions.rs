@@ -161,7 +161,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         let _closed = self.close_gate(name)?;
         let started = Instant::now();
         if self.gate.is_some() {
-            self.flush_for_up_to(|| {
+            self.flush_for(|| {
                 delivery_before_abort(timeout, self.core.has_delivered_since_begin())
             });
         }
