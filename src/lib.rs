@@ -118,92 +118,45 @@
 #![deny(unreachable_pub)]
 
 mod base_producer;
-mod builder;
-mod completion;
-mod config;
-mod connect_failure;
-#[cfg(feature = "rdkafka")]
-mod consumed;
-mod context;
-mod coop;
-mod core;
-mod deliveries;
-mod delivery;
+mod client;
 mod driver;
 mod error;
-mod error_code;
 mod ffi;
-mod flush;
-mod handles;
-mod headers;
-mod lane;
-mod log_level;
-mod metadata;
+mod message;
 #[cfg(feature = "mock")]
 mod mock;
-mod oauth_token;
-mod offsets;
-mod partitioner;
-mod payload;
-mod permit;
 mod producer;
-mod purge;
-mod ready;
-mod record;
-mod refresh;
-mod report;
-mod room;
-mod run;
-mod scope;
-mod secrets;
-mod send_all;
-mod sending;
-mod sink;
-mod stall;
 mod stream;
 mod sync;
-mod timestamp;
-mod topic;
 mod transaction;
-mod transactional;
-mod transactions;
-mod window;
+mod values;
 
 pub use base_producer::BaseProducer;
-pub use builder::ProducerBuilder;
-pub use completion::DeliveryFuture;
-pub use config::{ClientConfig, FromClientConfig, FromClientConfigAndContext};
-pub use connect_failure::ConnectFailure;
-#[cfg(feature = "rdkafka")]
-pub use consumed::ConsumedOffsets;
-pub use context::{ClientContext, DefaultProducerContext, ProducerContext};
-pub use deliveries::{Deliveries, DeliveriesIter, ProduceError};
-pub use delivery::{
-    DeliveredMessage, Delivery, DeliveryError, DeliveryResult, OwnedMessage, Persistence,
+pub use client::{
+    ClientConfig, ClientContext, DefaultProducerContext, FromClientConfig,
+    FromClientConfigAndContext, OAuthToken, PartitionRequest, Partitioner, ProducerContext,
 };
-pub use error::{BoxError, EnqueueError, KafkaError, SendError};
-pub use error_code::RDKafkaErrorCode;
-pub use headers::{Header, Headers};
-pub use log_level::RDKafkaLogLevel;
-pub use metadata::{Broker, ClusterInfo, PartitionInfo, TopicInfo};
+pub use driver::{CloseReport, FlushError, FlushReport};
+pub use error::{BoxError, ConnectFailure, KafkaError, RDKafkaErrorCode};
+pub use message::{
+    DeliveredMessage, Delivery, DeliveryError, DeliveryFuture, DeliveryResult, EnqueueError,
+    OwnedMessage, ProducerRecord, SendError, Topic, TopicName,
+};
 #[cfg(feature = "mock")]
 pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};
-pub use oauth_token::OAuthToken;
-pub use offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
-pub use partitioner::{PartitionRequest, Partitioner};
-pub use payload::{IntoPayload, Payload};
-pub use permit::{OwnedPermit, Permit};
-pub use producer::{Producer, WeakProducer};
-pub use purge::PurgeConfig;
-pub use record::{ProducerRecord, TopicName};
-pub use report::{CloseReport, FlushError, FlushReport};
-pub use send_all::SendAll;
-pub use sink::{ProducerSink, SinkStatistics};
-pub use stream::{Produce, ProduceEach, ProduceExt};
-pub use timestamp::Timestamp;
-pub use topic::Topic;
-pub use transaction::{CommitError, Transaction, TransactionOutcome};
-pub use transactional::TransactionalProducer;
+pub use producer::{OwnedPermit, Permit, Producer, ProducerBuilder, WeakProducer};
+pub use stream::{
+    Deliveries, DeliveriesIter, Produce, ProduceEach, ProduceError, ProduceExt, ProducerSink,
+    SendAll, SinkStatistics,
+};
+#[cfg(feature = "rdkafka")]
+pub use transaction::ConsumedOffsets;
+pub use transaction::{CommitError, Transaction, TransactionalProducer};
+pub use values::{
+    Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, IntoPayload, PartitionInfo,
+    Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo, TopicPartitionOffset,
+    TransactionOutcome,
+};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

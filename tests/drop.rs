@@ -60,7 +60,7 @@ fn is_any_client_alive() -> bool {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     tasks.flatten().any(|task| {
         let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        name.starts_with("rdk:") || name.starts_with("rdkafka-lane")
+        name.starts_with("rdk:") || name.starts_with("rdkafka-block")
     })
 }
 

@@ -31,7 +31,7 @@ fn switches(of: &str) -> BTreeMap<String, u64> {
 }
 
 fn threads_of_ours() -> usize {
-    switches("rdkafka-lane").len()
+    switches("rdkafka-block").len()
 }
 
 #[test]

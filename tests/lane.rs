@@ -16,7 +16,7 @@ fn threads_of_ours() -> usize {
     let this = name("/proc/thread-self".into());
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.flatten().map(|task| name(task.path()));
-    let ours = names.filter(|name| name.trim() == "rdkafka-lane" || *name == this);
+    let ours = names.filter(|name| name.trim() == "rdkafka-block" || *name == this);
     ours.count() - 1
 }
 

@@ -67,6 +67,6 @@ fn has_clients() -> bool {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     tasks.flatten().any(|task| {
         let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        name.starts_with("rdkafka-lane")
+        name.starts_with("rdkafka-block")
     })
 }

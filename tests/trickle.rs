@@ -19,7 +19,7 @@ fn has_threads_of_ours() -> bool {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     tasks.flatten().any(|task| {
         let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        name.starts_with("rdkafka-lane")
+        name.starts_with("rdkafka-block")
     })
 }
 

@@ -8,16 +8,16 @@ use crate::sync::lock;
 /// The threads that serve a delivery event. Its messages are outstanding until they are done, so
 /// what waits for deliveries would wait for itself on one of them.
 #[derive(Debug, Default)]
-pub(super) struct Reporting(Mutex<Vec<ThreadId>>);
+pub(super) struct CallbackThreads(Mutex<Vec<ThreadId>>);
 
 /// This thread reports while this lives.
 #[derive(Debug)]
-pub(super) struct Report<'r>(&'r Reporting);
+pub(super) struct InCallback<'r>(&'r CallbackThreads);
 
-impl Reporting {
-    pub(super) fn begin(&self) -> Report<'_> {
+impl CallbackThreads {
+    pub(super) fn enter(&self) -> InCallback<'_> {
         lock(&self.0).push(thread::current().id());
-        Report(self)
+        InCallback(self)
     }
 
     /// Whether this thread is in a delivery callback.
@@ -26,7 +26,7 @@ impl Reporting {
     }
 }
 
-impl Drop for Report<'_> {
+impl Drop for InCallback<'_> {
     fn drop(&mut self) {
         let here = thread::current().id();
         let mut threads = lock(&(self.0).0);
@@ -43,15 +43,15 @@ mod tests {
 
     #[test]
     fn a_thread_reports_until_its_outermost_report_ends() {
-        let reporting = Reporting::default();
-        let outer = reporting.begin();
-        let inner = reporting.begin();
+        let threads = CallbackThreads::default();
+        let outer = threads.enter();
+        let inner = threads.enter();
         thread::scope(|scope| {
-            scope.spawn(|| assert!(!reporting.is_here()));
+            scope.spawn(|| assert!(!threads.is_here()));
         });
         drop(inner);
-        assert!(reporting.is_here());
+        assert!(threads.is_here());
         drop(outer);
-        assert!(!reporting.is_here());
+        assert!(!threads.is_here());
     }
 }

@@ -1,25 +1,19 @@
 //! The synchronous producer: no task, no runtime; whoever uses it polls.
 
-mod gate;
-mod reporting;
-mod transactions;
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{self, ClientConfig, FromClientConfigAndContext};
-use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::core::Core;
-use crate::error::{EnqueueError, KafkaError};
-use crate::error_code::RDKafkaErrorCode;
+use super::callback_threads::CallbackThreads;
+use super::gate::Gate;
+use crate::client::{
+    ClientConfig, Core, DefaultProducerContext, FromClientConfigAndContext, OAuthToken,
+    ProducerContext, is_transactional,
+};
+use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
-use crate::oauth_token::OAuthToken;
-use crate::purge::PurgeConfig;
-use crate::record::ProducerRecord;
-use crate::topic::Topic;
-use gate::Gate;
-use reporting::Reporting;
+use crate::message::{EnqueueError, ProducerRecord, Topic};
+use crate::values::PurgeConfig;
 
 /// How many events one `poll` serves at the most, so that it returns even while deliveries keep
 /// coming in.
@@ -62,12 +56,12 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 /// delivered, and do not drop it on a thread that must not block.
 pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     // Declared, and so dropped, before the core, whose client it refers to.
-    queue: Queue,
-    core: Core<Carried<C::DeliveryOpaque>>,
+    pub(super) queue: Queue,
+    pub(super) core: Core<Carried<C::DeliveryOpaque>>,
     context: Arc<C>,
-    reporting: Reporting,
+    pub(super) callback_threads: CallbackThreads,
     /// Of a producer with transactions.
-    gate: Option<Gate>,
+    pub(super) gate: Option<Gate>,
 }
 
 impl<C: ProducerContext> BaseProducer<C> {
@@ -141,15 +135,16 @@ impl<C: ProducerContext> BaseProducer<C> {
         served
     }
 
-    fn serve(&self, event: Event<Carried<C::DeliveryOpaque>>) -> usize {
+    pub(super) fn serve(&self, event: Event<Carried<C::DeliveryOpaque>>) -> usize {
         let Event::Delivery(mut event) = event else {
             return self.core.serve_client_event(&*self.context, event);
         };
-        let _report = self.reporting.begin();
+        let _callback = self.callback_threads.enter();
         let mut served = 0;
         while let Some((message, opaque)) = event.next() {
-            self.core
-                .report(&*self.context, &message.into_result(), opaque.value);
+            let result = message.into_result();
+            self.core.count_delivered(u64::from(result.is_ok()));
+            self.core.report(&*self.context, &result, opaque.value);
             self.core.settle(1);
             served += 1;
         }
@@ -165,7 +160,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// [`State`](RDKafkaErrorCode::State) in a delivery callback, whose own message it would wait
     /// for.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
-        self.check_not_reporting("flush")?;
+        self.check_not_in_callback("flush")?;
         self.flush_for(|| timeout);
         match self.core.in_flight() {
             0 => Ok(()),
@@ -179,8 +174,19 @@ impl<C: ProducerContext> BaseProducer<C> {
         }
     }
 
+    /// Refuses what would wait for the delivery of a message whose callback it is called from.
+    pub(super) fn check_not_in_callback(&self, name: &str) -> Result<(), KafkaError> {
+        if self.callback_threads.is_here() {
+            let text = format!(
+                "{name}: called from a delivery callback, for the end of which it would wait"
+            );
+            return Err(KafkaError::with_text(RDKafkaErrorCode::State, text));
+        }
+        Ok(())
+    }
+
     /// Flushes until nothing is in flight, or that time is over, which may become another.
-    fn flush_for(&self, timeout: impl Fn() -> Duration) {
+    pub(super) fn flush_for(&self, timeout: impl Fn() -> Duration) {
         let started = Instant::now();
         loop {
             let left = || timeout().saturating_sub(started.elapsed());
@@ -200,20 +206,20 @@ impl<C: ProducerContext> BaseProducer<C> {
                     break;
                 }
             }
-            self.give_up_after_fatal_error();
+            self.purge_after_fatal_error();
             let left = left();
             if self.core.in_flight() == 0 || left.is_zero() {
                 return;
             }
             if let Some(client) = self.core.client() {
-                client.flush(left.min(FLUSH_SLICE).as_millis().max(1) as i32);
+                client.flush(left.min(FLUSH_SLICE));
             }
         }
     }
 
     /// librdkafka gives up what is in its queue once, when it raises a fatal error; what comes back
     /// into the queue after that, to be tried again, would stay there until `message.timeout.ms`.
-    fn give_up_after_fatal_error(&self) {
+    pub(super) fn purge_after_fatal_error(&self) {
         if self.core.has_fatal_error() {
             self.core
                 .purge(PurgeConfig::default().queue().non_blocking());
@@ -310,14 +316,14 @@ fn transaction_ends() -> KafkaError {
 impl<C: ProducerContext> FromClientConfigAndContext<C> for BaseProducer<C> {
     fn from_config_and_context(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
         let conf = config.to_conf()?;
-        let is_transactional = config::is_transactional(&conf);
+        let is_transactional = is_transactional(&conf);
         let context = Arc::new(context);
         let (core, queue) = Core::new(config, conf, &context)?;
         Ok(Self {
             queue,
             core,
             context,
-            reporting: Reporting::default(),
+            callback_threads: CallbackThreads::default(),
             gate: is_transactional.then(Gate::default),
         })
     }

@@ -4,14 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::BaseProducer;
 use super::gate::Closed;
-use crate::context::ProducerContext;
-use crate::error::{Class, KafkaError};
-use crate::error_code::RDKafkaErrorCode;
+use super::producer::BaseProducer;
+use crate::client::{LEAST_TRANSACTION_TIME, ProducerContext, delivery_before_abort};
+use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::ffi::{CallError, Client, Group, Offsets};
-use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
-use crate::transactions::{LEAST_TIME, delivery_before_abort};
+use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 
 /// How late the end of a call is noticed where another thread, which polls, got the interrupt.
 const SLICE: Duration = Duration::from_millis(100);
@@ -131,7 +129,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         let name = "commit_transaction";
         let _closed = self.close_gate(name)?;
         self.call(name, |client| {
-            client.commit_transaction(timeout.max(LEAST_TIME))
+            client.commit_transaction(timeout.max(LEAST_TRANSACTION_TIME))
         })
     }
 
@@ -170,13 +168,13 @@ impl<C: ProducerContext> BaseProducer<C> {
             _ => timeout.saturating_sub(started.elapsed()),
         };
         self.call(name, |client| {
-            client.abort_transaction(left.max(LEAST_TIME))
+            client.abort_transaction(left.max(LEAST_TRANSACTION_TIME))
         })
     }
 
     /// Lets no record enter while the transaction is being ended.
     fn close_gate(&self, name: &str) -> Result<Option<Closed<'_>>, KafkaError> {
-        self.check_not_reporting(name)?;
+        self.check_not_in_callback(name)?;
         match &self.gate {
             Some(gate) => gate.close().map(Some).ok_or_else(|| another_ends(name)),
             // librdkafka says what is missing.
@@ -210,23 +208,12 @@ impl<C: ProducerContext> BaseProducer<C> {
             while !is_done.load(Ordering::SeqCst) {
                 match self.queue.poll(SLICE) {
                     Some(event) => drop(self.serve(event)),
-                    None => self.give_up_after_fatal_error(),
+                    None => self.purge_after_fatal_error(),
                 }
             }
             let result = caller.join().expect("no call panics");
             result.map_err(|error| self.core.call_error(name, error))
         })
-    }
-
-    /// Refuses what would wait for the delivery of a message whose callback it is called from.
-    pub(super) fn check_not_reporting(&self, name: &str) -> Result<(), KafkaError> {
-        if self.reporting.is_here() {
-            let text = format!(
-                "{name}: called from a delivery callback, for the end of which it would wait"
-            );
-            return Err(KafkaError::with_text(RDKafkaErrorCode::State, text));
-        }
-        Ok(())
     }
 }
 

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::context::{DefaultProducerContext, ProducerContext};
+use super::context::{DefaultProducerContext, ProducerContext};
+use super::secrets::{REDACTED, Secrets, is_sensitive};
 use crate::error::KafkaError;
 use crate::ffi::{Conf, ConfError};
-use crate::log_level::RDKafkaLogLevel;
-use crate::secrets::{REDACTED, Secrets, is_sensitive};
+use crate::values::RDKafkaLogLevel;
 
 /// The configuration of a producer: librdkafka's properties, with librdkafka's defaults.
 ///

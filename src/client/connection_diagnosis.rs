@@ -1,101 +1,62 @@
 //! Why no connection to a broker comes about: what librdkafka's texts say, taken apart.
 
-use crate::error::KafkaError;
-use crate::error_code::RDKafkaErrorCode;
+use crate::error::{ConnectFailure, KafkaError, RDKafkaErrorCode};
 
-/// Why a connection to a broker does not come about, as far as that can be told:
-/// [`KafkaError::connect_failure`].
-///
-/// A broker that cannot be reached may be there a moment later. The rest does not go away by itself:
-/// somebody has to change the configuration, or a certificate.
-///
-/// Source: the codes `_AUTHENTICATION`, `_SSL`, `_RESOLVE` and `_TRANSPORT` of librdkafka's error
-/// events, and their texts; of certificates OpenSSL's own verdict, through `ssl_cert_verify_cb`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ConnectFailure {
-    /// The broker did not let the client log in: a wrong password, an unknown user, a mechanism that
-    /// it does not have, a token that is not valid, or none. Brokers do not tell wrong passwords from
-    /// unknown users.
-    Authentication,
-    /// The broker's certificate is of a CA that is not known here (`ssl.ca.location`).
-    UnknownCa,
-    /// The broker's certificate is of another host than the one connected to.
-    WrongHost,
-    /// The broker's certificate has expired, or one of those that vouch for it.
-    Expired,
-    /// The broker's certificate is not accepted for another reason, say because it is not valid yet.
-    Certificate,
-    /// The broker does not accept the client's certificate, or asks for one where there is none.
-    ClientCertificate,
-    /// The TLS handshake failed for another reason.
-    Tls,
-    /// There is no address for the name of the broker's host.
-    UnknownHost,
-    /// Nobody listens on the broker's port.
-    Refused,
-    /// The broker closed the connection at the first words: mostly, it speaks another
-    /// `security.protocol` on this port.
-    SecurityProtocol,
+/// Of an error of librdkafka; `flaw` is what is known to be wrong with the certificate of that
+/// broker.
+fn failure_of(
+    code: RDKafkaErrorCode,
+    text: &str,
+    flaw: Option<ConnectFailure>,
+) -> Option<ConnectFailure> {
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    // OpenSSL's, of what the other side said: within the handshake, or after it since TLS 1.3.
+    let is_refused = says(&["alert "]) && says(&["certificate", "unknown ca"]);
+    match code {
+        RDKafkaErrorCode::Authentication => Some(ConnectFailure::Authentication),
+        RDKafkaErrorCode::SSL if is_refused => {
+            Some(flaw.unwrap_or(ConnectFailure::ClientCertificate))
+        }
+        RDKafkaErrorCode::SSL => Some(flaw.unwrap_or(ConnectFailure::Tls)),
+        RDKafkaErrorCode::Resolve => Some(ConnectFailure::UnknownHost),
+        RDKafkaErrorCode::BrokerTransportFailure => {
+            // The handshake ended on another way.
+            if flaw.is_some() {
+                flaw
+            // The system's words; the second are those of Windows.
+            } else if says(&["Connection refused", "actively refused"]) {
+                Some(ConnectFailure::Refused)
+            } else if is_refused {
+                Some(ConnectFailure::ClientCertificate)
+            // librdkafka's, of its first request, of the next ones and of the handshake.
+            } else if says(&[
+                "in state APIVERSION_QUERY",
+                "security.protocol",
+                "PLAINTEXT broker listener",
+            ]) || (says(&["closed by peer", "reset by peer"])
+                && says(&["in state SSL_HANDSHAKE"]))
+            {
+                Some(ConnectFailure::SecurityProtocol)
+            } else {
+                None
+            }
+        }
+        _ => None,
+    }
 }
 
-impl ConnectFailure {
-    /// Of an error of librdkafka; `flaw` is what is known to be wrong with the certificate of that
-    /// broker.
-    fn of(code: RDKafkaErrorCode, text: &str, flaw: Option<Self>) -> Option<Self> {
-        let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-        // OpenSSL's, of what the other side said: within the handshake, or after it since TLS 1.3.
-        let is_refused = says(&["alert "]) && says(&["certificate", "unknown ca"]);
-        match code {
-            RDKafkaErrorCode::Authentication => Some(Self::Authentication),
-            RDKafkaErrorCode::SSL if is_refused => Some(flaw.unwrap_or(Self::ClientCertificate)),
-            RDKafkaErrorCode::SSL => Some(flaw.unwrap_or(Self::Tls)),
-            RDKafkaErrorCode::Resolve => Some(Self::UnknownHost),
-            RDKafkaErrorCode::BrokerTransportFailure => {
-                // The handshake ended on another way.
-                if flaw.is_some() {
-                    flaw
-                // The system's words; the second are those of Windows.
-                } else if says(&["Connection refused", "actively refused"]) {
-                    Some(Self::Refused)
-                } else if is_refused {
-                    Some(Self::ClientCertificate)
-                // librdkafka's, of its first request, of the next ones and of the handshake.
-                } else if says(&[
-                    "in state APIVERSION_QUERY",
-                    "security.protocol",
-                    "PLAINTEXT broker listener",
-                ]) || (says(&["closed by peer", "reset by peer"])
-                    && says(&["in state SSL_HANDSHAKE"]))
-                {
-                    Some(Self::SecurityProtocol)
-                } else {
-                    None
-                }
-            }
-            _ => None,
+/// What stands before librdkafka's text, where that does not say it.
+fn explanation(failure: ConnectFailure) -> Option<&'static str> {
+    match failure {
+        ConnectFailure::UnknownCa => Some("the broker's certificate is of an unknown CA"),
+        ConnectFailure::WrongHost => Some("the broker's certificate is of another host"),
+        ConnectFailure::Expired => Some("the broker's certificate has expired"),
+        ConnectFailure::Certificate => Some("the broker's certificate is not accepted"),
+        ConnectFailure::ClientCertificate => {
+            Some("the broker does not accept the client's certificate")
         }
-    }
-
-    /// Whether it stays as it is until somebody does something about it.
-    pub(crate) fn is_lasting(self) -> bool {
-        !matches!(
-            self,
-            Self::UnknownHost | Self::Refused | Self::SecurityProtocol
-        )
-    }
-
-    /// What stands before librdkafka's text, where that does not say it.
-    fn explanation(self) -> Option<&'static str> {
-        match self {
-            Self::UnknownCa => Some("the broker's certificate is of an unknown CA"),
-            Self::WrongHost => Some("the broker's certificate is of another host"),
-            Self::Expired => Some("the broker's certificate has expired"),
-            Self::Certificate => Some("the broker's certificate is not accepted"),
-            Self::ClientCertificate => Some("the broker does not accept the client's certificate"),
-            Self::SecurityProtocol => Some("the broker may speak another security.protocol"),
-            _ => None,
-        }
+        ConnectFailure::SecurityProtocol => Some("the broker may speak another security.protocol"),
+        _ => None,
     }
 }
 
@@ -117,10 +78,10 @@ pub(crate) fn client_error(
     } else {
         None
     };
-    let Some(failure) = ConnectFailure::of(code, text, flaw) else {
+    let Some(failure) = failure_of(code, text, flaw) else {
         return KafkaError::with_text(code, shown);
     };
-    let text = match failure.explanation() {
+    let text = match explanation(failure) {
         Some(explanation) if failure == ConnectFailure::UnknownCa => {
             format!("{explanation}: {shown}")
         }
@@ -216,7 +177,7 @@ mod tests {
 
     #[test]
     fn texts_of_a_lost_connection_tell_what_they_can() {
-        let failure = |text: &str| ConnectFailure::of(TRANSPORT, text, None);
+        let failure = |text: &str| failure_of(TRANSPORT, text, None);
         assert_eq!(
             failure("h:1/bootstrap: Connect to ipv4#h:1 failed: Connection refused"),
             Some(ConnectFailure::Refused)

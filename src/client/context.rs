@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::delivery::DeliveryResult;
+use super::oauth_token::OAuthToken;
+use super::partitioner::Partitioner;
 use crate::error::{BoxError, KafkaError};
-use crate::log_level::RDKafkaLogLevel;
-use crate::oauth_token::OAuthToken;
-use crate::partitioner::Partitioner;
+use crate::message::DeliveryResult;
+use crate::values::RDKafkaLogLevel;
 
 /// Logs, errors and statistics of a client, and its tokens.
 ///

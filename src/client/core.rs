@@ -5,24 +5,21 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
-use crate::config::{ClientConfig, creation_error};
-use crate::connect_failure::client_error;
-use crate::context::{ClientContext, ProducerContext};
-use crate::delivery::DeliveryResult;
-use crate::error::{KafkaError, is_fencing, is_purge};
-use crate::error_code::RDKafkaErrorCode;
+use super::chooser::chooser;
+use super::config::{ClientConfig, creation_error};
+use super::connection_diagnosis::client_error;
+use super::context::{ClientContext, ProducerContext};
+use super::oauth_token::OAuthToken;
+use super::secrets::{Secrets, without_claims};
+use super::topic_handles::TopicHandles;
+use crate::error::{KafkaError, RDKafkaErrorCode, is_fencing, is_purge};
 use crate::ffi::{
-    CallError, Certificates, Client, Conf, Event, Message, Opaque, Queue, TopicHandle, catch_panic,
+    CallError, Certificates, Client, Conf, Event, Message, Opaque, PARTITION_UNASSIGNED, Queue,
+    TopicHandle,
 };
-use crate::handles::Handles;
-use crate::log_level::RDKafkaLogLevel;
-use crate::oauth_token::OAuthToken;
-use crate::partitioner;
-use crate::purge::PurgeConfig;
-use crate::record::{Fields, LENT_FROM, PARTITION_UNASSIGNED, Plain, TopicName};
-use crate::secrets::{Secrets, without_claims};
-use crate::sync::{read, write};
-use crate::topic::{self, Topic};
+use crate::message::{DeliveryResult, Fields, Plain, Topic, TopicName, ZERO_COPY_FROM};
+use crate::sync::{catch_panic, log, read, write};
+use crate::values::{PurgeConfig, RDKafkaLogLevel, topic_name};
 
 /// One client whose messages carry an `O`.
 ///
@@ -50,7 +47,7 @@ pub(crate) struct Core<O> {
     /// How many times no token was got, since one was.
     token_failures: AtomicU64,
     has_partitioner: bool,
-    takes_runs: bool,
+    takes_batches: bool,
     secrets: Secrets,
     certificates: Arc<Certificates>,
     opaque: PhantomData<fn(O) -> O>,
@@ -59,7 +56,7 @@ pub(crate) struct Core<O> {
 #[derive(Debug)]
 struct Live {
     client: Arc<Client>,
-    topics: Handles,
+    topics: TopicHandles,
 }
 
 impl<O: Opaque> Core<O> {
@@ -75,20 +72,20 @@ impl<O: Opaque> Core<O> {
     ) -> Result<(Self, Queue), KafkaError> {
         let secrets = config.secrets();
         let callback_panics = Arc::default();
-        let chooser = partitioner::chooser(context, &callback_panics);
+        let chooser = chooser(context, &callback_panics);
         if chooser.is_some() {
             config.make_way_for_partitioner(&mut conf)?;
         }
         let has_partitioner = chooser.is_some();
         let client = Client::new_producer::<O>(conf, chooser)
             .map_err(|text| creation_error(&text, &secrets))?;
-        let queue = client.main_queue();
+        let queue = Queue::main(&client);
         let core = Self {
             client_id: client.id(),
             certificates: client.certificates(),
             live: RwLock::new(Some(Live {
                 client,
-                topics: Handles::default(),
+                topics: TopicHandles::default(),
             })),
             issued: AtomicU64::new(0),
             settled: AtomicU64::new(0),
@@ -99,7 +96,7 @@ impl<O: Opaque> Core<O> {
             callback_panics,
             token_failures: AtomicU64::new(0),
             has_partitioner,
-            takes_runs: config.get("plugin.library.paths").is_none(),
+            takes_batches: config.get("plugin.library.paths").is_none(),
             secrets,
             opaque: PhantomData,
         };
@@ -166,8 +163,8 @@ impl<O: Opaque> Core<O> {
             Ok(topic) => topic,
             Err(error) => return Err((error, opaque)),
         };
-        if fields.payload_len() >= LENT_FROM {
-            if let Some(place) = opaque.loan() {
+        if fields.payload_len() >= ZERO_COPY_FROM {
+            if let Some(place) = opaque.payload_guard() {
                 *place = fields.lend();
             }
         }
@@ -188,35 +185,36 @@ impl<O: Opaque> Core<O> {
     /// partitioner refuses a message, librdkafka shows them the one of the call, which lacks the part
     /// that its functions read headers and timestamps from.
     #[inline]
-    pub(crate) fn takes_runs(&self) -> bool {
-        self.takes_runs
+    pub(crate) fn takes_batches(&self) -> bool {
+        self.takes_batches
     }
 
     /// As [`produce`](Self::produce), of [plain](Plain) records of one topic, in one call.
     /// Those that are refused go to `refused`, with their places; the caller settles them.
-    pub(crate) fn produce_run(
+    pub(crate) fn produce_batch(
         &self,
         topic: &TopicName<'_>,
-        run: &[Plain<'_>],
+        batch: &[Plain<'_>],
         opaques: impl Iterator<Item = O>,
         mut refused: impl FnMut(&Plain<'_>, KafkaError, O),
     ) {
         let topic = match self.handle(topic) {
             Ok(topic) => topic,
             Err(error) => {
-                let all = run.iter().zip(opaques);
+                let all = batch.iter().zip(opaques);
                 return all.for_each(|(plain, opaque)| refused(plain, error.clone(), opaque));
             }
         };
-        topic.produce_batch(run.iter().zip(opaques), |index, code, opaque| {
+        let messages = batch.iter().map(Plain::as_bytes).zip(opaques);
+        topic.produce_batch(messages, |index, code, opaque| {
             let error = self.message_error(code, PARTITION_UNASSIGNED);
-            refused(&run[index], error, opaque);
+            refused(&batch[index], error, opaque);
         });
     }
 
     #[cold]
     fn not_produced(&self, code: i32, fields: &mut Fields<'_>, mut opaque: O) -> (KafkaError, O) {
-        if let Some(loan) = opaque.loan().and_then(Option::take) {
+        if let Some(loan) = opaque.payload_guard().and_then(Option::take) {
             fields.payload = Some(loan.into_payload());
         }
         (self.message_error(code, fields.partition), opaque)
@@ -253,7 +251,7 @@ impl<O: Opaque> Core<O> {
 
     #[cold]
     fn new_handle(&self, name: &str) -> Result<Arc<TopicHandle>, KafkaError> {
-        topic::check_name(name)?;
+        topic_name::check_name(name)?;
         let mut live = write(&self.live);
         // Looked at under the lock: `destroy` takes the handles out under it.
         let live = live
@@ -263,9 +261,7 @@ impl<O: Opaque> Core<O> {
         if let Some(found) = live.topics.get_any(name) {
             return Ok(found);
         }
-        let handle = live
-            .client
-            .topic(name)
+        let handle = TopicHandle::open(&live.client, name)
             .map_err(|code| self.error_of(&live.client, code))?;
         live.topics.insert(name.into(), Arc::clone(&handle));
         Ok(handle)
@@ -436,16 +432,18 @@ impl<O: Opaque> Core<O> {
         client_error(code, text, &shown, |broker| self.certificates.flaw(broker))
     }
 
-    /// Counts a delivery, and calls the context's callback.
+    /// Counts messages that were delivered.
+    pub(crate) fn count_delivered(&self, count: u64) {
+        self.delivered.fetch_add(count, Ordering::SeqCst);
+    }
+
+    /// Calls the context's callback with the result of a message.
     pub(crate) fn report<C: ProducerContext>(
         &self,
         context: &C,
         result: &DeliveryResult<'_>,
         opaque: C::DeliveryOpaque,
     ) {
-        if result.is_ok() {
-            self.delivered.fetch_add(1, Ordering::Relaxed);
-        }
         self.guard("delivery", || context.delivery(result, opaque));
     }
 
@@ -459,11 +457,13 @@ impl<O: Opaque> Core<O> {
     /// Logs and counts the panic of a callback.
     pub(crate) fn callback_panicked(&self, callback: &str, panic: &str) {
         self.callback_panics.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(
-            callback,
-            panic,
-            "a callback of the producer's context panicked"
-        );
+        log(|| {
+            tracing::error!(
+                callback,
+                panic,
+                "a callback of the producer's context panicked"
+            );
+        });
     }
 
     /// Answers the request for a token.
@@ -513,7 +513,7 @@ fn is_of_fatal(code: RDKafkaErrorCode, fatal: RDKafkaErrorCode) -> bool {
 #[cfg(all(test, feature = "mock"))]
 mod tests {
     use super::*;
-    use crate::handles::GENERATION;
+    use crate::client::topic_handles::GENERATION;
     use crate::{MockCluster, Producer, ProducerRecord};
 
     /// More topics than there are handles, in turn: none is refused, and nothing is lost of those

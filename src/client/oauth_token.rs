@@ -4,10 +4,9 @@ use std::ffi::CString;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::error::KafkaError;
-use crate::error_code::RDKafkaErrorCode;
+use super::secrets::REDACTED;
+use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::RawToken;
-use crate::secrets::REDACTED;
 
 /// A token for SASL/OAUTHBEARER: what [`ClientContext::refresh_oauth_token`] returns.
 ///

@@ -1,11 +1,8 @@
 //! Partitioners of the user's own.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::context::ProducerContext;
-use crate::ffi::{Choice, Chooser, catch_panic};
+use crate::ffi::Choice;
 
 /// Chooses the partitions of records; see
 /// [`ProducerContext::partitioner`](crate::ProducerContext::partitioner).
@@ -72,7 +69,11 @@ impl<F: Fn(&PartitionRequest<'_>) -> i32 + Send + Sync> Partitioner for F {
 /// A record whose partition is to be chosen, and what is known of its topic.
 pub struct PartitionRequest<'a>(&'a Choice<'a>);
 
-impl PartitionRequest<'_> {
+impl<'a> PartitionRequest<'a> {
+    pub(super) fn new(choice: &'a Choice<'a>) -> Self {
+        Self(choice)
+    }
+
     /// The record's topic.
     pub fn topic(&self) -> &str {
         self.0.topic()
@@ -112,29 +113,4 @@ impl fmt::Debug for PartitionRequest<'_> {
             .field("partition_count", &self.partition_count())
             .finish()
     }
-}
-
-/// What has the context choose, if it has a partitioner; its panics are counted in `panics`.
-pub(crate) fn chooser<C: ProducerContext>(
-    context: &Arc<C>,
-    panics: &Arc<AtomicU64>,
-) -> Option<Box<Chooser>> {
-    context.partitioner()?;
-    let (context, panics) = (Arc::clone(context), Arc::clone(panics));
-    Some(Box::new(move |choice| {
-        let request = PartitionRequest(choice);
-        let chosen = catch_panic(|| context.partitioner().map(|own| own.partition(&request)));
-        chosen
-            .map(|chosen| chosen.unwrap_or(-1))
-            .unwrap_or_else(|panic| {
-                panics.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(
-                    callback = "partitioner",
-                    panic,
-                    topic = request.topic(),
-                    "a callback of the producer's context panicked"
-                );
-                -1
-            })
-    }))
 }

@@ -17,12 +17,12 @@ type Map = HashMap<Box<str>, Arc<TopicHandle>, RandomState>;
 
 /// Handles by name: those used since the generation began, and those of the one before.
 #[derive(Debug, Default)]
-pub(crate) struct Handles {
+pub(crate) struct TopicHandles {
     young: Map,
     old: Map,
 }
 
-impl Handles {
+impl TopicHandles {
     /// Looks among the young ones.
     #[inline]
     pub(crate) fn get(&self, name: &str) -> Option<Arc<TopicHandle>> {

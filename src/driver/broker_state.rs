@@ -1,42 +1,26 @@
-//! Whether a broker is up: the last error of each, and who waits for one that is.
+//! Whether a broker is up: the last failure of each, and who waits for one that is.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-use tokio::time;
+use crate::client::{broker_of, client_error};
+use crate::error::RDKafkaErrorCode;
+use crate::ffi::{Event, Opaque};
+use crate::sync::{Changed, Notifier, lock};
 
-use crate::connect_failure::{broker_of, client_error};
-use crate::context::ProducerContext;
-use crate::driver::Shared;
-use crate::error::KafkaError;
-use crate::error_code::RDKafkaErrorCode;
-use crate::ffi::{Event, Opaque, catch_panic};
-use crate::lane;
-use crate::sync::lock;
-
-/// How long a broker has to come up although another, or itself, has failed before.
+/// Grace period for the remaining brokers, or the same one, after one has failed.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// How long one question waits for its answer: at first, and at the most. A broker that takes longer
-/// is not up.
-const FIRST_SLICE: Duration = Duration::from_millis(200);
-const LAST_SLICE: Duration = Duration::from_secs(1);
-
-/// How much time there is at the least between two questions.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// The facility of librdkafka's log lines about brokers that have failed.
 const FAILED: &str = "FAIL";
 
 /// What is known of the brokers, and who waits for one.
 #[derive(Debug, Default)]
-pub(crate) struct Ready {
+pub(crate) struct BrokerWatch {
     state: Mutex<State>,
-    /// Tells those who wait that there may be something new.
-    changed: Notify,
+    /// Notifies those who wait that there may be something new.
+    changed: Notifier,
 }
 
 #[derive(Debug, Default)]
@@ -45,21 +29,20 @@ struct State {
     failures: HashMap<String, Failure>,
     /// When all were found to be down.
     all_down: Option<Instant>,
-    /// How many messages had been delivered by the last failure: a later delivery belies it.
+    /// How many messages had been delivered by the last failure: a later delivery disproves it.
     delivered: u64,
-    /// Whether a thread asks for a broker.
-    asking: bool,
     /// How many wait for the next answer.
     waiting: usize,
     /// How many answers there were.
     answers: u64,
 }
 
-#[derive(Debug)]
-struct Failure {
-    code: i32,
+/// The failure of a broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: i32,
     /// librdkafka's, which may contain values of the configuration.
-    text: String,
+    pub(crate) text: String,
     /// Whether it does not go away by itself.
     is_lasting: bool,
     at: Instant,
@@ -75,7 +58,9 @@ impl Failure {
 
 /// What can be said of the brokers.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
+    /// A broker is up.
+    Up,
     NotUp,
     /// Not yet; where nothing happens, ask again after this time.
     Wait(Option<Duration>),
@@ -87,14 +72,14 @@ impl State {
         self.all_down = None;
     }
 
-    fn believe_deliveries(&mut self, delivered: u64) {
+    fn disprove_by_deliveries(&mut self, delivered: u64) {
         if delivered > self.delivered {
             self.delivered = delivered;
             self.forget();
         }
     }
 
-    fn note(&mut self, code: RDKafkaErrorCode, text: &str, at: Instant) {
+    fn record(&mut self, code: RDKafkaErrorCode, text: &str, at: Instant) {
         match code {
             RDKafkaErrorCode::AllBrokersDown => self.all_down = Some(at),
             RDKafkaErrorCode::Authentication
@@ -147,12 +132,12 @@ impl State {
     }
 }
 
-impl Ready {
-    /// Takes note of an event that is about brokers.
-    pub(crate) fn note<O: Opaque>(&self, event: &Event<O>, delivered: u64) {
+impl BrokerWatch {
+    /// Records an event that is about brokers.
+    pub(crate) fn record<O: Opaque>(&self, event: &Event<O>, delivered: u64) {
         let (code, text) = match event {
             Event::Error { code, text, .. } => (RDKafkaErrorCode::from(*code), text.as_str()),
-            // Of a failure that librdkafka takes for less than an error, its log line tells alone.
+            // A failure that librdkafka takes for less than an error shows in its log line alone.
             Event::Log {
                 level,
                 facility,
@@ -165,149 +150,69 @@ impl Ready {
             _ => return,
         };
         let mut state = lock(&self.state);
-        state.believe_deliveries(delivered);
-        state.note(code, text, Instant::now());
+        state.disprove_by_deliveries(delivered);
+        state.record(code, text, Instant::now());
     }
 
     /// Has those who wait look again.
-    pub(crate) fn tell(&self) {
-        // It calls wakers, which may panic; see `wake`.
-        let _ = catch_panic(|| self.changed.notify_waiters());
+    pub(crate) fn notify(&self) {
+        self.changed.notify();
     }
 
-    /// Whether a thread asks for a broker.
-    pub(crate) fn is_asking(&self) -> bool {
-        lock(&self.state).asking
-    }
-}
-
-impl<C: ProducerContext> Shared<C> {
-    /// Waits until a broker is up, or it is known that none comes up.
-    pub(crate) async fn ready(self: &Arc<Self>, timeout: Duration) -> Result<(), KafkaError> {
-        self.check_open()?;
-        let waiting = Waiting::begin(self)?;
-        match time::timeout(timeout, waiting.ended()).await {
-            Ok(result) => result,
-            Err(_) => Err(KafkaError::not_ready(timeout, self.failure_of_a_broker())),
-        }
+    /// Resolves at the next [`notify`](Self::notify) after this call, also if it is polled later.
+    pub(crate) fn changed(&self) -> Changed<'_> {
+        self.changed.changed()
     }
 
-    pub(crate) fn check_open(&self) -> Result<(), KafkaError> {
-        self.core.check_fatal()?;
-        if self.core.is_closed() {
-            return Err(KafkaError::closed());
-        }
-        Ok(())
-    }
-
-    fn failure_of_a_broker(&self) -> Option<KafkaError> {
-        let state = lock(&self.ready.state);
-        let failure = state.reason()?;
-        Some(self.core.client_error(failure.code, &failure.text))
-    }
-
-    /// Asks for a broker for as long as somebody waits for one. Blocks.
-    fn ask(&self) {
-        let mut slice = FIRST_SLICE;
-        while self.is_to_ask() {
-            let started = Instant::now();
-            let client = self.core.client();
-            if client.is_some_and(|client| client.is_answered(slice)) {
-                {
-                    let mut state = lock(&self.ready.state);
-                    state.answers += 1;
-                    state.waiting = 0;
-                    state.forget();
-                }
-                self.ready.tell();
-            } else {
-                // It returns early where a connection breaks.
-                thread::sleep(PAUSE.saturating_sub(started.elapsed()));
-                slice = (slice * 2).min(LAST_SLICE);
-            }
-        }
-        // It may wait for this to come to its end.
-        self.wake();
-    }
-
-    fn is_to_ask(&self) -> bool {
-        let mut state = lock(&self.ready.state);
-        let is_to_ask = state.waiting > 0 && !self.core.is_closed();
-        if !is_to_ask {
-            state.asking = false;
-        }
-        is_to_ask
-    }
-}
-
-/// One who waits for a broker; dropping it stops the waiting.
-struct Waiting<'s, C: ProducerContext> {
-    shared: &'s Arc<Shared<C>>,
-    /// How many answers there were before.
-    answers: u64,
-    since: Instant,
-}
-
-impl<'s, C: ProducerContext> Waiting<'s, C> {
-    fn begin(shared: &'s Arc<Shared<C>>) -> Result<Self, KafkaError> {
-        let mut state = lock(&shared.ready.state);
-        if !state.asking {
-            let asker = Arc::clone(shared);
-            lane::spawn(move || asker.ask()).map_err(KafkaError::no_thread)?;
-            // The thread looks at it under the lock.
-            state.asking = true;
-        }
+    /// Begins to wait for an answer; how many there have been.
+    pub(crate) fn begin_waiting(&self) -> u64 {
+        let mut state = lock(&self.state);
         state.waiting += 1;
-        let answers = state.answers;
-        drop(state);
-        let since = Instant::now();
-        Ok(Self {
-            shared,
-            answers,
-            since,
-        })
+        state.answers
     }
 
-    async fn ended(&self) -> Result<(), KafkaError> {
-        loop {
-            // Told from here on, also before it is polled.
-            let changed = self.shared.ready.changed.notified();
-            match self.look()? {
-                None => return Ok(()),
-                Some(Verdict::NotUp) => return Err(self.not_up()),
-                Some(Verdict::Wait(None)) => changed.await,
-                Some(Verdict::Wait(Some(left))) => {
-                    // Either way it is looked at again.
-                    let _ = time::timeout(left, changed).await;
-                }
-            }
-        }
-    }
-
-    /// `None`: a broker is up.
-    fn look(&self) -> Result<Option<Verdict>, KafkaError> {
-        let mut state = lock(&self.shared.ready.state);
-        if state.answers != self.answers {
-            return Ok(None);
-        }
-        self.shared.check_open()?;
-        state.believe_deliveries(self.shared.core.delivered());
-        Ok(Some(state.verdict(self.since, Instant::now())))
-    }
-
-    fn not_up(&self) -> KafkaError {
-        self.shared.failure_of_a_broker().unwrap_or_else(|| {
-            KafkaError::with_text(RDKafkaErrorCode::AllBrokersDown, "all brokers are down")
-        })
-    }
-}
-
-impl<C: ProducerContext> Drop for Waiting<'_, C> {
-    fn drop(&mut self) {
-        let mut state = lock(&self.shared.ready.state);
-        if state.answers == self.answers {
+    /// Stops waiting for an answer after so many.
+    pub(crate) fn stop_waiting(&self, answers: u64) {
+        let mut state = lock(&self.state);
+        if state.answers == answers {
             state.waiting -= 1;
         }
+    }
+
+    /// What can be said to one who has waited for an answer after so many, since then.
+    pub(crate) fn verdict(&self, answers: u64, since: Instant, delivered: u64) -> Verdict {
+        let mut state = lock(&self.state);
+        if state.answers != answers {
+            return Verdict::Up;
+        }
+        state.disprove_by_deliveries(delivered);
+        state.verdict(since, Instant::now())
+    }
+
+    /// A broker has answered.
+    pub(crate) fn answered(&self) {
+        {
+            let mut state = lock(&self.state);
+            state.answers += 1;
+            state.waiting = 0;
+            state.forget();
+        }
+        self.notify();
+    }
+
+    /// Calls `leave` if nobody waits for an answer; whether somebody does.
+    pub(crate) fn is_awaited_or(&self, leave: impl FnOnce()) -> bool {
+        let state = lock(&self.state);
+        let is_awaited = state.waiting > 0;
+        if !is_awaited {
+            leave();
+        }
+        is_awaited
+    }
+
+    /// The failure that says the most.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        lock(&self.state).reason().cloned()
     }
 }
 
@@ -328,10 +233,10 @@ mod tests {
         let start = Instant::now();
         let mut state = State::default();
         assert_eq!(state.verdict(start, start), Verdict::Wait(None));
-        state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, start);
+        state.record(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, start);
         let later = start + GRACE * 10;
         assert_eq!(state.verdict(start, later), Verdict::Wait(None));
-        state.note(RDKafkaErrorCode::AllBrokersDown, "1/1", start);
+        state.record(RDKafkaErrorCode::AllBrokersDown, "1/1", start);
         assert_eq!(state.verdict(start, start), Verdict::NotUp);
     }
 
@@ -340,13 +245,13 @@ mod tests {
         let start = Instant::now();
         let asking = start + GRACE * 100;
         let mut state = State::default();
-        state.note(RDKafkaErrorCode::AllBrokersDown, "1/1", start);
+        state.record(RDKafkaErrorCode::AllBrokersDown, "1/1", start);
         // Without a reason.
         assert_eq!(state.verdict(asking, asking + GRACE), Verdict::Wait(None));
-        state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, start);
+        state.record(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, start);
         assert_eq!(state.verdict(asking, asking), soon(GRACE));
         assert_eq!(state.verdict(asking, asking + GRACE), Verdict::NotUp);
-        state.believe_deliveries(1);
+        state.disprove_by_deliveries(1);
         assert_eq!(state.verdict(asking, asking + GRACE), Verdict::Wait(None));
         assert!(state.reason().is_none());
     }
@@ -355,11 +260,11 @@ mod tests {
     fn what_lasts_is_not_put_off_by_being_repeated() {
         let start = Instant::now();
         let mut state = State::default();
-        state.note(RDKafkaErrorCode::Authentication, NOT_LET_IN, start);
+        state.record(RDKafkaErrorCode::Authentication, NOT_LET_IN, start);
         assert_eq!(state.verdict(start, start), soon(GRACE));
         let later = start + GRACE / 2;
-        state.note(RDKafkaErrorCode::Authentication, NOT_LET_IN, later);
-        state.note(
+        state.record(RDKafkaErrorCode::Authentication, NOT_LET_IN, later);
+        state.record(
             RDKafkaErrorCode::BrokerTransportFailure,
             REFUSED_BY_B,
             later,
@@ -371,21 +276,21 @@ mod tests {
         );
         // It was up.
         let cut_off = "b:1/bootstrap: Disconnected (after 2ms in state UP)";
-        state.note(RDKafkaErrorCode::BrokerTransportFailure, cut_off, later);
-        state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
+        state.record(RDKafkaErrorCode::BrokerTransportFailure, cut_off, later);
+        state.record(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
         assert_eq!(state.verdict(start, later), soon(GRACE));
         let asking = later + GRACE;
         assert_eq!(
             state.verdict(asking, later + GRACE * 9),
             Verdict::Wait(None)
         );
-        state.note(
+        state.record(
             RDKafkaErrorCode::BrokerTransportFailure,
             REFUSED_BY_B,
             later,
         );
         // The same broker, another failure.
-        state.note(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
+        state.record(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
         assert_eq!(state.verdict(start, start + GRACE), Verdict::Wait(None));
     }
 }

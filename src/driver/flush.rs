@@ -1,184 +1,176 @@
-//! The blocking calls of a producer's life, each on a thread of its own: flush, purge and destroy; and
-//! who waits for them.
+//! Flushes and purges: who waits for them, and the threads that call them.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::{Served, Shared};
-use crate::context::ProducerContext;
+use super::blocking::{BlockingCall, UnderWay};
+use super::close::PURGE_AGAIN;
+use super::report::FlushError;
+use super::shared::Shared;
+use super::trackers::{Tally, TrackerKey, Trackers};
+use crate::client::ProducerContext;
 use crate::error::KafkaError;
-use crate::flush::{Tally, Watches};
-use crate::lane;
-use crate::purge::PurgeConfig;
-use crate::report::FlushError;
-use crate::sync::lock;
+use crate::sync::{lock, log};
+use crate::values::PurgeConfig;
 
 /// One slice of a blocking flush: how late the thread notices that nobody waits any more.
 const FLUSH_SLICE: Duration = Duration::from_millis(200);
 
-/// How long to wait for reports before purging again: one purge may miss messages on their way
-/// between two queues, or back into one.
-const PURGE_AGAIN: Duration = Duration::from_millis(100);
-
 impl<C: ProducerContext> Shared<C> {
     /// Has a thread in librdkafka's flush for as long as somebody waits for one.
-    pub(super) fn ensure_flusher(self: &Arc<Self>) -> std::io::Result<()> {
-        {
-            let mut watches = lock(&self.watches);
-            if watches.flusher_runs || !self.wants_flush(&watches) {
+    pub(super) fn ensure_flush(self: &Arc<Self>) -> io::Result<()> {
+        let begun = {
+            let trackers = lock(&self.trackers);
+            if !self.wants_flush(&trackers) {
                 return Ok(());
             }
-            watches.flusher_runs = true;
-        }
+            self.calls.begin(BlockingCall::Flush)
+        };
+        // One is under way, or nothing is in flight any more.
+        let Ok(call) = begun else {
+            return Ok(());
+        };
         let shared = Arc::clone(self);
-        lane::spawn(move || shared.flush_slices())
-            .inspect_err(|_| lock(&self.watches).flusher_runs = false)
+        call.spawn(move |call| shared.flush_slices(call))
     }
 
-    fn wants_flush(&self, watches: &Watches) -> bool {
-        let is_ending = watches.closing.is_some() || self.core.has_fatal_error();
-        watches.any_flush() || (is_ending && self.core.in_flight() > 0)
+    fn wants_flush(&self, trackers: &Trackers) -> bool {
+        let is_ending = trackers.is_closing() || self.core.has_fatal_error();
+        trackers.has_flushes() || (is_ending && self.core.in_flight() > 0)
     }
 
-    /// After a fatal error: gives up what librdkafka has in its queue, and does not send any more.
+    /// After a fatal error: purges what librdkafka has in its queue, and does not send any more.
     ///
     /// It purges the queue once, when the error is raised. What was in flight then comes back into
     /// the queue if its answer says that it should be tried again, and would stay there until
     /// `message.timeout.ms`.
-    pub(super) fn give_up_after_fatal_error(self: &Arc<Self>) {
+    pub(super) fn purge_after_fatal_error(self: &Arc<Self>) {
         if !self.core.has_fatal_error() {
             return;
         }
-        if let Err(error) = self.ensure_flusher() {
-            tracing::error!(%error, "no thread to purge with after a fatal error");
+        if let Err(error) = self.ensure_flush() {
+            log(|| tracing::error!(%error, "no thread to purge with after a fatal error"));
         }
     }
 
-    fn flush_slices(&self) {
+    fn flush_slices(&self, mut call: UnderWay) {
         loop {
             let deadline = {
-                let mut watches = lock(&self.watches);
-                if !self.wants_flush(&watches) {
-                    watches.flusher_runs = false;
+                let trackers = lock(&self.trackers);
+                if !self.wants_flush(&trackers) {
+                    call.leave();
                     return;
                 }
-                watches
-                    .closing
-                    .as_ref()
-                    .and_then(|closing| closing.deadline)
+                trackers.close_deadline()
             };
             let Some(client) = self.core.client() else {
                 continue;
             };
-            let slice = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => {
+            let mut slice = FLUSH_SLICE;
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
                     client.purge(PurgeConfig::default().queue().inflight());
-                    PURGE_AGAIN
+                    slice = PURGE_AGAIN;
+                } else {
+                    slice = left.min(FLUSH_SLICE);
                 }
-                Some(left) => left.min(FLUSH_SLICE),
-                None => FLUSH_SLICE,
-            };
-            let slice = if self.core.has_fatal_error() {
+            }
+            if self.core.has_fatal_error() {
                 client.purge(PurgeConfig::default().queue());
-                slice.min(PURGE_AGAIN)
-            } else {
-                slice
-            };
-            client.flush(slice.as_millis().max(1) as i32);
+                slice = slice.min(PURGE_AGAIN);
+            }
+            client.flush(slice);
             drop(client);
-            // It returns at once where librdkafka has nothing left while our own accounting, on
+            // It returns at once if librdkafka has nothing left while our own accounting, on
             // another thread, is not done yet.
             std::thread::yield_now();
         }
     }
 
-    /// Makes the purge on a thread of its own, because it waits for librdkafka's threads; the watch
-    /// is told once its reports have been served.
-    fn purge(self: &Arc<Self>, config: PurgeConfig, watch: u64) {
-        let shared = Arc::clone(self);
-        lane::run(move || {
-            shared.core.purge(config);
-            // Known to the watch first: whoever sees the number must find it there.
-            let mut watches = lock(&shared.watches);
-            let number = shared.purges_made.load(Ordering::SeqCst) + 1;
-            watches.purge_made(watch, number);
-            shared.purges_made.store(number, Ordering::SeqCst);
-            drop(watches);
-            shared.wake.notify_one();
-        });
-    }
-
-    /// The end: destroys the client and tells the report. Blocks.
-    pub(super) fn destroy(&self) {
-        let (event, queue) = {
-            let mut serving = lock(&self.serving);
-            // One whose messages have all been served may be left.
-            (serving.event.take(), serving.queue.take())
+    /// Has a thread call the purges that were asked for: a purge waits for librdkafka's threads. If
+    /// the system has none left, the purge does not wait for these.
+    fn ensure_purge(self: &Arc<Self>) {
+        let Ok(call) = self.calls.begin(BlockingCall::Purge) else {
+            return;
         };
-        drop(event);
-        drop(queue);
-        self.core.destroy();
-        self.requests.end();
-        self.tell_report();
+        let shared = Arc::clone(self);
+        if let Err(error) = call.spawn(move |call| shared.call_purges(call)) {
+            log(|| tracing::warn!(%error, "no thread for a purge: it may miss messages"));
+            while self.call_purge(PurgeConfig::non_blocking) {}
+        }
     }
 
-    /// Without a runtime: gives up what is in flight, resolves everything, and destroys. Blocks.
-    pub(super) fn tear_down(&self) {
-        let everything = PurgeConfig::default().queue().inflight().non_blocking();
-        while !self.is_over() {
-            self.end_without_overdue();
-            self.core.purge(everything);
-            let purged = Instant::now();
-            // Logs and statistics may go on coming.
-            while !self.is_over() && purged.elapsed() < PURGE_AGAIN {
-                if self.serve(PURGE_AGAIN) == Served::Nothing {
-                    break;
-                }
+    fn call_purges(&self, mut call: UnderWay) {
+        loop {
+            while self.call_purge(|config| config) {}
+            let trackers = lock(&self.trackers);
+            if trackers.asked_purge().is_none() {
+                call.leave();
+                return;
             }
         }
-        self.destroy();
+    }
+
+    /// Calls the purges that were asked for as one; false if there are none.
+    fn call_purge(&self, adapt: impl FnOnce(PurgeConfig) -> PurgeConfig) -> bool {
+        let Some((config, count)) = lock(&self.trackers).asked_purge() else {
+            return false;
+        };
+        self.core.purge(adapt(config));
+        {
+            let mut trackers = lock(&self.trackers);
+            let number = self.purges_called.load(Ordering::SeqCst) + 1;
+            // Known to the trackers first: whoever sees the number must find it there.
+            trackers.purge_called(count, number);
+            self.purges_called.store(number, Ordering::SeqCst);
+        }
+        self.wake();
+        true
     }
 }
 
-/// A flush or purge that somebody waits for; dropping it stops the watching alone.
-pub(crate) struct Watching<'s, C: ProducerContext> {
+/// A flush or purge that somebody waits for; dropping it stops the tracking alone.
+#[derive(Debug)]
+pub(crate) struct Tracker<'s, C: ProducerContext> {
     shared: &'s Arc<Shared<C>>,
-    id: u64,
+    key: TrackerKey,
     done: oneshot::Receiver<Tally>,
 }
 
-impl<'s, C: ProducerContext> Watching<'s, C> {
+impl<'s, C: ProducerContext> Tracker<'s, C> {
     /// Begins to flush what is in flight now.
     ///
     /// # Errors
     ///
-    /// Where the system has no thread for it.
+    /// If the system has no thread for it.
     pub(crate) fn flush(shared: &'s Arc<Shared<C>>) -> Result<Self, FlushError> {
-        let (id, done) = {
-            let mut watches = lock(&shared.watches);
+        let (key, done) = {
+            let mut trackers = lock(&shared.trackers);
             let settled = shared.core.settled();
-            watches.watch_flush(shared.core.issued(), settled)
+            trackers.track_flush(shared.core.issued(), settled)
         };
-        let watching = Self { shared, id, done };
-        match shared.ensure_flusher() {
-            Ok(()) => Ok(watching),
-            Err(error) => Err(watching.give_up(KafkaError::no_thread(error))),
+        let tracker = Self { shared, key, done };
+        match shared.ensure_flush() {
+            Ok(()) => Ok(tracker),
+            Err(error) => Err(tracker.give_up(KafkaError::no_thread(error))),
         }
     }
 
     /// Begins to purge.
     pub(crate) fn purge(shared: &'s Arc<Shared<C>>, config: PurgeConfig) -> Self {
-        let (id, done) = lock(&shared.watches).watch_purge(shared.core.issued());
-        shared.purge(config, id);
-        Self { shared, id, done }
+        let (key, done) = lock(&shared.trackers).track_purge(config);
+        shared.ensure_purge();
+        Self { shared, key, done }
     }
 
-    /// What became of the messages, when it is over.
-    pub(crate) async fn ended(&mut self) -> Tally {
-        // The sender is kept until it has sent: nothing but `self` cancels the watch.
+    /// Resolves with how the messages were completed.
+    pub(crate) async fn done(&mut self) -> Tally {
+        // The sender is kept until it has sent: nothing but `self` cancels the tracker.
         (&mut self.done).await.unwrap_or_default()
     }
 
@@ -189,13 +181,14 @@ impl<'s, C: ProducerContext> Watching<'s, C> {
     }
 
     fn cancel(&mut self) -> Option<u64> {
-        // Nobody waits any more: the sender, which goes under the lock, must not call a waker there.
+        // Nobody waits any more: the sender, which is dropped under the lock, must not call a waker
+        // there.
         self.done.close();
-        lock(&self.shared.watches).cancel(self.id)
+        lock(&self.shared.trackers).cancel(self.key)
     }
 }
 
-impl<C: ProducerContext> Drop for Watching<'_, C> {
+impl<C: ProducerContext> Drop for Tracker<'_, C> {
     fn drop(&mut self) {
         self.cancel();
     }

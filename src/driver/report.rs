@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{KafkaError, SendError};
+use crate::error::KafkaError;
+use crate::message::SendError;
 
 /// What became of the messages that were in flight when a flush was called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

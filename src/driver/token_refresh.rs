@@ -8,19 +8,18 @@ use std::task::Poll;
 
 use tokio::task::AbortHandle;
 
-use crate::context::ProducerContext;
-use crate::driver::Shared;
+use super::shared::Shared;
+use crate::client::{OAuthToken, ProducerContext};
 use crate::error::BoxError;
-use crate::ffi::catch_panic;
-use crate::oauth_token::OAuthToken;
+use crate::sync::{catch_panic, log};
 
 /// The task that gets a token, while there is one. It ends with this.
 ///
 /// librdkafka asks once, and again only after an answer.
 #[derive(Debug, Default)]
-pub(crate) struct Refresh(Option<AbortHandle>);
+pub(crate) struct TokenRefresh(Option<AbortHandle>);
 
-impl Refresh {
+impl TokenRefresh {
     /// To be called on a runtime.
     pub(crate) fn start<C: ProducerContext>(
         &mut self,
@@ -39,7 +38,7 @@ impl Refresh {
     }
 }
 
-impl Drop for Refresh {
+impl Drop for TokenRefresh {
     fn drop(&mut self) {
         self.stop();
     }
@@ -81,9 +80,11 @@ fn answer<C: ProducerContext>(
     };
     match core.set_oauth_token_failure(&failure) {
         Ok(()) => {}
-        // It is over.
+        // Nobody waits for the token any more.
         Err(error) if error.is_closed() => {}
-        Err(error) => tracing::error!(%error, "a failed token refresh could not be told"),
+        Err(error) => log(
+            || tracing::error!(%error, "librdkafka did not take the failure of a token refresh"),
+        ),
     }
 }
 

@@ -1,50 +1,54 @@
-//! Who waits for the end of which messages, and what became of them.
+//! Who waits for the completion of which messages, and how these were completed.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::{AddAssign, Sub};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::error::{SendError, is_purge};
-use crate::error_code::RDKafkaErrorCode;
-use crate::report::{CloseReport, FlushReport};
+use super::report::{CloseReport, FlushReport};
+use crate::error::{RDKafkaErrorCode, is_purge};
+use crate::message::SendError;
+use crate::sync::catch_panic;
+use crate::values::PurgeConfig;
 
-/// How a message ended.
+/// How a message was completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum Outcome {
     Delivered,
     Failed,
-    /// Failed because it was purged, by whoever closes or purges.
+    /// Failed because it was purged, by a purge or a close.
     Purged,
     /// It never entered librdkafka's queue.
     Refused,
 }
 
-impl Ending {
+impl Outcome {
     /// After a fatal error it is librdkafka that purges.
     pub(crate) fn of_failure(code: RDKafkaErrorCode, is_after_fatal: bool) -> Self {
         if is_purge(code) && !is_after_fatal {
-            Ending::Purged
+            Outcome::Purged
         } else {
-            Ending::Failed
+            Outcome::Failed
         }
     }
 }
 
-/// Counts of endings.
+/// Counts of outcomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    delivered: u64,
+    pub(crate) delivered: u64,
     failed: u64,
     pub(crate) purged: u64,
 }
 
 impl Tally {
-    fn add(&mut self, ending: Ending) {
-        match ending {
-            Ending::Delivered => self.delivered += 1,
-            Ending::Failed => self.failed += 1,
-            Ending::Purged => self.purged += 1,
-            Ending::Refused => {}
+    pub(crate) fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Delivered => self.delivered += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Purged => self.purged += 1,
+            Outcome::Refused => {}
         }
     }
 
@@ -56,168 +60,353 @@ impl Tally {
     }
 }
 
-/// A watch that has come to its end, to be told outside the lock.
-pub(crate) type Finished = (oneshot::Sender<Tally>, Tally);
-
-/// The watches of flushes and purges, and the close in progress. Whoever accounts for endings, or
-/// begins to watch, does so under one lock, so that the counts are exact.
-#[derive(Debug, Default)]
-pub(crate) struct Watches {
-    next_id: u64,
-    active: Vec<Watch>,
-    pub(crate) closing: Option<Closing>,
-    /// Whether a thread is in librdkafka's flush.
-    pub(crate) flusher_runs: bool,
-    /// Nothing is left that could be watched.
-    is_over: bool,
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.failed += other.failed;
+        self.purged += other.purged;
+    }
 }
 
+impl Sub for Tally {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            delivered: self.delivered - other.delivered,
+            failed: self.failed - other.failed,
+            purged: self.purged - other.purged,
+        }
+    }
+}
+
+/// Trackers that have come to their end, to be told once the lock is free.
+#[must_use = "somebody waits for these"]
+#[derive(Debug, Default)]
+pub(crate) struct Completions(Vec<(oneshot::Sender<Tally>, Tally)>);
+
+impl Completions {
+    fn push(&mut self, tracker: Tracker, total: Tally) {
+        self.0.push((tracker.done, total - tracker.before));
+    }
+
+    /// Tells those who wait; nobody may be left. Keeps the allocation.
+    pub(crate) fn tell_all(&mut self) {
+        for (done, tally) in self.0.drain(..) {
+            // It calls a waker.
+            let _ = catch_panic(|| done.send(tally));
+        }
+    }
+}
+
+impl Drop for Completions {
+    fn drop(&mut self) {
+        self.tell_all();
+    }
+}
+
+/// The trackers of flushes and purges, and the close in progress. Whoever accounts for completions,
+/// or begins to track, does so under one lock, so that the counts are exact.
+///
+/// The messages in flight are divided into ranges by the flushes: a range ends at the number of the
+/// next message when a flush was called. A completed message counts in its range alone, so the work
+/// is linear in messages plus flushes. A flush is complete when its range is, and all before it.
+#[derive(Debug, Default)]
+pub(crate) struct Trackers {
+    next_id: u64,
+    /// In the order of their numbers.
+    ranges: VecDeque<Range>,
+    /// Flushes, by the end of their range.
+    flushes: BTreeMap<(u64, u64), Tracker>,
+    /// Purges that have been asked for and have not been called.
+    asked: Vec<(u64, PurgeConfig, Tracker)>,
+    /// Purges that have been called, by their number.
+    purges: Vec<(u64, u64, Tracker)>,
+    /// All that were completed so far.
+    total: Tally,
+    /// Those of them that are in no range, or in one that is complete.
+    outside: Tally,
+    close: Option<Closing>,
+    /// Nothing is left that could be tracked.
+    is_terminated: bool,
+}
+
+/// Messages between two flushes.
 #[derive(Debug)]
-struct Watch {
-    id: u64,
-    kind: Kind,
-    /// It covers the messages with numbers below.
-    mark: u64,
+struct Range {
+    /// The number of the first message behind it.
+    end: u64,
+    /// How many are in flight.
+    remaining: u64,
+    /// Those that were completed, and all in the ranges before it that have been complete.
     tally: Tally,
+}
+
+/// Somebody who waits.
+#[derive(Debug)]
+struct Tracker {
+    /// What had been completed when it began, which it does not count.
+    before: Tally,
     done: oneshot::Sender<Tally>,
 }
 
-#[derive(Debug)]
-enum Kind {
-    /// Until so many more have ended.
-    Flush { remaining: u64 },
-    /// Until the queue has been found empty after the purge was made: the so-maniest.
-    Purge { made: Option<u64> },
+/// Which flush or purge to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrackerKey {
+    Flush {
+        end: u64,
+        id: u64,
+    },
+    Purge {
+        id: u64,
+    },
+    /// It was complete at once.
+    None,
 }
+
+/// A tracker that has begun, and what it resolves with.
+pub(crate) type NewTracker = (TrackerKey, oneshot::Receiver<Tally>);
 
 /// What is known of a close so far.
 #[derive(Debug, Default)]
-pub(crate) struct Closing {
+struct Closing {
     /// When what is left is purged.
-    pub(crate) deadline: Option<Instant>,
-    tally: Tally,
+    deadline: Option<Instant>,
+    /// What had been completed before.
+    before: Tally,
     /// Records that nobody else would get.
-    pub(crate) records: Vec<SendError>,
+    records: Vec<SendError>,
 }
 
-impl Watches {
-    /// Watches all messages issued so far until they have ended.
-    pub(crate) fn watch_flush(
-        &mut self,
-        issued: u64,
-        settled: u64,
-    ) -> (u64, oneshot::Receiver<Tally>) {
-        let remaining = issued - settled;
-        if remaining == 0 {
-            return self.nothing_to_watch();
+impl Trackers {
+    /// Tracks all messages issued so far until they are completed.
+    pub(crate) fn track_flush(&mut self, issued: u64, settled: u64) -> NewTracker {
+        let in_flight = issued - settled;
+        if in_flight == 0 {
+            return Self::nothing_to_track();
         }
-        self.watch(Kind::Flush { remaining }, issued)
+        if self.ranges.back().is_none_or(|last| last.end < issued) {
+            let tracked: u64 = self.ranges.iter().map(|range| range.remaining).sum();
+            self.ranges.push_back(Range {
+                end: issued,
+                remaining: in_flight - tracked,
+                tally: std::mem::take(&mut self.outside),
+            });
+        }
+        let (tracker, receiver) = self.tracker();
+        let id = self.new_id();
+        self.flushes.insert((issued, id), tracker);
+        (TrackerKey::Flush { end: issued, id }, receiver)
     }
 
-    /// Watches all messages issued so far for those that a purge ends.
-    pub(crate) fn watch_purge(&mut self, issued: u64) -> (u64, oneshot::Receiver<Tally>) {
-        if self.is_over {
-            return self.nothing_to_watch();
+    /// Asks for a purge, and tracks what it purges. [`asked_purge`](Self::asked_purge) tells whom to call.
+    pub(crate) fn track_purge(&mut self, config: PurgeConfig) -> NewTracker {
+        if self.is_terminated {
+            return Self::nothing_to_track();
         }
-        self.watch(Kind::Purge { made: None }, issued)
+        let (tracker, receiver) = self.tracker();
+        let id = self.new_id();
+        self.asked.push((id, config, tracker));
+        (TrackerKey::Purge { id }, receiver)
     }
 
-    fn nothing_to_watch(&mut self) -> (u64, oneshot::Receiver<Tally>) {
+    fn nothing_to_track() -> NewTracker {
         let (done, receiver) = oneshot::channel();
         let _ = done.send(Tally::default());
-        self.next_id += 1;
-        (self.next_id - 1, receiver)
+        (TrackerKey::None, receiver)
     }
 
-    fn watch(&mut self, kind: Kind, mark: u64) -> (u64, oneshot::Receiver<Tally>) {
+    fn tracker(&self) -> (Tracker, oneshot::Receiver<Tally>) {
         let (done, receiver) = oneshot::channel();
-        let id = self.next_id;
-        self.next_id += 1;
-        self.active.push(Watch {
-            id,
-            kind,
-            mark,
-            tally: Tally::default(),
-            done,
-        });
-        (id, receiver)
+        let before = self.total;
+        (Tracker { before, done }, receiver)
     }
 
-    /// The purge has been made, as the so-maniest: its reports are in the queue.
-    pub(crate) fn purge_made(&mut self, watch: u64, number: u64) {
-        for watch in self.active.iter_mut().filter(|active| active.id == watch) {
-            watch.kind = Kind::Purge { made: Some(number) };
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// All purges that were asked for, to be called as one: what they cover together, and how many
+    /// there are.
+    pub(crate) fn asked_purge(&self) -> Option<(PurgeConfig, usize)> {
+        let config = self
+            .asked
+            .iter()
+            .map(|(_, config, _)| *config)
+            .reduce(PurgeConfig::and)?;
+        Some((config, self.asked.len()))
+    }
+
+    /// The first `count` purges have been called, as the purge of that number: their reports are in
+    /// the queue.
+    pub(crate) fn purge_called(&mut self, count: usize, number: u64) {
+        let count = count.min(self.asked.len());
+        let called = self.asked.drain(..count);
+        self.purges
+            .extend(called.map(|(id, _, tracker)| (number, id, tracker)));
+    }
+
+    /// Stops tracking; how many messages of a flush were still in flight.
+    pub(crate) fn cancel(&mut self, key: TrackerKey) -> Option<u64> {
+        match key {
+            TrackerKey::Flush { end, id } => {
+                self.flushes.remove(&(end, id))?;
+                let remaining = self.remaining_before(end);
+                self.merge_range(end);
+                Some(remaining)
+            }
+            TrackerKey::Purge { id } => {
+                // One that was asked for is called all the same.
+                self.purges.retain(|(_, other, _)| *other != id);
+                None
+            }
+            TrackerKey::None => None,
         }
     }
 
-    /// Stops watching; how many were still to end.
-    pub(crate) fn cancel(&mut self, watch: u64) -> Option<u64> {
-        let index = self.active.iter().position(|active| active.id == watch)?;
-        match self.active.swap_remove(index).kind {
-            Kind::Flush { remaining } => Some(remaining),
-            Kind::Purge { .. } => None,
+    fn remaining_before(&self, end: u64) -> u64 {
+        let ranges = self.ranges.iter().take_while(|range| range.end <= end);
+        ranges.map(|range| range.remaining).sum()
+    }
+
+    /// Makes a range that nobody waits for a part of the one behind it.
+    fn merge_range(&mut self, end: u64) {
+        if self
+            .flushes
+            .range((end, 0)..=(end, u64::MAX))
+            .next()
+            .is_some()
+        {
+            return;
+        }
+        let Ok(index) = self.ranges.binary_search_by_key(&end, |range| range.end) else {
+            return;
+        };
+        let Some(range) = self.ranges.remove(index) else {
+            return;
+        };
+        match self.ranges.get_mut(index) {
+            Some(next) => {
+                next.remaining += range.remaining;
+                next.tally += range.tally;
+            }
+            None => self.outside += range.tally,
         }
     }
 
     /// Whether anybody waits for a flush.
-    pub(crate) fn any_flush(&self) -> bool {
-        self.active
-            .iter()
-            .any(|watch| matches!(watch.kind, Kind::Flush { .. }))
+    pub(crate) fn has_flushes(&self) -> bool {
+        !self.flushes.is_empty()
     }
 
-    /// Accounts for messages that have ended.
+    /// Accounts for messages that were completed, by their numbers; `tally` counts them.
     pub(crate) fn account(
         &mut self,
-        endings: impl Iterator<Item = (u64, Ending)>,
-        finished: &mut Vec<Finished>,
+        tally: Tally,
+        completed: impl Iterator<Item = (u64, Outcome)>,
+        completions: &mut Completions,
     ) {
-        if self.active.is_empty() && self.closing.is_none() {
+        self.total += tally;
+        if self.ranges.is_empty() {
+            self.outside += tally;
             return;
         }
-        for (sequence, ending) in endings {
-            if let Some(closing) = &mut self.closing {
-                closing.tally.add(ending);
-            }
-            for watch in self.active.iter_mut().filter(|watch| sequence < watch.mark) {
-                watch.tally.add(ending);
-                if let Kind::Flush { remaining } = &mut watch.kind {
-                    *remaining -= 1;
+        for (number, outcome) in completed {
+            let index = self.ranges.partition_point(|range| range.end <= number);
+            match self.ranges.get_mut(index) {
+                Some(range) => {
+                    range.remaining -= 1;
+                    range.tally.count(outcome);
                 }
+                None => self.outside.count(outcome),
             }
         }
-        self.finish(
-            |kind| matches!(kind, Kind::Flush { remaining: 0 }),
-            finished,
-        );
+        while self
+            .ranges
+            .front()
+            .is_some_and(|range| range.remaining == 0)
+        {
+            self.complete_first_range(completions);
+        }
     }
 
-    /// The queue was found empty when so many purges had been made.
-    pub(crate) fn queue_was_empty(&mut self, purges_made: u64, finished: &mut Vec<Finished>) {
-        let is_served = |number: u64| number <= purges_made;
-        self.finish(
-            |kind| matches!(kind, Kind::Purge { made: Some(number) } if is_served(*number)),
-            finished,
-        );
+    #[cold]
+    fn complete_first_range(&mut self, completions: &mut Completions) {
+        let Some(Range { end, tally, .. }) = self.ranges.pop_front() else {
+            return;
+        };
+        match self.ranges.front_mut() {
+            Some(next) => next.tally += tally,
+            None => self.outside += tally,
+        }
+        let behind = self.flushes.split_off(&(end + 1, 0));
+        let complete = std::mem::replace(&mut self.flushes, behind);
+        for tracker in complete.into_values() {
+            completions.push(tracker, tally);
+        }
     }
 
-    fn finish(&mut self, is_done: impl Fn(&Kind) -> bool, finished: &mut Vec<Finished>) {
-        let mut index = 0;
-        while index < self.active.len() {
-            if is_done(&self.active[index].kind) {
-                let watch = self.active.swap_remove(index);
-                finished.push((watch.done, watch.tally));
+    /// The queue was found empty when so many purges had been called.
+    pub(crate) fn queue_was_empty(&mut self, purges_called: u64, completions: &mut Completions) {
+        if self.purges.is_empty() {
+            return;
+        }
+        for (number, id, tracker) in std::mem::take(&mut self.purges) {
+            if number <= purges_called {
+                completions.push(tracker, self.total);
             } else {
-                index += 1;
+                self.purges.push((number, id, tracker));
             }
+        }
+    }
+
+    /// Begins to keep account for the report of the close, or moves its deadline forward.
+    pub(crate) fn begin_close(&mut self, deadline: Option<Instant>) {
+        let before = self.total;
+        let close = self.close.get_or_insert_with(|| Closing {
+            before,
+            ..Closing::default()
+        });
+        close.deadline = [close.deadline, deadline].into_iter().flatten().min();
+    }
+
+    /// Whether a close is in progress.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.close.is_some()
+    }
+
+    /// When the close purges what is left.
+    pub(crate) fn close_deadline(&self) -> Option<Instant> {
+        self.close.as_ref()?.deadline
+    }
+
+    /// Keeps a record that nobody else would get for the report of the close.
+    pub(crate) fn keep_record(&mut self, record: SendError) {
+        if let Some(close) = &mut self.close {
+            close.records.push(record);
         }
     }
 
     /// The end: nothing is in flight, and nobody looks at the queue any more.
-    pub(crate) fn end(&mut self, finished: &mut Vec<Finished>) -> CloseReport {
-        self.is_over = true;
-        self.finish(|_| true, finished);
-        let Closing { tally, records, .. } = self.closing.take().unwrap_or_default();
+    pub(crate) fn terminate(&mut self, completions: &mut Completions) -> CloseReport {
+        self.is_terminated = true;
+        let flushes = std::mem::take(&mut self.flushes).into_values();
+        let asked = self.asked.drain(..).map(|(_, _, tracker)| tracker);
+        let purges = self.purges.drain(..).map(|(_, _, tracker)| tracker);
+        for tracker in flushes.chain(asked).chain(purges) {
+            completions.push(tracker, self.total);
+        }
+        let Closing {
+            before, records, ..
+        } = self.close.take().unwrap_or_else(|| Closing {
+            before: self.total,
+            ..Closing::default()
+        });
+        let tally = self.total - before;
         CloseReport::new(tally.delivered, tally.purged, tally.failed, records)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,7 @@
 
 use std::sync::{Mutex, RwLock, RwLockReadGuard};
 
-use crate::error::KafkaError;
-use crate::error_code::RDKafkaErrorCode;
+use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::sync::{lock, read, write};
 
 /// One transaction, as its records see it.
@@ -12,13 +11,13 @@ use crate::sync::{lock, read, write};
 /// may have been committed, and the next one begun: without this, a handle, permit or sink that is
 /// left of one transaction could write into another.
 #[derive(Debug)]
-pub(crate) struct Scope {
+pub(crate) struct TransactionEpoch {
     is_open: RwLock<bool>,
     /// Of the first record that was not delivered.
     failure: Mutex<Option<KafkaError>>,
 }
 
-impl Scope {
+impl TransactionEpoch {
     pub(crate) fn new() -> Self {
         Self {
             is_open: RwLock::new(true),

@@ -6,11 +6,14 @@ use std::ptr::{addr_of, null_mut};
 
 use rdkafka_sys::bindings as sys;
 
-use super::{Opaque, TopicHandle};
-use crate::record::{PARTITION_UNASSIGNED, Plain};
+use super::opaque::Opaque;
+use super::topic::{PARTITION_UNASSIGNED, TopicHandle};
 
 /// How many messages one call takes at most.
 pub(crate) const BATCH: usize = 32;
+
+/// The bytes of a message; `None` is null.
+pub(crate) type KeyAndPayload<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
 impl TopicHandle {
     /// Puts up to [`BATCH`] messages into librdkafka's queue, in their order; never blocks. Keys and
@@ -27,7 +30,7 @@ impl TopicHandle {
     #[inline]
     pub(crate) fn produce_batch<'a, O: Opaque>(
         &self,
-        messages: impl Iterator<Item = (&'a Plain<'a>, O)>,
+        messages: impl Iterator<Item = (KeyAndPayload<'a>, O)>,
         mut refused: impl FnMut(usize, i32, O),
     ) {
         assert!(
@@ -36,8 +39,8 @@ impl TopicHandle {
         );
         let mut batch = [const { MaybeUninit::<sys::rd_kafka_message_t>::uninit() }; BATCH];
         let mut count = 0;
-        for (place, (record, opaque)) in batch.iter_mut().zip(messages) {
-            place.write(self.raw_message(record, opaque));
+        for (place, (bytes, opaque)) in batch.iter_mut().zip(messages) {
+            place.write(self.raw_message(bytes, opaque));
             count += 1;
         }
         let batch = &mut batch[..count];
@@ -70,17 +73,21 @@ impl TopicHandle {
     }
 
     #[inline]
-    fn raw_message<O: Opaque>(&self, record: &Plain<'_>, mut opaque: O) -> sys::rd_kafka_message_t {
+    fn raw_message<O: Opaque>(
+        &self,
+        (key, payload): KeyAndPayload<'_>,
+        mut opaque: O,
+    ) -> sys::rd_kafka_message_t {
         if self.client().has_chooser() {
-            opaque.set_payload_len(record.payload_len());
+            opaque.set_payload_len(payload.map_or(0, <[u8]>::len));
         }
         // NULL stands for null, and never for empty bytes.
         let bytes = |bytes: Option<&[u8]>| match bytes {
             Some(bytes) => (bytes.as_ptr().cast_mut().cast(), bytes.len()),
             None => (null_mut(), 0),
         };
-        let (key, key_len) = bytes(record.key.as_deref());
-        let (payload, len) = bytes(record.payload.as_deref());
+        let (key, key_len) = bytes(key);
+        let (payload, len) = bytes(payload);
         sys::rd_kafka_message_t {
             err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
             rkt: self.as_ptr(),

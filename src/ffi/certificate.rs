@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use rdkafka_sys::bindings as sys;
 
+use super::conf::Conf;
 use super::redeclared::rd_kafka_conf_set_ssl_cert_verify_cb;
-use super::{Conf, catch_panic};
-use crate::connect_failure::ConnectFailure;
-use crate::sync::lock;
+use crate::error::ConnectFailure;
+use crate::sync::{catch_panic, lock};
 
 /// OpenSSL's `X509_V_*` (x509_vfy.h), part of its interface.
 mod x509 {

@@ -1,23 +1,26 @@
 //! Owner of `rd_kafka_t`, the client.
 
 use std::any::TypeId;
-use std::ffi::{CString, c_int};
+use std::ffi::c_int;
 use std::fmt;
 use std::mem;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rdkafka_sys::bindings as sys;
 
+use super::call_error::CallError;
+use super::certificate::Certificates;
+use super::conf::Conf;
+use super::convert::{millis, with_errstr};
+use super::opaque::Opaque;
 use super::partitioner::{Chooser, choose};
 use super::redeclared::{
-    rd_kafka_fatal_error, rd_kafka_flush, rd_kafka_last_error, rd_kafka_purge,
-    rd_kafka_set_log_queue,
+    rd_kafka_fatal_error, rd_kafka_flush, rd_kafka_purge, rd_kafka_set_log_queue,
 };
-use super::topic::TopicHandle;
-use super::{Certificates, Conf, Opaque, Queue, oauth, with_errstr};
-use crate::purge::PurgeConfig;
+use crate::values::PurgeConfig;
 
 /// A producer client. All its messages carry opaques of one type, chosen when it is made.
 ///
@@ -61,7 +64,7 @@ impl Client {
                 | sys::RD_KAFKA_EVENT_STATS
                 | sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH,
         );
-        let makes_tokens = oauth::makes_tokens_itself(&conf);
+        let makes_tokens = conf.makes_oauth_tokens();
         if makes_tokens {
             conf.separate_sasl_queue();
         }
@@ -124,34 +127,22 @@ impl Client {
         self.ptr.as_ptr()
     }
 
-    /// The main queue, where all events come in.
-    pub(crate) fn main_queue(self: &Arc<Self>) -> Queue {
-        // SAFETY: the client is valid; the reference that is returned is the queue owner's.
-        let queue = unsafe { sys::rd_kafka_queue_get_main(self.as_ptr()) };
-        Queue::new(queue, Arc::clone(self))
-    }
-
-    /// A handle of a topic; a first one of that name starts a look-up of its metadata.
-    ///
-    /// # Errors
-    ///
-    /// The code that librdkafka gives.
-    pub(crate) fn topic(self: &Arc<Self>, name: &str) -> Result<Arc<TopicHandle>, i32> {
-        const INVALID_ARG: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__INVALID_ARG as i32;
-        let name = CString::new(name).map_err(|_| INVALID_ARG)?;
-        // SAFETY: client and name are valid; NULL stands for the default topic configuration.
-        let topic =
-            unsafe { sys::rd_kafka_topic_new(self.as_ptr(), name.as_ptr(), ptr::null_mut()) };
-        match NonNull::new(topic) {
-            Some(topic) => Ok(Arc::new(TopicHandle::new(topic, Arc::clone(self)))),
-            // SAFETY: takes nothing; the value is this thread's, of the call just made.
-            None => Err(unsafe { rd_kafka_last_error() }),
+    /// Has librdkafka make tokens on a thread of its own. Otherwise whoever polls the main queue would
+    /// do it, waiting for HTTP, and unsecured tokens would not be made again.
+    fn make_tokens_in_background(&self) -> Result<(), String> {
+        // SAFETY: the client is valid; the error that is returned is ours.
+        unsafe {
+            CallError::check(sys::rd_kafka_sasl_background_callbacks_enable(
+                self.as_ptr(),
+            ))
         }
+        .map_err(|error| error.text)
     }
 
     /// Waits until nothing is outstanding, or that time is over; linger is off meanwhile. In event
     /// mode somebody must serve the queue, or its count never falls.
-    pub(crate) fn flush(&self, timeout_ms: c_int) {
+    pub(crate) fn flush(&self, timeout: Duration) {
+        let timeout_ms = millis(timeout).max(1);
         // SAFETY: the client is valid. The result only says whether the time was over, which the
         // caller sees by its own count.
         unsafe { rd_kafka_flush(self.as_ptr(), timeout_ms) };

@@ -1,12 +1,12 @@
-//! Promises: what a message carries through C, and the place where its result is left.
+//! Completers: what a message carries through C, and the place where its result is left.
 //!
 //! ```text
-//! Promises ── pair(cargo) ─┬─→ Promise       goes through librdkafka as the message's opaque
-//!                          └─→ Expectation   stays with whoever awaits the result
+//! Completers ── pair(value) ─┬─→ Completer       goes through librdkafka as the message's opaque
+//!                          └─→ Receiver   stays with whoever awaits the result
 //! ```
 //!
 //! A pair shares one slot of a segment. A segment is one allocation for [`SLOTS`] slots; it is spare
-//! when every promise and every expectation of it has gone, and those that are still to be made, and
+//! when every completer and every receiver of it has gone, and those that are still to be made, and
 //! is used again. So there is neither an allocation nor a lock for each message that ends, nor a
 //! count to raise: a segment starts with the count of all that can ever look at it.
 
@@ -18,37 +18,37 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::task::{Context, Poll, Waker};
 
-use super::{Loan, Opaque};
+use super::opaque::{Opaque, PayloadGuard};
 use crate::sync::{Arc, AtomicU8, AtomicUsize, Mutex, UnsafeCell, fence, lock};
 
 /// How many pairs one allocation is for.
 pub(crate) const SLOTS: usize = 32;
 
-/// A slot has one promise and one expectation.
+/// A slot has one completer and one receiver.
 const REFERENCES_PER_SLOT: usize = 2;
 
 /// How many spare segments are kept: enough for some 16 000 messages in flight.
 const SPARE: usize = 512;
 
-/// The states of a slot. The contents are the expectation's from `DONE` on, the waker is while it is
-/// `EMPTY`; in all other states both are the promise's.
+/// The states of a slot. The contents are the receiver's from `DONE` on, the waker is while it is
+/// `EMPTY`; in all other states both are the completer's.
 mod state {
     /// There is no result, and nobody to wake.
     pub(super) const EMPTY: u8 = 0;
-    /// There is no result; the promise is to wake the waker.
+    /// There is no result; the completer is to wake the waker.
     pub(super) const WAITING: u8 = 1;
-    /// The promise has been kept.
+    /// The completer has been kept.
     pub(super) const DONE: u8 = 2;
-    /// The expectation has returned the result.
+    /// The receiver has returned the result.
     pub(super) const TAKEN: u8 = 3;
-    /// The expectation has gone before it.
+    /// The receiver has gone before it.
     pub(super) const GONE: u8 = 4;
-    /// There never was an expectation; the promise has its reference.
+    /// There never was an receiver; the completer has its reference.
     pub(super) const DETACHED: u8 = 5;
 }
 
-/// Where promises come from: of results `R`, with a cargo `T` each.
-pub(crate) struct Promises<T, R> {
+/// Where completers come from: of results `R`, with a value `T` each.
+pub(crate) struct Completers<T, R> {
     unused: Mutex<Unused<T, R>>,
     spare: Arc<Spare<T, R>>,
 }
@@ -79,7 +79,7 @@ struct Slot<T, R> {
     state: AtomicU8,
     /// Its place in the segment.
     index: u8,
-    /// Of the message that carries the promise, where somebody wants to know it.
+    /// Of the message that carries the completer, where somebody wants to know it.
     payload_len: AtomicU32,
     waker: UnsafeCell<Option<Waker>>,
     contents: UnsafeCell<Contents<T, R>>,
@@ -87,34 +87,34 @@ struct Slot<T, R> {
 
 enum Contents<T, R> {
     Nothing,
-    Cargo(T, Option<Loan>),
+    Carried(T, Option<PayloadGuard>),
     Result(R),
 }
 
 /// The duty to leave a result. There is one of it, so what belongs to it in the slot is exclusively its.
-pub(crate) struct Promise<T, R> {
+pub(crate) struct Completer<T, R> {
     slot: NonNull<Slot<T, R>>,
 }
 
 /// The other side: gets the result.
-pub(crate) struct Expectation<T, R> {
+pub(crate) struct Receiver<T, R> {
     slot: NonNull<Slot<T, R>>,
 }
 
 // SAFETY: moving a half to another thread moves access to the values in the slot, which are `Send`
 // (as a waker and a loan are); the state orders the accesses of the halves.
-unsafe impl<T: Send, R: Send> Send for Promise<T, R> {}
+unsafe impl<T: Send, R: Send> Send for Completer<T, R> {}
 // SAFETY: as above.
-unsafe impl<T: Send, R: Send> Send for Expectation<T, R> {}
-// SAFETY: a shared promise gives out nothing but its atomic state.
-unsafe impl<T: Send, R: Send> Sync for Promise<T, R> {}
-// SAFETY: a shared expectation gives out nothing but its atomic state.
-unsafe impl<T: Send, R: Send> Sync for Expectation<T, R> {}
+unsafe impl<T: Send, R: Send> Send for Receiver<T, R> {}
+// SAFETY: a shared completer gives out nothing but its atomic state.
+unsafe impl<T: Send, R: Send> Sync for Completer<T, R> {}
+// SAFETY: a shared receiver gives out nothing but its atomic state.
+unsafe impl<T: Send, R: Send> Sync for Receiver<T, R> {}
 // SAFETY: the slots have nothing in them yet, and moving them moves access to what comes.
 unsafe impl<T: Send, R: Send> Send for Unused<T, R> {}
 
-impl<T, R> Promises<T, R> {
-    /// What a promise and its expectation take in memory.
+impl<T, R> Completers<T, R> {
+    /// What a completer and its receiver take in memory.
     #[cfg(test)]
     pub(crate) const BYTES: usize = size_of::<Slot<T, R>>();
 
@@ -130,18 +130,18 @@ impl<T, R> Promises<T, R> {
         }
     }
 
-    /// A promise with its cargo, and what expects its result.
+    /// A completer with its value, and what expects its result.
     #[inline]
-    pub(crate) fn pair(&self, cargo: T) -> (Promise<T, R>, Expectation<T, R>) {
+    pub(crate) fn pair(&self, value: T) -> (Completer<T, R>, Receiver<T, R>) {
         let slot = self.take();
-        let promise = Promise::new(slot, cargo, state::EMPTY);
-        (promise, Expectation { slot })
+        let completer = Completer::new(slot, value, state::EMPTY);
+        (completer, Receiver { slot })
     }
 
-    /// A promise whose result nobody expects.
+    /// A completer whose result nobody expects.
     #[inline]
-    pub(crate) fn detached(&self, cargo: T) -> Promise<T, R> {
-        Promise::new(self.take(), cargo, state::DETACHED)
+    pub(crate) fn detached(&self, value: T) -> Completer<T, R> {
+        Completer::new(self.take(), value, state::DETACHED)
     }
 
     /// A slot with both its references.
@@ -238,23 +238,23 @@ impl<T, R> Segment<T, R> {
     }
 }
 
-impl<T, R> Promise<T, R> {
+impl<T, R> Completer<T, R> {
     #[inline]
-    fn new(slot: NonNull<Slot<T, R>>, cargo: T, state: u8) -> Self {
-        let promise = Self { slot };
-        let slot = promise.slot();
+    fn new(slot: NonNull<Slot<T, R>>, value: T, state: u8) -> Self {
+        let completer = Self { slot };
+        let slot = completer.slot();
         // Nobody else looks at the slot yet.
         slot.state.store(state, Relaxed);
-        let cargo = Contents::Cargo(cargo, None);
-        // SAFETY: the contents are the promise's; in an unused slot there is nothing to drop.
+        let value = Contents::Carried(value, None);
+        // SAFETY: the contents are the completer's; in an unused slot there is nothing to drop.
         slot.contents
-            .with_mut(|place| unsafe { place.write(cargo) });
-        promise
+            .with_mut(|place| unsafe { place.write(value) });
+        completer
     }
 
     #[inline]
     fn slot(&self) -> &Slot<T, R> {
-        // SAFETY: the promise's reference keeps the segment, and all of a slot that changes while
+        // SAFETY: the completer's reference keeps the segment, and all of a slot that changes while
         // it is shared is in cells.
         unsafe { self.slot.as_ref() }
     }
@@ -262,16 +262,16 @@ impl<T, R> Promise<T, R> {
     #[inline]
     fn contents(&mut self) -> &mut Contents<T, R> {
         let contents = self.slot().contents.with_mut(|contents| contents);
-        // SAFETY: until the promise is kept the contents are its alone, and it is borrowed mutably.
+        // SAFETY: until the completer is kept the contents are its alone, and it is borrowed mutably.
         unsafe { &mut *contents }
     }
 
-    /// What the promise carries, until a result is [`put`](Self::put).
+    /// What the completer carries, until a result is [`put`](Self::put).
     #[inline]
-    pub(crate) fn cargo(&mut self) -> &mut T {
+    pub(crate) fn carried(&mut self) -> &mut T {
         match self.contents() {
-            Contents::Cargo(cargo, _) => cargo,
-            _ => unreachable!("the cargo is there until the result is"),
+            Contents::Carried(value, _) => value,
+            _ => unreachable!("the value is there until the result is"),
         }
     }
 
@@ -281,24 +281,24 @@ impl<T, R> Promise<T, R> {
         self.slot().state.load(Relaxed) < state::GONE
     }
 
-    /// Leaves the result in place of the cargo, to be found when the promise is
+    /// Leaves the result in place of the value, to be found when the completer is
     /// [`kept`](Self::keep).
     #[inline]
-    pub(crate) fn put(&mut self, result: R) {
+    pub(crate) fn set_result(&mut self, result: R) {
         *self.contents() = Contents::Result(result);
     }
 
-    /// Keeps the promise: what was [`put`](Self::put) is the expectation's now. Returns whom to
+    /// Keeps the completer: what was [`put`](Self::put) is the receiver's now. Returns whom to
     /// wake.
     #[inline]
-    pub(crate) fn keep(self) -> Option<Waker> {
+    pub(crate) fn complete(self) -> Option<Waker> {
         if !self.is_awaited() {
             return None;
         }
         let this = ManuallyDrop::new(self);
         let slot = this.slot();
         let waker = match slot.state.swap(state::DONE, AcqRel) {
-            // SAFETY: in this state the waker was the promise's, and whoever sees `DONE` does not
+            // SAFETY: in this state the waker was the completer's, and whoever sees `DONE` does not
             // touch it.
             state::WAITING => slot.waker.with_mut(|waker| unsafe { (*waker).take() }),
             state::EMPTY => None,
@@ -307,16 +307,16 @@ impl<T, R> Promise<T, R> {
                 return None;
             }
         };
-        // SAFETY: the promise's reference ends here, without its drop.
+        // SAFETY: the completer's reference ends here, without its drop.
         unsafe { Segment::release(this.slot, 1) };
         waker
     }
 }
 
-impl<T, R> Drop for Promise<T, R> {
+impl<T, R> Drop for Completer<T, R> {
     #[inline]
     fn drop(&mut self) {
-        // Those of the promise, and of an expectation that never was.
+        // Those of the completer, and of an receiver that never was.
         let _references = References {
             slot: self.slot,
             count: if self.slot().state.load(Relaxed) == state::DETACHED {
@@ -344,9 +344,9 @@ impl<T, R> Drop for References<T, R> {
     }
 }
 
-// SAFETY: `from_raw` makes the promise again that `into_raw` took apart; a `Promise` is `Send` for
+// SAFETY: `from_raw` makes the completer again that `into_raw` took apart; a `Completer` is `Send` for
 // these types.
-unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Promise<T, R> {
+unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
     #[inline]
     fn into_raw(self) -> *mut c_void {
         ManuallyDrop::new(self).slot.as_ptr().cast()
@@ -360,9 +360,9 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Promise<T, R> {
     }
 
     #[inline]
-    fn loan(&mut self) -> Option<&mut Option<Loan>> {
+    fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>> {
         match self.contents() {
-            Contents::Cargo(_, loan) => Some(loan),
+            Contents::Carried(_, loan) => Some(loan),
             _ => None,
         }
     }
@@ -374,17 +374,17 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Promise<T, R> {
     }
 
     unsafe fn payload_len(raw: *mut c_void) -> usize {
-        // SAFETY: by contract it is from `into_raw`, so it points to a slot, which the promise that
+        // SAFETY: by contract it is from `into_raw`, so it points to a slot, which the completer that
         // it was keeps. All of it that changes is in cells.
         let slot: &Slot<T, R> = unsafe { &*raw.cast_const().cast() };
         slot.payload_len.load(Relaxed) as usize
     }
 }
 
-impl<T, R> Expectation<T, R> {
+impl<T, R> Receiver<T, R> {
     #[inline]
     fn slot(&self) -> &Slot<T, R> {
-        // SAFETY: the expectation's reference keeps the segment, and all of a slot that changes
+        // SAFETY: the receiver's reference keeps the segment, and all of a slot that changes
         // while it is shared is in cells.
         unsafe { self.slot.as_ref() }
     }
@@ -420,14 +420,14 @@ impl<T, R> Expectation<T, R> {
     fn take(&mut self) -> R {
         debug_assert!(self.is_ready());
         let slot = self.slot();
-        // SAFETY: from `DONE` on the contents are the expectation's.
+        // SAFETY: from `DONE` on the contents are the receiver's.
         let contents = slot
             .contents
             .with_mut(|contents| unsafe { contents.replace(Contents::Nothing) });
         slot.state.store(state::TAKEN, Relaxed);
         match contents {
             Contents::Result(result) => result,
-            _ => unreachable!("a promise is kept after its result was put"),
+            _ => unreachable!("a completer is kept after its result was put"),
         }
     }
 
@@ -439,11 +439,11 @@ impl<T, R> Expectation<T, R> {
         let slot = self.slot();
         let mut now = slot.state.load(Acquire);
         if now == state::WAITING {
-            // To touch the waker it must be the expectation's.
+            // To touch the waker it must be the receiver's.
             now = exchange(&slot.state, state::WAITING, state::EMPTY);
         }
         if now == state::EMPTY {
-            // SAFETY: in this state the waker is the expectation's.
+            // SAFETY: in this state the waker is the receiver's.
             let outdated = slot
                 .waker
                 .with_mut(|place| unsafe { (*place).replace(waker) });
@@ -453,7 +453,7 @@ impl<T, R> Expectation<T, R> {
                 drop(outdated);
                 return false;
             }
-            // SAFETY: the promise saw `EMPTY` when it was kept, and left the waker alone.
+            // SAFETY: the completer saw `EMPTY` when it was kept, and left the waker alone.
             drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() }));
         }
         assert!(now == state::DONE, "polled after it had resolved");
@@ -469,7 +469,7 @@ fn exchange(now: &AtomicU8, from: u8, to: u8) -> u8 {
     }
 }
 
-impl<T, R> Drop for Expectation<T, R> {
+impl<T, R> Drop for Receiver<T, R> {
     #[inline]
     fn drop(&mut self) {
         let _reference = References {
@@ -481,7 +481,7 @@ impl<T, R> Drop for Expectation<T, R> {
             match slot.state.swap(state::GONE, AcqRel) {
                 // SAFETY: whoever sees `GONE` touches the waker no more.
                 state::WAITING => drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() })),
-                // SAFETY: from `DONE` on the contents are the expectation's.
+                // SAFETY: from `DONE` on the contents are the receiver's.
                 state::DONE => slot
                     .contents
                     .with_mut(|contents| unsafe { *contents = Contents::Nothing }),
@@ -491,9 +491,9 @@ impl<T, R> Drop for Expectation<T, R> {
     }
 }
 
-impl<T, R> fmt::Debug for Promise<T, R> {
+impl<T, R> fmt::Debug for Completer<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Promise")
+        f.debug_struct("Completer")
             .field("is_awaited", &self.is_awaited())
             .finish_non_exhaustive()
     }

@@ -5,8 +5,8 @@ use std::ptr::{self, NonNull};
 
 use rdkafka_sys::bindings as sys;
 
+use super::convert::with_errstr;
 use super::redeclared::{rd_kafka_conf_get, rd_kafka_conf_set};
-use super::with_errstr;
 
 /// What librdkafka says of a property that it does not take.
 #[derive(Debug)]
@@ -100,6 +100,20 @@ impl Conf {
             unsafe { rd_kafka_conf_set(scratch.as_ptr(), name.as_ptr(), ptr::null(), errstr, size) }
         });
         result != UNKNOWN
+    }
+
+    /// Whether librdkafka makes the tokens, so that nobody is asked for any: built-in OIDC, and unsecured
+    /// tokens for tests.
+    pub(super) fn makes_oauth_tokens(&self) -> bool {
+        let is = |property: &str, value: &str| {
+            let set = self.get(property).unwrap_or_default();
+            set.eq_ignore_ascii_case(value)
+        };
+        let security = self.get("security.protocol").unwrap_or_default();
+        security.starts_with("sasl")
+            && is("sasl.mechanisms", "OAUTHBEARER")
+            && (is("sasl.oauthbearer.method", "oidc")
+                || is("enable.sasl.oauthbearer.unsecure.jwt", "true"))
     }
 
     /// Has these kinds of events (`RD_KAFKA_EVENT_*`) come through the queue.

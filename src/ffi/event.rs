@@ -7,8 +7,13 @@ use std::sync::Arc;
 
 use rdkafka_sys::bindings as sys;
 
+use super::answer::Answer;
+use super::client::Client;
+use super::convert::to_string;
+use super::message::BorrowedMessage;
+use super::opaque::{Opaque, PayloadGuard};
 use super::redeclared::rd_kafka_event_error;
-use super::{Answer, BorrowedMessage, Client, Loan, Opaque, drop_payloads, to_string};
+use crate::sync::drop_payloads;
 
 /// What came in on the main queue.
 #[derive(Debug)]
@@ -49,7 +54,7 @@ impl<O: Opaque> Event<O> {
         match unsafe { sys::rd_kafka_event_type(ptr.as_ptr()) } {
             sys::RD_KAFKA_EVENT_DR => Event::Delivery(DeliveryEvent {
                 event,
-                loans: Loans::default(),
+                loans: PayloadGuards::default(),
                 has_offsets: None,
                 opaque: PhantomData,
             }),
@@ -129,7 +134,7 @@ impl Drop for RawEvent {
 pub(crate) struct DeliveryEvent<O: Opaque> {
     event: RawEvent,
     // Declared, and so dropped, after the event, whose messages point to them.
-    loans: Loans,
+    loans: PayloadGuards,
     /// Whether the broker told offsets; known from the first message on.
     has_offsets: Option<bool>,
     opaque: PhantomData<O>,
@@ -156,7 +161,7 @@ impl<O: Opaque> DeliveryEvent<O> {
             (BorrowedMessage::new(ptr, has_offsets), opaque)
         };
         // The opaque may go before the event; the payload must not.
-        if let Some(loan) = opaque.loan().and_then(Option::take) {
+        if let Some(loan) = opaque.payload_guard().and_then(Option::take) {
             self.loans.0.push(loan);
         }
         Some((message, opaque))
@@ -165,9 +170,9 @@ impl<O: Opaque> DeliveryEvent<O> {
 
 /// Payloads of an event's messages.
 #[derive(Default)]
-struct Loans(Vec<Loan>);
+struct PayloadGuards(Vec<PayloadGuard>);
 
-impl Drop for Loans {
+impl Drop for PayloadGuards {
     fn drop(&mut self) {
         for loan in self.0.drain(..) {
             drop_payloads(|| drop(loan));

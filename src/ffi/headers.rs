@@ -7,7 +7,7 @@ use std::ptr::{self, NonNull};
 use rdkafka_sys::bindings as sys;
 
 use super::redeclared::{rd_kafka_header_add, rd_kafka_header_get_all};
-use crate::headers::{Header, Headers};
+use crate::values::{Header, Headers};
 
 /// Headers for a produce call.
 pub(super) struct NativeHeaders(NonNull<sys::rd_kafka_headers_t>);

@@ -7,13 +7,12 @@ use std::ptr::{self, NonNull};
 
 use rdkafka_sys::bindings as sys;
 
+use super::convert::slice;
 use super::headers::BorrowedHeaders;
 use super::redeclared::{
     rd_kafka_message_headers, rd_kafka_message_status, rd_kafka_message_timestamp,
 };
-use crate::delivery::Persistence;
-use crate::headers::Header;
-use crate::timestamp::TimestampKind;
+use crate::values::{Header, Persistence, TimestampKind};
 
 /// A message of an event that lives for `'a`.
 #[derive(Clone, Copy)]
@@ -164,17 +163,6 @@ impl<'a> BorrowedMessage<'a> {
         // SAFETY: the message is valid by `new`'s contract.
         unsafe { sys::rd_kafka_message_broker_id(self.ptr.as_ptr()) }
     }
-}
-
-/// # Safety
-///
-/// `ptr` is NULL, or points to `len` bytes that live and do not change for `'a`.
-pub(super) unsafe fn slice<'a>(ptr: *const std::ffi::c_void, len: usize) -> Option<&'a [u8]> {
-    if ptr.is_null() {
-        return None;
-    }
-    // SAFETY: by this function's contract.
-    Some(unsafe { std::slice::from_raw_parts(ptr.cast(), len) })
 }
 
 impl fmt::Debug for BorrowedMessage<'_> {

@@ -2,10 +2,9 @@
 
 use std::ffi::{CString, c_char};
 
-use rdkafka_sys::bindings as sys;
-
+use super::client::Client;
+use super::convert::with_errstr;
 use super::redeclared::{rd_kafka_oauthbearer_set_token, rd_kafka_oauthbearer_set_token_failure};
-use super::{CallError, Client, Conf, with_errstr};
 
 /// A token as C takes it.
 pub(crate) struct RawToken {
@@ -17,33 +16,7 @@ pub(crate) struct RawToken {
     pub(crate) extensions: Vec<CString>,
 }
 
-/// Whether librdkafka makes the tokens, so that nobody is asked for any: built-in OIDC, and unsecured
-/// tokens for tests.
-pub(super) fn makes_tokens_itself(conf: &Conf) -> bool {
-    let is = |property: &str, value: &str| {
-        let set = conf.get(property).unwrap_or_default();
-        set.eq_ignore_ascii_case(value)
-    };
-    let security = conf.get("security.protocol").unwrap_or_default();
-    security.starts_with("sasl")
-        && is("sasl.mechanisms", "OAUTHBEARER")
-        && (is("sasl.oauthbearer.method", "oidc")
-            || is("enable.sasl.oauthbearer.unsecure.jwt", "true"))
-}
-
 impl Client {
-    /// Has librdkafka make tokens on a thread of its own. Otherwise whoever polls the main queue would
-    /// do it, waiting for HTTP, and unsecured tokens would not be made again.
-    pub(super) fn make_tokens_in_background(&self) -> Result<(), String> {
-        // SAFETY: the client is valid; the error that is returned is ours.
-        unsafe {
-            CallError::check(sys::rd_kafka_sasl_background_callbacks_enable(
-                self.as_ptr(),
-            ))
-        }
-        .map_err(|error| error.text)
-    }
-
     /// Sets the token that connections log in with from now on.
     ///
     /// # Errors

@@ -5,8 +5,10 @@ use std::ptr::{self, NonNull};
 
 use rdkafka_sys::bindings as sys;
 
+#[cfg(feature = "rdkafka")]
+use super::convert::to_string;
 use crate::error::KafkaError;
-use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset, check, invalid};
+use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset, check_offsets, invalid_offsets};
 
 /// A list of partitions with offsets.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ impl Offsets {
     ///
     /// Names what is wrong.
     pub(crate) fn new(offsets: &[TopicPartitionOffset]) -> Result<Self, KafkaError> {
-        check(offsets)?;
+        check_offsets(offsets)?;
         // SAFETY: takes a size to begin with, returns an object that is ours.
         let list = unsafe { sys::rd_kafka_topic_partition_list_new(0) };
         let list = NonNull::new(list)
@@ -123,8 +125,6 @@ impl Group {
     /// A copy of what it says.
     #[cfg(feature = "rdkafka")]
     pub(crate) fn to_metadata(&self) -> ConsumerGroupMetadata {
-        use super::to_string;
-
         let native = self.as_ptr();
         // SAFETY: the object is valid, and each getter returns NULL or a C string that it owns.
         let (group_id, generation_id, member_id, instance_id) = unsafe {
@@ -158,8 +158,6 @@ impl Drop for Group {
 /// The elements of a list that have an offset, with their leader epochs, which rdkafka does not show.
 #[cfg(feature = "rdkafka")]
 pub(crate) fn offsets_of_list(list: &rdkafka::TopicPartitionList) -> Vec<TopicPartitionOffset> {
-    use super::to_string;
-
     let count = list.count();
     if count == 0 {
         return Vec::new();
@@ -185,5 +183,5 @@ pub(crate) fn offsets_of_list(list: &rdkafka::TopicPartitionList) -> Vec<TopicPa
 }
 
 fn c_string(what: &str, text: &str) -> Result<CString, KafkaError> {
-    CString::new(text).map_err(|_| invalid(format!("the {what} contains a NUL byte")))
+    CString::new(text).map_err(|_| invalid_offsets(format!("the {what} contains a NUL byte")))
 }

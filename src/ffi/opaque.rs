@@ -5,15 +5,15 @@ use std::fmt;
 use std::mem;
 use std::ptr::{self, NonNull};
 
-use crate::payload::Payload;
+use crate::values::Payload;
 
 /// A payload that librdkafka reads without a copy of its own, from the produce call until the event
 /// with the message's report is destroyed.
 ///
 /// It is boxed because few messages have one, and all have a place for it.
-pub(crate) struct Loan(Box<Payload<'static>>);
+pub(crate) struct PayloadGuard(Box<Payload<'static>>);
 
-impl Loan {
+impl PayloadGuard {
     pub(crate) fn new(payload: Payload<'static>) -> Self {
         Self(Box::new(payload))
     }
@@ -30,9 +30,9 @@ impl Loan {
     }
 }
 
-impl fmt::Debug for Loan {
+impl fmt::Debug for PayloadGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Loan").field(&self.0).finish()
+        f.debug_tuple("PayloadGuard").field(&self.0).finish()
     }
 }
 
@@ -56,7 +56,7 @@ pub(crate) unsafe trait Opaque: Send + Sized + 'static {
 
     /// The place for a payload that is lent to librdkafka with the message; `None`: there is none,
     /// and payloads are copied.
-    fn loan(&mut self) -> Option<&mut Option<Loan>>;
+    fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>>;
 
     /// Keeps the length of the message's payload, for [`payload_len`](Self::payload_len).
     fn set_payload_len(&mut self, len: usize);
@@ -112,7 +112,7 @@ unsafe impl<T: Send + 'static> Opaque for Carried<T> {
         }
     }
 
-    fn loan(&mut self) -> Option<&mut Option<Loan>> {
+    fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>> {
         None
     }
 

@@ -6,8 +6,9 @@ use std::ptr::NonNull;
 
 use rdkafka_sys::bindings as sys;
 
-use super::message::slice;
-use super::{Opaque, catch_panic};
+use super::convert::slice;
+use super::opaque::Opaque;
+use crate::sync::catch_panic;
 
 /// Chooses a partition; what is none of the topic's fails the record.
 pub(crate) type Chooser = dyn Fn(&Choice<'_>) -> i32 + Send + Sync;

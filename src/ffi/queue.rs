@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use rdkafka_sys::bindings as sys;
 
+use super::client::Client;
+use super::convert::timeout_millis;
 use super::event::Event;
-use super::{Client, Opaque, catch_panic, timeout_millis};
+use super::opaque::Opaque;
+use crate::sync::catch_panic;
 
 type Waker = dyn Fn() + Send + Sync;
 
@@ -27,8 +30,15 @@ unsafe impl Send for Queue {}
 unsafe impl Sync for Queue {}
 
 impl Queue {
+    /// The main queue of a client, where all its events come in.
+    pub(crate) fn main(client: &Arc<Client>) -> Self {
+        // SAFETY: the client is valid; the reference that is returned is the queue owner's.
+        let queue = unsafe { sys::rd_kafka_queue_get_main(client.as_ptr()) };
+        Self::new(queue, Arc::clone(client))
+    }
+
     /// Takes the reference over.
-    pub(super) fn new(queue: *mut sys::rd_kafka_queue_t, client: Arc<Client>) -> Self {
+    fn new(queue: *mut sys::rd_kafka_queue_t, client: Arc<Client>) -> Self {
         let ptr = NonNull::new(queue).expect("a client has a main queue");
         Self {
             ptr,

@@ -61,8 +61,10 @@ unsafe extern "C" {
         verify: Option<VerifyCertificate>,
     ) -> c_int;
 
+    #[cfg(test)]
     pub(super) fn rd_kafka_err2name(err: c_int) -> *const c_char;
 
+    #[cfg(test)]
     pub(super) fn rd_kafka_err2str(err: c_int) -> *const c_char;
 
     pub(super) fn rd_kafka_error_code(error: *const rd_kafka_error_t) -> c_int;

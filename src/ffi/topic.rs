@@ -1,16 +1,20 @@
 //! Owner of `rd_kafka_topic_t`, and the produce call.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CString, c_int, c_void};
 use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use rdkafka_sys::bindings as sys;
 
+use super::client::Client;
 use super::headers::NativeHeaders;
+use super::opaque::Opaque;
 use super::redeclared::{rd_kafka_last_error, rd_kafka_producev};
-use super::{Client, Opaque};
-use crate::headers::Headers;
+use crate::values::Headers;
+
+/// The partition of a message that names none: the partitioner chooses.
+pub(crate) const PARTITION_UNASSIGNED: i32 = -1;
 
 /// A handle of a topic at its client.
 pub(crate) struct TopicHandle {
@@ -37,9 +41,25 @@ pub(crate) struct Message<'a> {
 }
 
 impl TopicHandle {
-    /// Takes the handle over.
-    pub(super) fn new(ptr: NonNull<sys::rd_kafka_topic_t>, client: Arc<Client>) -> Self {
-        Self { ptr, client }
+    /// A handle of a topic; a first one of that name starts a look-up of its metadata.
+    ///
+    /// # Errors
+    ///
+    /// The code that librdkafka gives.
+    pub(crate) fn open(client: &Arc<Client>, name: &str) -> Result<Arc<Self>, i32> {
+        const INVALID_ARG: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__INVALID_ARG as i32;
+        let name = CString::new(name).map_err(|_| INVALID_ARG)?;
+        // SAFETY: client and name are valid; NULL stands for the default topic configuration.
+        let topic =
+            unsafe { sys::rd_kafka_topic_new(client.as_ptr(), name.as_ptr(), ptr::null_mut()) };
+        match NonNull::new(topic) {
+            Some(ptr) => Ok(Arc::new(Self {
+                ptr,
+                client: Arc::clone(client),
+            })),
+            // SAFETY: takes nothing; the value is this thread's, of the call just made.
+            None => Err(unsafe { rd_kafka_last_error() }),
+        }
     }
 
     /// The [`id`](Client::id) of its client.
@@ -77,7 +97,7 @@ impl TopicHandle {
             self.client.carries::<O>(),
             "the client's opaques are of another type"
         );
-        let loan = opaque.loan().and_then(|place| place.as_ref());
+        let loan = opaque.payload_guard().and_then(|place| place.as_ref());
         let payload = match loan {
             // It stays with the opaque, where it does not move, until the event with the report
             // has been destroyed (`DeliveryEvent`), or goes back to the caller with it.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use rdkafka_sys::bindings as sys;
 
+use super::call_error::CallError;
+use super::client::Client;
+use super::convert::timeout_millis;
 use super::offsets::{Group, Offsets};
-use super::{CallError, Client, timeout_millis};
 
 impl Client {
     /// Gets a producer id, and ends what an earlier producer of that `transactional.id` has left.

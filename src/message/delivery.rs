@@ -3,43 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::error::KafkaError;
-use crate::error_code::RDKafkaErrorCode;
+use super::owned_message::OwnedMessage;
+use super::record::ProducerRecord;
+use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::BorrowedMessage;
-use crate::headers::{Header, Headers};
-use crate::record::ProducerRecord;
-use crate::timestamp::{Timestamp, TimestampKind};
-
-/// What librdkafka knows of a message's place in the log, whether it succeeded or failed.
-/// `enable.idempotence` keeps a record from being written twice for as long as no message of the
-/// producer times out. After a time-out librdkafka goes on as if it were a new producer, and records
-/// that had been written without an answer may be written again; with a `message.timeout.ms` of a
-/// second and brokers that are killed, `tests/chaos.rs` sees it happen.
-///
-/// Source: `rd_kafka_message_status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Persistence {
-    /// librdkafka saw no sign that it was written: sending again is safe as far as it can tell.
-    /// It is not a proof: a leader that was deposed may have appended the message and answered
-    /// that it is no longer the leader.
-    NotPersisted,
-    /// It was sent, and no answer says whether it was written; always so with `acks=0`.
-    PossiblyPersisted,
-    /// The broker has acknowledged it as `acks` asks.
-    Persisted,
-}
-
-impl fmt::Display for Persistence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Persistence::NotPersisted => "not persisted",
-            Persistence::PossiblyPersisted => "possibly persisted",
-            Persistence::Persisted => "persisted",
-        })
-    }
-}
+use crate::values::{Header, Persistence, Timestamp, TimestampKind};
 
 /// A message that was delivered: what an awaited send resolves to.
 #[derive(Clone, PartialEq, Eq)]
@@ -259,83 +227,3 @@ impl fmt::Display for DeliveryError<'_> {
 }
 
 impl std::error::Error for DeliveryError<'_> {}
-
-/// A message of one's own: a copy of a delivered, failed or consumed one.
-///
-/// `Debug` shows lengths instead of bytes.
-#[derive(Clone, PartialEq, Eq)]
-pub struct OwnedMessage {
-    topic: String,
-    partition: i32,
-    offset: Option<i64>,
-    key: Option<Bytes>,
-    payload: Option<Bytes>,
-    headers: Headers,
-    timestamp: Timestamp,
-}
-
-impl OwnedMessage {
-    pub(crate) fn copy_of(message: &BorrowedMessage<'_>) -> Self {
-        Self {
-            topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-            key: message.key().map(Bytes::copy_from_slice),
-            payload: message.payload().map(Bytes::copy_from_slice),
-            headers: message.headers().collect(),
-            timestamp: {
-                let (kind, millis) = message.timestamp();
-                kind.of(millis)
-            },
-        }
-    }
-
-    /// The topic.
-    pub fn topic(&self) -> &str {
-        &self.topic
-    }
-
-    /// The partition.
-    pub fn partition(&self) -> i32 {
-        self.partition
-    }
-
-    /// The offset, where it is known; see [`Delivery::offset`].
-    pub fn offset(&self) -> Option<i64> {
-        self.offset
-    }
-
-    /// The key; `None` is null.
-    pub fn key(&self) -> Option<&[u8]> {
-        self.key.as_deref()
-    }
-
-    /// The payload; `None` is null.
-    pub fn payload(&self) -> Option<&[u8]> {
-        self.payload.as_deref()
-    }
-
-    /// The headers.
-    pub fn headers(&self) -> &Headers {
-        &self.headers
-    }
-
-    /// The timestamp.
-    pub fn timestamp(&self) -> Timestamp {
-        self.timestamp
-    }
-}
-
-impl fmt::Debug for OwnedMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnedMessage")
-            .field("topic", &self.topic)
-            .field("partition", &self.partition)
-            .field("offset", &self.offset)
-            .field("key_len", &self.key.as_ref().map(Bytes::len))
-            .field("payload_len", &self.payload.as_ref().map(Bytes::len))
-            .field("headers", &self.headers)
-            .field("timestamp", &self.timestamp)
-            .finish()
-    }
-}

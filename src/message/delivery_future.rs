@@ -5,16 +5,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use crate::coop;
-use crate::delivery::Delivery;
-use crate::error::SendError;
-use crate::ffi::{Expectation, Promise, Promises};
+use super::delivery::Delivery;
+use super::send_error::SendError;
+use crate::ffi::{Completer, Completers, Receiver};
+use crate::sync::coop;
 
 /// What a message carries through librdkafka: what its report does not have.
 #[derive(Debug)]
-pub(crate) struct Parcel<D> {
+pub(crate) struct MessageState<D> {
     /// The number that the core issued.
-    pub(crate) sequence: u64,
+    pub(crate) number: u64,
     /// As the caller gave it; 0 for none, and no other one is 0.
     timestamp: i64,
     /// As the caller asked for it; −1 for none.
@@ -23,15 +23,15 @@ pub(crate) struct Parcel<D> {
     opaque: Option<D>,
 }
 
-impl<D> Parcel<D> {
+impl<D> MessageState<D> {
     pub(crate) fn new(
-        sequence: u64,
+        number: u64,
         partition: i32,
         timestamp: Option<i64>,
         opaque: Option<D>,
     ) -> Self {
         Self {
-            sequence,
+            number,
             timestamp: timestamp.unwrap_or(0),
             partition,
             opaque,
@@ -39,7 +39,7 @@ impl<D> Parcel<D> {
     }
 
     /// The partition and the timestamp that the caller gave.
-    pub(crate) fn asked_for(&self) -> (i32, Option<i64>) {
+    pub(crate) fn requested(&self) -> (i32, Option<i64>) {
         let timestamp = (self.timestamp != 0).then_some(self.timestamp);
         (self.partition, timestamp)
     }
@@ -54,10 +54,10 @@ impl<D> Parcel<D> {
 type Outcome<D> = Result<Delivery, SendError<D>>;
 
 /// The promise of a message's delivery.
-pub(crate) type DeliveryPromise<D> = Promise<Parcel<D>, Outcome<D>>;
+pub(crate) type DeliveryCompleter<D> = Completer<MessageState<D>, Outcome<D>>;
 
 /// Where a producer's promises come from.
-pub(crate) type DeliveryPromises<D> = Promises<Parcel<D>, Outcome<D>>;
+pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 
 /// Resolves when the message has been delivered or has failed.
 ///
@@ -79,55 +79,55 @@ pub(crate) type DeliveryPromises<D> = Promises<Parcel<D>, Outcome<D>>;
 /// When it is polled again after it has resolved.
 #[must_use = "the message is on its way, but whether it arrives only the future tells"]
 pub struct DeliveryFuture<D = ()> {
-    expectation: Expectation<Parcel<D>, Outcome<D>>,
+    receiver: Receiver<MessageState<D>, Outcome<D>>,
 }
 
 /// How the caller learns of a message's end.
-pub(crate) trait Told<D> {
+pub(crate) trait DeliveryKind<D> {
     /// What the caller gets when the message has been enqueued.
     type Handle: Send;
 
     /// A message's promise, and what the caller gets.
-    fn promise(
-        promises: &DeliveryPromises<D>,
-        parcel: Parcel<D>,
-    ) -> (DeliveryPromise<D>, Self::Handle);
+    fn completer(
+        pool: &CompleterPool<D>,
+        state: MessageState<D>,
+    ) -> (DeliveryCompleter<D>, Self::Handle);
 }
 
 /// By a future.
 #[derive(Debug)]
-pub(crate) struct Awaited;
+pub(crate) struct Tracked;
 
 /// Not at all: the context's callback alone hears of it.
 #[derive(Debug)]
 pub(crate) struct Detached;
 
-impl<D: Send> Told<D> for Awaited {
+impl<D: Send> DeliveryKind<D> for Tracked {
     type Handle = DeliveryFuture<D>;
 
     #[inline]
-    fn promise(
-        promises: &DeliveryPromises<D>,
-        parcel: Parcel<D>,
-    ) -> (DeliveryPromise<D>, DeliveryFuture<D>) {
-        let (promise, expectation) = promises.pair(parcel);
-        (promise, DeliveryFuture { expectation })
+    fn completer(
+        pool: &CompleterPool<D>,
+        state: MessageState<D>,
+    ) -> (DeliveryCompleter<D>, DeliveryFuture<D>) {
+        let (completer, receiver) = pool.pair(state);
+        (completer, DeliveryFuture { receiver })
     }
 }
 
-impl<D> Told<D> for Detached {
+impl<D> DeliveryKind<D> for Detached {
     type Handle = ();
 
     #[inline]
-    fn promise(promises: &DeliveryPromises<D>, parcel: Parcel<D>) -> (DeliveryPromise<D>, ()) {
-        (promises.detached(parcel), ())
+    fn completer(pool: &CompleterPool<D>, state: MessageState<D>) -> (DeliveryCompleter<D>, ()) {
+        (pool.detached(state), ())
     }
 }
 
 impl<D> DeliveryFuture<D> {
     /// Whether the message has been delivered or has failed.
     pub(crate) fn is_ready(&self) -> bool {
-        self.expectation.is_ready()
+        self.receiver.is_ready()
     }
 
     /// What it resolves with, if it is ready; outside of tokio's budget, for what does not await.
@@ -136,7 +136,7 @@ impl<D> DeliveryFuture<D> {
             return None;
         }
         let mut cx = Context::from_waker(Waker::noop());
-        match self.expectation.poll(&mut cx) {
+        match self.receiver.poll(&mut cx) {
             Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => None,
         }
@@ -151,7 +151,7 @@ impl<D> Future for DeliveryFuture<D> {
         if self.is_ready() {
             ready!(coop::poll_delivery(cx));
         }
-        self.expectation.poll(cx)
+        self.receiver.poll(cx)
     }
 }
 
@@ -170,6 +170,6 @@ mod tests {
     /// What a message in flight takes beside librdkafka's own.
     #[test]
     fn a_message_without_an_opaque_takes_one_cache_line() {
-        assert_eq!(Promises::<Parcel<()>, Outcome<()>>::BYTES, 64);
+        assert_eq!(Completers::<MessageState<()>, Outcome<()>>::BYTES, 64);
     }
 }

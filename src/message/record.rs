@@ -1,22 +1,16 @@
 //! The record to be produced.
 
-use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 
+use super::topic::TopicName;
 use crate::error::KafkaError;
-use crate::ffi::Loan;
-use crate::headers::Headers;
-use crate::payload::{IntoPayload, Payload};
-use crate::topic::Topic;
-
-/// The partition of a record that names none: the partitioner chooses.
-pub(crate) const PARTITION_UNASSIGNED: i32 = -1;
+use crate::ffi::{PARTITION_UNASSIGNED, PayloadGuard};
+use crate::values::{Headers, IntoPayload, Payload};
 
 /// From how many bytes on an owned payload is lent to librdkafka instead of being copied. A loan
 /// takes an allocation; 1 KiB is the smallest size at which it was measured to pay (`--work window`
 /// of the benches, `ours-bytes` beside `ours`).
-pub(crate) const LENT_FROM: usize = 1024;
+pub(crate) const ZERO_COPY_FROM: usize = 1024;
 
 /// A record for any of the producers: topic, key, payload, headers, timestamp, partition, and the
 /// value `D` that comes back in the delivery callback.
@@ -80,6 +74,12 @@ pub(crate) struct Plain<'a> {
 }
 
 impl Plain<'_> {
+    /// The key and the payload, as the produce call takes them.
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> (Option<&[u8]>, Option<&[u8]>) {
+        (self.key.as_deref(), self.payload.as_deref())
+    }
+
     #[inline]
     pub(crate) fn payload_len(&self) -> usize {
         self.payload.as_ref().map_or(0, |payload| payload.len())
@@ -87,7 +87,7 @@ impl Plain<'_> {
 }
 
 impl<'a> ProducerRecord<'a, ()> {
-    /// A record to that topic, with neither key nor payload. Sending by a [`Topic`] handle saves
+    /// A record to that topic, with neither key nor payload. Sending by a [`Topic`](crate::Topic) handle saves
     /// the look-up.
     #[inline]
     pub fn to(topic: impl Into<TopicName<'a>>) -> Self {
@@ -219,7 +219,7 @@ impl Fields<'_> {
         self.partition == PARTITION_UNASSIGNED
             && self.timestamp.is_none()
             && self.headers.is_empty()
-            && self.payload_len() < LENT_FROM
+            && self.payload_len() < ZERO_COPY_FROM
     }
 
     /// Whether there are [`Bytes`](bytes::Bytes) in it, whose owner's drop is the user's code.
@@ -257,9 +257,9 @@ impl Fields<'_> {
     }
 
     /// Takes the payload out, where it can be lent.
-    pub(crate) fn lend(&mut self) -> Option<Loan> {
+    pub(crate) fn lend(&mut self) -> Option<PayloadGuard> {
         match self.payload.take()?.try_into_owned() {
-            Ok(owned) => Some(Loan::new(owned)),
+            Ok(owned) => Some(PayloadGuard::new(owned)),
             Err(borrowed) => {
                 self.payload = Some(borrowed);
                 None
@@ -289,111 +289,5 @@ impl<D> fmt::Debug for ProducerRecord<'_, D> {
             .field("timestamp", &self.fields.timestamp)
             .field("headers", &self.fields.headers)
             .finish_non_exhaustive()
-    }
-}
-
-/// The topic of a record: a name, borrowed, owned or shared, or a [`Topic`] handle.
-#[derive(Clone)]
-pub struct TopicName<'a>(Name<'a>);
-
-#[derive(Clone)]
-enum Name<'a> {
-    Borrowed(&'a str),
-    Owned(String),
-    Shared(Arc<str>),
-    HandleRef(&'a Topic),
-    Handle(Topic),
-}
-
-impl TopicName<'_> {
-    /// The name itself.
-    pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Name::Borrowed(name) => name,
-            Name::Owned(name) => name,
-            Name::Shared(name) => name,
-            Name::HandleRef(topic) => topic.name(),
-            Name::Handle(topic) => topic.name(),
-        }
-    }
-
-    /// Whether the names are the same.
-    #[inline]
-    pub(crate) fn is_same(&self, other: &TopicName<'_>) -> bool {
-        let (name, other) = (self.as_str(), other.as_str());
-        std::ptr::eq(name, other) || name == other
-    }
-
-    #[inline]
-    pub(crate) fn handle(&self) -> Option<&Topic> {
-        match &self.0 {
-            Name::HandleRef(topic) => Some(topic),
-            Name::Handle(topic) => Some(topic),
-            Name::Borrowed(_) | Name::Owned(_) | Name::Shared(_) => None,
-        }
-    }
-
-    fn into_owned(self) -> TopicName<'static> {
-        TopicName(match self.0 {
-            Name::Borrowed(name) => Name::Owned(name.to_owned()),
-            Name::Owned(name) => Name::Owned(name),
-            Name::Shared(name) => Name::Shared(name),
-            Name::HandleRef(topic) => Name::Handle(topic.clone()),
-            Name::Handle(topic) => Name::Handle(topic),
-        })
-    }
-}
-
-impl fmt::Debug for TopicName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_str().fmt(f)
-    }
-}
-
-impl<'a> From<&'a str> for TopicName<'a> {
-    #[inline]
-    fn from(name: &'a str) -> Self {
-        Self(Name::Borrowed(name))
-    }
-}
-
-impl<'a> From<&'a String> for TopicName<'a> {
-    #[inline]
-    fn from(name: &'a String) -> Self {
-        Self(Name::Borrowed(name))
-    }
-}
-
-impl From<String> for TopicName<'_> {
-    fn from(name: String) -> Self {
-        Self(Name::Owned(name))
-    }
-}
-
-impl<'a> From<Cow<'a, str>> for TopicName<'a> {
-    fn from(name: Cow<'a, str>) -> Self {
-        match name {
-            Cow::Borrowed(name) => name.into(),
-            Cow::Owned(name) => name.into(),
-        }
-    }
-}
-
-impl From<Arc<str>> for TopicName<'_> {
-    fn from(name: Arc<str>) -> Self {
-        Self(Name::Shared(name))
-    }
-}
-
-impl<'a> From<&'a Topic> for TopicName<'a> {
-    #[inline]
-    fn from(topic: &'a Topic) -> Self {
-        Self(Name::HandleRef(topic))
-    }
-}
-
-impl From<Topic> for TopicName<'_> {
-    fn from(topic: Topic) -> Self {
-        Self(Name::Handle(topic))
     }
 }

@@ -1,13 +1,10 @@
 //! A topic's handle.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use crate::error::KafkaError;
 use crate::ffi::TopicHandle;
-
-/// The longest name that Kafka allows, in bytes (`Topic.MAX_NAME_LENGTH` in its source).
-const MAX_NAME_LEN: usize = 249;
 
 /// A topic's name with a weak reference to its producer's handle, from
 /// [`Producer::topic`](crate::Producer::topic): sending by it saves the look-up by name.
@@ -45,27 +42,108 @@ impl fmt::Debug for Topic {
     }
 }
 
-/// Checks what would not even reach a broker; which characters are legal is the broker's to say.
-///
-/// # Errors
-///
-/// Names the field, `topic`, and what is wrong with it.
-pub(crate) fn check_name(name: &str) -> Result<(), KafkaError> {
-    match problem_of_name(name) {
-        Some(problem) => Err(KafkaError::record("topic", problem)),
-        None => Ok(()),
+/// The topic of a record: a name, borrowed, owned or shared, or a [`Topic`] handle.
+#[derive(Clone)]
+pub struct TopicName<'a>(Name<'a>);
+
+#[derive(Clone)]
+enum Name<'a> {
+    Borrowed(&'a str),
+    Owned(String),
+    Shared(Arc<str>),
+    HandleRef(&'a Topic),
+    Handle(Topic),
+}
+
+impl TopicName<'_> {
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Name::Borrowed(name) => name,
+            Name::Owned(name) => name,
+            Name::Shared(name) => name,
+            Name::HandleRef(topic) => topic.name(),
+            Name::Handle(topic) => topic.name(),
+        }
+    }
+
+    /// Whether the names are the same.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &TopicName<'_>) -> bool {
+        let (name, other) = (self.as_str(), other.as_str());
+        std::ptr::eq(name, other) || name == other
+    }
+
+    #[inline]
+    pub(crate) fn handle(&self) -> Option<&Topic> {
+        match &self.0 {
+            Name::HandleRef(topic) => Some(topic),
+            Name::Handle(topic) => Some(topic),
+            Name::Borrowed(_) | Name::Owned(_) | Name::Shared(_) => None,
+        }
+    }
+
+    pub(super) fn into_owned(self) -> TopicName<'static> {
+        TopicName(match self.0 {
+            Name::Borrowed(name) => Name::Owned(name.to_owned()),
+            Name::Owned(name) => Name::Owned(name),
+            Name::Shared(name) => Name::Shared(name),
+            Name::HandleRef(topic) => Name::Handle(topic.clone()),
+            Name::Handle(topic) => Name::Handle(topic),
+        })
     }
 }
 
-/// What is wrong with a name, as far as [`check_name`] goes.
-pub(crate) fn problem_of_name(name: &str) -> Option<&'static str> {
-    if name.is_empty() {
-        Some("is empty")
-    } else if name.len() > MAX_NAME_LEN {
-        Some("is longer than 249 bytes")
-    } else if name.contains('\0') {
-        Some("contains a NUL byte")
-    } else {
-        None
+impl fmt::Debug for TopicName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+impl<'a> From<&'a str> for TopicName<'a> {
+    #[inline]
+    fn from(name: &'a str) -> Self {
+        Self(Name::Borrowed(name))
+    }
+}
+
+impl<'a> From<&'a String> for TopicName<'a> {
+    #[inline]
+    fn from(name: &'a String) -> Self {
+        Self(Name::Borrowed(name))
+    }
+}
+
+impl From<String> for TopicName<'_> {
+    fn from(name: String) -> Self {
+        Self(Name::Owned(name))
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for TopicName<'a> {
+    fn from(name: Cow<'a, str>) -> Self {
+        match name {
+            Cow::Borrowed(name) => name.into(),
+            Cow::Owned(name) => name.into(),
+        }
+    }
+}
+
+impl From<Arc<str>> for TopicName<'_> {
+    fn from(name: Arc<str>) -> Self {
+        Self(Name::Shared(name))
+    }
+}
+
+impl<'a> From<&'a Topic> for TopicName<'a> {
+    #[inline]
+    fn from(topic: &'a Topic) -> Self {
+        Self(Name::HandleRef(topic))
+    }
+}
+
+impl From<Topic> for TopicName<'_> {
+    fn from(topic: Topic) -> Self {
+        Self(Name::Handle(topic))
     }
 }

@@ -1,20 +1,17 @@
 //! A Kafka cluster inside the process, for tests and examples.
 
-mod api_key;
-mod records;
-
 use std::fmt;
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::delivery::OwnedMessage;
-use crate::error::KafkaError;
-use crate::error_code::RDKafkaErrorCode;
-use crate::ffi::{self, Conf, ConfError};
-
-pub use api_key::ApiKey;
+use super::api_key::ApiKey;
+use super::conf::conf;
+use super::records;
+use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::ffi;
+use crate::message::OwnedMessage;
 
 /// How long [`MockCluster::records`] may take.
 const RECORDS_LIMIT: Duration = Duration::from_secs(30);
@@ -405,19 +402,6 @@ impl fmt::Debug for MockRequest {
             .field("timestamp", &self.timestamp())
             .finish()
     }
-}
-
-fn conf<'a>(
-    properties: impl IntoIterator<Item = &'a (&'a str, &'a str)>,
-) -> Result<Conf, KafkaError> {
-    let mut conf = Conf::new();
-    for &(name, value) in properties {
-        conf.set(name, value).map_err(|error| match error {
-            ConfError::Unknown => KafkaError::config(Some(name), "no such property"),
-            ConfError::Invalid(text) => KafkaError::config(Some(name), text),
-        })?;
-    }
-    Ok(conf)
 }
 
 const _: () = {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::delivery::OwnedMessage;
-use crate::error::KafkaError;
-use crate::error_code::RDKafkaErrorCode;
+use super::conf::conf;
+use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::mock::Consumer;
+use crate::message::OwnedMessage;
 
 /// How often the reader looks whether somebody still waits for the result.
 const SLICE: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ pub(super) fn read(
     let left = || deadline.saturating_duration_since(Instant::now());
 
     let config = [("bootstrap.servers", bootstrap_servers)];
-    let consumer = Consumer::new(super::conf(config.iter().chain(CONFIG))?)?;
+    let consumer = Consumer::new(conf(config.iter().chain(CONFIG))?)?;
     let partitions = consumer.partitions(topic, left())?;
     if let Some(partition) = partitions.iter().find(|partition| !partition.has_leader) {
         return Err(KafkaError::with_text(

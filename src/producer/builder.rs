@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::config::{ClientConfig, QueueLimits, is_transactional, transaction_timeout};
-use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::core::Core;
+use super::producer::Producer;
+use crate::client::{
+    ClientConfig, Core, DefaultProducerContext, FromClientConfigAndContext, ProducerContext,
+    QueueLimits, is_transactional, transaction_timeout,
+};
 use crate::driver::{Driver, Shared, drive};
 use crate::error::KafkaError;
 use crate::ffi::Conf;
-use crate::producer::Producer;
-use crate::transactional::TransactionalProducer;
-use crate::transactions::Transactions;
 
 /// Builds a [`Producer`]; made by [`Producer::builder`].
 ///
@@ -37,6 +36,13 @@ pub struct ProducerBuilder<'c, C: ProducerContext = DefaultProducerContext> {
     max_block: Option<Duration>,
 }
 
+impl Producer {
+    /// Builds a producer step by step.
+    pub fn builder(config: &ClientConfig) -> ProducerBuilder<'_> {
+        ProducerBuilder::new(config)
+    }
+}
+
 impl<'c> ProducerBuilder<'c> {
     pub(crate) fn new(config: &'c ClientConfig) -> Self {
         Self {
@@ -49,6 +55,11 @@ impl<'c> ProducerBuilder<'c> {
 }
 
 impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
+    /// The configuration as librdkafka takes it.
+    pub(crate) fn to_conf(&self) -> Result<Conf, KafkaError> {
+        self.config.to_conf()
+    }
+
     /// Sets the context; the default one logs to [`tracing`].
     pub fn context<D: ProducerContext>(self, context: D) -> ProducerBuilder<'c, D> {
         let Self {
@@ -100,24 +111,7 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
         self.create_with(conf)
     }
 
-    /// Makes the client of a producer with transactions, and starts the driver.
-    ///
-    /// # Errors
-    ///
-    /// As [`create`](Self::create); without `transactional.id`.
-    pub fn create_transactional(self) -> Result<TransactionalProducer<C>, KafkaError> {
-        let conf = self.config.to_conf()?;
-        if !is_transactional(&conf) {
-            return Err(KafkaError::config(
-                Some("transactional.id"),
-                "configuration property transactional.id is missing: a TransactionalProducer needs \
-                 one",
-            ));
-        }
-        self.create_with(conf).map(TransactionalProducer::new)
-    }
-
-    fn create_with(self, mut conf: Conf) -> Result<Producer<C>, KafkaError> {
+    pub(crate) fn create_with(self, mut conf: Conf) -> Result<Producer<C>, KafkaError> {
         let runtime = match self.runtime {
             Some(runtime) => runtime,
             None => Handle::try_current().map_err(|_| {
@@ -128,10 +122,10 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
             })?,
         };
         let limits = QueueLimits::take_from(&mut conf);
-        let transactions = Transactions::new(transaction_timeout(&conf));
+        let transaction_timeout = transaction_timeout(&conf);
         let context = Arc::new(self.context);
         let (core, queue) = Core::new(self.config, conf, &context)?;
-        let shared = Shared::new(core, queue, context, limits, transactions);
+        let shared = Shared::new(core, queue, context, limits, transaction_timeout);
         runtime.spawn(drive(Driver::new(Arc::clone(&shared))));
         Ok(Producer::new(shared, runtime, self.max_block))
     }
@@ -143,5 +137,11 @@ impl<C: ProducerContext> fmt::Debug for ProducerBuilder<'_, C> {
             .field("config", &self.config)
             .field("max_block", &self.max_block)
             .finish_non_exhaustive()
+    }
+}
+
+impl<C: ProducerContext> FromClientConfigAndContext<C> for Producer<C> {
+    fn from_config_and_context(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
+        Producer::builder(config).context(context).create()
     }
 }

@@ -1,21 +1,17 @@
-//! Room that was taken in advance.
+//! Capacity that was taken in advance.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::completion::DeliveryFuture;
-use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::coop;
-use crate::driver::Shared;
+use super::producer::Producer;
+use crate::client::{DefaultProducerContext, ProducerContext};
+use crate::driver::{Grant, Purpose};
 use crate::error::KafkaError;
-use crate::producer::Producer;
-use crate::record::ProducerRecord;
-use crate::room::NoRoom;
+use crate::message::{DeliveryFuture, ProducerRecord};
 
-/// Room for one record, of [`Producer::reserve`], [`Producer::reserve_bytes`] or
+/// Capacity for one record, of [`Producer::reserve`], [`Producer::reserve_bytes`] or
 /// [`Producer::try_reserve`]: sending with it neither waits nor fails for lack of room.
 ///
 /// Dropped unused, it gives its room back.
@@ -31,16 +27,124 @@ pub struct OwnedPermit<C: ProducerContext = DefaultProducerContext> {
     reservation: Reservation<Producer<C>, C>,
 }
 
+impl<C: ProducerContext> Producer<C> {
+    /// Waits for room for one record, to send it later without waiting: the two steps of
+    /// [`enqueue`](Self::enqueue) apart, for what must decide in between.
+    ///
+    /// The permit holds room for one message. Its payload is charged when it is used; see
+    /// [`reserve_bytes`](Self::reserve_bytes) for an exact reservation.
+    ///
+    /// A permit that is kept unused keeps others out, but not for ever: where unused permits hold
+    /// all the room, nothing is in flight and nobody moves, those who wait are let in beyond the
+    /// limit, one after the other. So memory may exceed the limit by what such permits are used for
+    /// later.
+    ///
+    /// In a `select!` in a loop the future must be pinned outside of the loop: made anew each time,
+    /// it would lose its place in the line each time.
+    ///
+    /// ```no_run
+    /// # use tokio_rdkafka::{Producer, ProducerRecord};
+    /// # async fn run(producer: Producer, mut ticks: tokio::time::Interval) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut reserve = std::pin::pin!(producer.reserve());
+    /// let permit = loop {
+    ///     tokio::select! {
+    ///         permit = &mut reserve => break permit?,
+    ///         _ = ticks.tick() => println!("still waiting"),
+    ///     }
+    /// };
+    /// let delivery = permit.send(ProducerRecord::to("t").payload("v"));
+    /// delivery.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Where the producer is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses the place in the line, which passes on.
+    pub async fn reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
+        let grant = self.wait_for_capacity(0, Purpose::Reserve, None).await?;
+        Ok(Permit::new(self, grant, None))
+    }
+
+    /// As [`reserve`](Self::reserve), with room for `bytes` of payload. What a shorter payload
+    /// leaves goes back at the send; a longer one is refused through the future.
+    ///
+    /// # Errors
+    ///
+    /// Where the producer is closed, or `bytes` can never fit into `queue.buffering.max.kbytes`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub async fn reserve_bytes(&self, bytes: usize) -> Result<Permit<'_, C>, KafkaError> {
+        self.shared().capacity.check_payload(bytes)?;
+        let grant = self
+            .wait_for_capacity(bytes, Purpose::Reserve, None)
+            .await?;
+        Ok(Permit::new(self, grant, Some(bytes)))
+    }
+
+    /// As [`reserve`](Self::reserve), with a permit that can be moved anywhere, and keeps the
+    /// producer open.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub async fn reserve_owned(&self) -> Result<OwnedPermit<C>, KafkaError> {
+        let grant = self.wait_for_capacity(0, Purpose::Reserve, None).await?;
+        Ok(OwnedPermit::new(self.clone(), grant))
+    }
+
+    /// As [`reserve`](Self::reserve), without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no room ([`is_queue_full`](KafkaError::is_queue_full); also while others wait
+    /// for some), or the producer is closed.
+    pub fn try_reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
+        let grant = self.try_acquire(0)?;
+        Ok(Permit::new(self, grant, None))
+    }
+
+    /// As [`reserve_owned`](Self::reserve_owned), for hand-written futures. While it is pending the
+    /// place in the line is kept in this very handle, and given up with it; a clone starts without
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub fn poll_reserve(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<OwnedPermit<C>, KafkaError>> {
+        let grant = ready!(self.poll_capacity(cx, 0, Purpose::Reserve))?;
+        Poll::Ready(Ok(OwnedPermit::new(self.clone(), grant)))
+    }
+
+    /// Gives up the place in the line of [`poll_reserve`](Self::poll_reserve).
+    pub fn abort_reserve(&mut self) {
+        self.stop_waiting();
+    }
+}
+
 impl<'p, C: ProducerContext> Permit<'p, C> {
     /// Of room that has been taken, with so many bytes if any were asked for.
-    pub(crate) fn new(producer: &'p Producer<C>, bytes: Option<usize>) -> Self {
-        let reservation = Reservation::new(producer, bytes.unwrap_or(0), bytes);
+    fn new(producer: &'p Producer<C>, grant: Grant, bytes: Option<usize>) -> Self {
+        let reservation = Reservation::new(producer, grant, bytes.unwrap_or(0), bytes);
         Self { reservation }
     }
 
     /// Of room that has been taken with so many bytes; the record may have more, or less.
-    pub(crate) fn guessed(producer: &'p Producer<C>, bytes: usize) -> Self {
-        let reservation = Reservation::new(producer, bytes, None);
+    pub(crate) fn guessed(producer: &'p Producer<C>, grant: Grant, bytes: usize) -> Self {
+        let reservation = Reservation::new(producer, grant, bytes, None);
         Self { reservation }
     }
 
@@ -59,8 +163,8 @@ impl<'p, C: ProducerContext> Permit<'p, C> {
 
 impl<C: ProducerContext> OwnedPermit<C> {
     /// Of room that has been taken.
-    pub(crate) fn new(producer: Producer<C>) -> Self {
-        let reservation = Reservation::new(producer, 0, None);
+    fn new(producer: Producer<C>, grant: Grant) -> Self {
+        let reservation = Reservation::new(producer, grant, 0, None);
         Self { reservation }
     }
 
@@ -78,10 +182,11 @@ impl<C: ProducerContext> OwnedPermit<C> {
     }
 }
 
-/// Room that has been taken for one message, to be used or given back. `P` is the producer, owned
+/// Capacity that has been taken for one message, to be used or given back. `P` is the producer, owned
 /// or borrowed.
 struct Reservation<P: Borrow<Producer<C>>, C: ProducerContext> {
     producer: P,
+    grant: Grant,
     /// Payload bytes that were taken with it; what the payload differs by is charged at its use.
     bytes: usize,
     /// What the payload must not be larger than.
@@ -91,9 +196,10 @@ struct Reservation<P: Borrow<Producer<C>>, C: ProducerContext> {
 }
 
 impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
-    fn new(producer: P, bytes: usize, limit: Option<usize>) -> Self {
+    fn new(producer: P, grant: Grant, bytes: usize, limit: Option<usize>) -> Self {
         Self {
             producer,
+            grant,
             bytes,
             limit,
             is_used: false,
@@ -107,19 +213,19 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
         let producer = self.producer.borrow();
-        let room = &producer.shared().room;
+        let capacity = &producer.shared().capacity;
         let payload = record.fields.payload_len();
         let checked = record.fields.check().and_then(|()| match self.limit {
             Some(limit) if payload > limit => Err(KafkaError::record(
                 "payload",
                 "is larger than what was reserved",
             )),
-            _ => room.check_bytes(payload),
+            _ => capacity.check_payload(payload),
         });
         if let Err(error) = checked {
-            return producer.failed(producer.noted(error), record);
+            return producer.failed(producer.recorded(error), record);
         }
-        room.recharge(self.bytes, payload);
+        drop(capacity.use_reserved(self.grant, self.bytes, payload));
         self.is_used = true;
         producer.produce_or_fail(record)
     }
@@ -128,75 +234,8 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
 impl<P: Borrow<Producer<C>>, C: ProducerContext> Drop for Reservation<P, C> {
     fn drop(&mut self) {
         if !self.is_used {
-            let room = &self.producer.borrow().shared().room;
-            room.give_back(1, self.bytes);
-        }
-    }
-}
-
-/// A place in the line for room that a handle keeps between calls of
-/// [`Producer::poll_reserve`](crate::Producer::poll_reserve), or while it is to enqueue a record.
-pub(crate) struct Place<C: ProducerContext> {
-    shared: Arc<Shared<C>>,
-    bytes: usize,
-    key: Option<usize>,
-}
-
-impl<C: ProducerContext> Place<C> {
-    /// Room for a message with so many bytes of payload, waited for at `place`.
-    #[inline]
-    pub(crate) fn poll(
-        place: &mut Option<Self>,
-        shared: &Arc<Shared<C>>,
-        bytes: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), KafkaError>> {
-        if place.is_none() && coop::may_enqueue() && shared.room.try_acquire(bytes).is_ok() {
-            return Poll::Ready(Ok(()));
-        }
-        Self::wait(place, shared, bytes, cx)
-    }
-
-    /// The same where there is no room, or others should have their turn.
-    #[cold]
-    fn wait(
-        place: &mut Option<Self>,
-        shared: &Arc<Shared<C>>,
-        bytes: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), KafkaError>> {
-        let acquired = match place {
-            Some(Self { bytes, key, .. }) => ready!(shared.room.poll_acquire(*bytes, key, cx)),
-            None => {
-                let mut key = None;
-                match shared.room.poll_acquire(bytes, &mut key, cx) {
-                    Poll::Ready(acquired) => acquired,
-                    Poll::Pending => {
-                        let shared = Arc::clone(shared);
-                        *place = key.is_some().then_some(Self { shared, bytes, key });
-                        return Poll::Pending;
-                    }
-                }
-            }
-        };
-        *place = None;
-        Poll::Ready(acquired.map_err(KafkaError::from))
-    }
-}
-
-impl<C: ProducerContext> Drop for Place<C> {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.shared.room.cancel(self.bytes, key);
-        }
-    }
-}
-
-impl From<NoRoom> for KafkaError {
-    fn from(none: NoRoom) -> Self {
-        match none {
-            NoRoom::Full => KafkaError::queue_full(),
-            NoRoom::Closed => KafkaError::closed(),
+            let capacity = &self.producer.borrow().shared().capacity;
+            drop(capacity.release_unused(self.grant, self.bytes));
         }
     }
 }

@@ -4,37 +4,37 @@ use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
 
-use crate::completion::{DeliveryFuture, DeliveryPromise};
-use crate::context::ProducerContext;
-use crate::coop;
-use crate::ffi::{BATCH, drop_payloads};
+use crate::client::ProducerContext;
+use crate::driver::Completer;
+use crate::ffi::BATCH;
+use crate::message::{DeliveryFuture, Fields, Plain, ProducerRecord, TopicName, ZERO_COPY_FROM};
 use crate::producer::Producer;
-use crate::record::{Fields, LENT_FROM, Plain, ProducerRecord, TopicName};
+use crate::sync::{coop, drop_payloads};
 
-/// Room that is taken ahead, for each record.
-const BYTES: usize = LENT_FROM - 1;
+/// Capacity that is taken ahead, for each record.
+const BYTES: usize = ZERO_COPY_FROM - 1;
 
 /// Plain records of one topic that have their room, to be handed over together.
 ///
 /// They are not in flight yet, and only the run knows of them. So it hands over what it has when it
 /// is dropped: also where the iterator that the next record is to come from panics.
-pub(crate) struct Run<'p, 'a, C: ProducerContext> {
+pub(crate) struct Batch<'p, 'a, C: ProducerContext> {
     producer: &'p mut Producer<C>,
     /// Of the records.
     topic: Option<TopicName<'a>>,
     records: SmallVec<[Plain<'a>; BATCH]>,
-    promises: SmallVec<[DeliveryPromise<C::DeliveryOpaque>; BATCH]>,
-    /// Room that was taken for records to come: messages and bytes.
+    completers: SmallVec<[Completer<C>; BATCH]>,
+    /// Capacity that was taken for records to come: messages and bytes.
     ahead: (usize, usize),
 }
 
-impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
+impl<'p, 'a, C: ProducerContext> Batch<'p, 'a, C> {
     pub(crate) fn new(producer: &'p mut Producer<C>) -> Self {
         Self {
             producer,
             topic: None,
             records: SmallVec::new(),
-            promises: SmallVec::new(),
+            completers: SmallVec::new(),
             ahead: (0, 0),
         }
     }
@@ -51,13 +51,13 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
         !has_failed
             && record.fields.check().is_ok()
             && coop::may_enqueue()
-            && self.take_room(record.fields.payload_len(), count)
+            && self.acquire(record.fields.payload_len(), count)
     }
 
     /// Whether the record can be [pushed](Self::push).
     #[inline]
     pub(crate) fn takes(&self, record: &ProducerRecord<'_, C::DeliveryOpaque>) -> bool {
-        record.fields.is_plain() && self.producer.shared().core.takes_runs()
+        record.fields.is_plain() && self.producer.shared().core.takes_batches()
     }
 
     /// Enqueues a record that was [admitted](Self::admits) and is not [taken](Self::takes).
@@ -90,8 +90,8 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
             self.hand_over();
             self.topic = Some(topic);
         }
-        let (promise, future) = self.producer.shared().promise(opaque);
-        self.promises.push(promise);
+        let (completer, future) = self.producer.shared().completer(opaque);
+        self.completers.push(completer);
         self.records.push(Plain { key, payload });
         if self.records.len() == BATCH {
             self.hand_over();
@@ -111,19 +111,19 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
 
     /// Takes the room of a record, where there is some and nobody waits.
     #[inline]
-    fn take_room(&mut self, bytes: usize, count: usize) -> bool {
-        if bytes > BYTES || (self.ahead.0 == 0 && !self.take_ahead(count.min(BATCH))) {
-            return self.producer.shared().room.try_acquire(bytes).is_ok();
+    fn acquire(&mut self, bytes: usize, count: usize) -> bool {
+        if bytes > BYTES || (self.ahead.0 == 0 && !self.acquire_ahead(count.min(BATCH))) {
+            return self.producer.shared().capacity.try_acquire(bytes).is_ok();
         }
         self.ahead.0 -= 1;
         self.ahead.1 -= bytes;
         true
     }
 
-    fn take_ahead(&mut self, count: usize) -> bool {
-        let room = &self.producer.shared().room;
+    fn acquire_ahead(&mut self, count: usize) -> bool {
+        let capacity = &self.producer.shared().capacity;
         let bytes = (count * BYTES).saturating_sub(self.ahead.1);
-        let is_taken = count > 1 && room.try_acquire_ahead(count, bytes);
+        let is_taken = count > 1 && capacity.try_acquire_many(count, bytes);
         if is_taken {
             self.ahead = (count, self.ahead.1 + bytes);
         }
@@ -132,8 +132,9 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
 
     fn hand_over(&mut self) {
         if let (Some(topic), false) = (&self.topic, self.records.is_empty()) {
-            let promises = self.promises.drain(..);
-            self.producer.produce_run(topic, &self.records, promises);
+            let completers = self.completers.drain(..);
+            self.producer
+                .produce_batch(topic, &self.records, completers);
             // Each is taken out before it is dropped.
             while !self.records.is_empty() {
                 drop_payloads(|| self.records.clear());
@@ -142,12 +143,12 @@ impl<'p, 'a, C: ProducerContext> Run<'p, 'a, C> {
     }
 }
 
-impl<C: ProducerContext> Drop for Run<'_, '_, C> {
+impl<C: ProducerContext> Drop for Batch<'_, '_, C> {
     fn drop(&mut self) {
         self.hand_over();
         if self.ahead != (0, 0) {
             let (messages, bytes) = self.ahead;
-            self.producer.shared().room.give_back(messages, bytes);
+            drop(self.producer.shared().capacity.release(messages, bytes));
         }
     }
 }

@@ -6,8 +6,7 @@ use std::ops::Deref;
 
 use smallvec::SmallVec;
 
-use crate::delivery::Delivery;
-use crate::error::SendError;
+use crate::message::{Delivery, SendError};
 
 /// What one record came to.
 type Outcome<D> = Result<Delivery, SendError<D>>;

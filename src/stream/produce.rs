@@ -12,15 +12,12 @@ use futures_util::stream::Fuse;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
-use crate::completion::DeliveryFuture;
-use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::coop;
-use crate::deliveries::{Collected, Deliveries, ProduceError};
-use crate::delivery::Delivery;
-use crate::error::SendError;
+use super::deliveries::{Collected, Deliveries, ProduceError};
+use super::window::{Weighed, Window};
+use crate::client::{DefaultProducerContext, ProducerContext};
+use crate::message::{Delivery, DeliveryFuture, ProducerRecord, SendError};
 use crate::producer::Producer;
-use crate::record::ProducerRecord;
-use crate::window::{Weighed, Window};
+use crate::sync::coop;
 
 /// Produces the records of a stream, and gives back what became of them.
 pub trait ProduceExt: Stream + Sized {
@@ -225,7 +222,7 @@ where
                     }
                 }
             }
-            if !this.window.has_room() {
+            if !this.window.has_capacity() {
                 return Poll::Pending;
             }
             if this.value.is_some() {
@@ -254,7 +251,7 @@ where
     /// As that of [`Produce`].
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        while this.window.has_room() {
+        while this.window.has_capacity() {
             if this.waiting.is_none() {
                 if this.window.is_stopped {
                     return Poll::Ready(());

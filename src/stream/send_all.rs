@@ -6,16 +6,39 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use crate::completion::DeliveryFuture;
-use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::coop;
-use crate::delivery::Delivery;
-use crate::error::SendError;
+use super::batch::Batch;
+use super::window::Window;
+use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::ffi::BATCH;
+use crate::message::{Delivery, DeliveryFuture, ProducerRecord, SendError};
 use crate::producer::Producer;
-use crate::record::ProducerRecord;
-use crate::run::Run;
-use crate::window::Window;
+use crate::sync::coop;
+
+impl<C: ProducerContext> Producer<C> {
+    /// Sends the records of an iterator, as fast as there is room: a stream of what became of each,
+    /// in their order. See [`SendAll`]. Where rustc does not take it in a spawned `async` block,
+    /// see [what helps](crate#in-a-spawned-task).
+    ///
+    /// ```no_run
+    /// use futures::TryStreamExt;
+    /// use tokio_rdkafka::{Producer, ProducerRecord};
+    ///
+    /// # async fn run(producer: Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let rows = (1..=10_000_000).map(|row: u32| ProducerRecord::to("rows").payload(row.to_string()));
+    /// let mut results = producer.send_all(rows).max_in_flight(1_000);
+    /// while let Some(delivery) = results.try_next().await? {
+    ///     println!("{:?}", delivery.offset());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send_all<'a, I>(&self, records: I) -> SendAll<I::IntoIter, C>
+    where
+        I: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
+    {
+        SendAll::new(self.clone(), records.into_iter())
+    }
+}
 
 /// The stream of [`Producer::send_all`]: the result of each record, in the iterator's order.
 ///
@@ -80,9 +103,9 @@ where
     /// Whether results are to be returned first, to make room for a run. That leaves no more than an
     /// eighth of what may be in flight unused.
     #[inline]
-    fn awaits_run(&self) -> bool {
-        let run = BATCH.min(self.window.max_in_flight / 8);
-        self.window.room() < run && self.waiting.is_none() && self.window.is_next_ready()
+    fn awaits_batch(&self) -> bool {
+        let batch = BATCH.min(self.window.max_in_flight / 8);
+        self.window.capacity() < batch && self.waiting.is_none() && self.window.is_next_ready()
     }
 
     /// Enqueues as many records as may be in flight. Ready where nothing is left to be enqueued.
@@ -94,24 +117,24 @@ where
             window,
         } = self;
         // Handed over at the latest when this returns.
-        let mut run = Run::new(producer);
-        while window.has_room() {
+        let mut batch = Batch::new(producer);
+        while window.has_capacity() {
             if waiting.is_none() {
                 let Some(record) = records.as_mut().and_then(Iterator::next) else {
                     *records = None;
                     return Poll::Ready(());
                 };
-                if run.admits(&record, window.room()) {
-                    if run.takes(&record) {
-                        window.add((), run.push(record));
+                if batch.admits(&record, window.capacity()) {
+                    if batch.takes(&record) {
+                        window.add((), batch.push(record));
                     } else {
-                        window.add((), run.enqueue(record));
+                        window.add((), batch.enqueue(record));
                     }
                     continue;
                 }
                 *waiting = Some(record);
             }
-            let future = ready!(run.poll_enqueue(cx, waiting));
+            let future = ready!(batch.poll_enqueue(cx, waiting));
             window.add((), future);
         }
         Poll::Pending
@@ -128,7 +151,7 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         ready!(coop::poll_turn(cx));
-        let filled = if this.awaits_run() {
+        let filled = if this.awaits_batch() {
             Poll::Pending
         } else {
             this.poll_fill(cx)

@@ -11,13 +11,12 @@ use std::task::{Context, Poll, ready};
 
 use futures_sink::Sink;
 
-use crate::completion::DeliveryFuture;
-use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::error::{KafkaError, SendError};
-use crate::permit::Permit;
-use crate::producer::Producer;
-use crate::record::{LENT_FROM, ProducerRecord};
-use crate::sync::lock;
+use crate::client::{DefaultProducerContext, ProducerContext};
+use crate::driver::{Grant, Purpose};
+use crate::error::KafkaError;
+use crate::message::{DeliveryFuture, ProducerRecord, SendError, ZERO_COPY_FROM};
+use crate::producer::{Permit, Producer};
+use crate::sync::{lock, log};
 
 /// From how many futures on those behind one that is not ready are looked through for such as are.
 const FIRST_SWEEP: usize = 1024;
@@ -97,8 +96,8 @@ type Polled<C> = Poll<Result<(), SendError<<C as ProducerContext>::DeliveryOpaqu
 /// What the next record is up to.
 enum Admission {
     Unasked,
-    /// There is room for it: a permit without its producer, which the sink has.
-    Room,
+    /// There is capacity for it: a permit without its producer, which the sink has.
+    Granted(Grant),
     /// There will be no permit, and why.
     Refused(KafkaError),
 }
@@ -128,6 +127,16 @@ struct Counts<D> {
 /// While the sink lives, deliveries are counted when it is polled.
 pub struct SinkStatistics<D = ()> {
     counts: Arc<Counts<D>>,
+}
+
+impl<C: ProducerContext> Producer<C> {
+    /// A [`Sink`](futures_sink::Sink) of records, for streams to be forwarded to; any number of them.
+    ///
+    /// It takes `ProducerRecord<'static, _>`: see [`ProducerSink`], also for what it takes to spawn
+    /// it.
+    pub fn sink(&self) -> ProducerSink<C> {
+        ProducerSink::new(self.clone())
+    }
 }
 
 impl<C: ProducerContext> ProducerSink<C> {
@@ -190,8 +199,12 @@ impl<C: ProducerContext> ProducerSink<C> {
         if let (Admission::Unasked, Policy::Stop | Policy::Continue | Policy::Handle(_)) =
             (&self.admission, &self.policy)
         {
-            self.admission = match ready!(self.producer.poll_room(cx, self.guess)) {
-                Ok(()) => Admission::Room,
+            self.admission = match ready!(self.producer.poll_capacity(
+                cx,
+                self.guess,
+                Purpose::Reserve
+            )) {
+                Ok(grant) => Admission::Granted(grant),
                 // Of no record yet: the next one gets the error.
                 Err(error) => Admission::Refused(error),
             };
@@ -219,12 +232,12 @@ impl<C: ProducerContext> ProducerSink<C> {
             return Err(SendError::refused(error, record));
         }
         match mem::replace(&mut self.admission, Admission::Unasked) {
-            Admission::Room => {
+            Admission::Granted(grant) => {
                 add_one(&self.counts.sent);
-                let permit = Permit::guessed(&self.producer, self.guess);
+                let permit = Permit::guessed(&self.producer, grant, self.guess);
                 let len = record.fields.payload_len();
                 // A larger one might not fit into the whole room.
-                self.guess = if len == self.last_len && len < LENT_FROM {
+                self.guess = if len == self.last_len && len < ZERO_COPY_FROM {
                     len
                 } else {
                     0
@@ -245,8 +258,8 @@ impl<C: ProducerContext> ProducerSink<C> {
 
     /// Gives up the room for the next record, or the place in the line for it.
     pub fn abort_send(&mut self) {
-        if let Admission::Room = mem::replace(&mut self.admission, Admission::Unasked) {
-            drop(Permit::guessed(&self.producer, self.guess));
+        if let Admission::Granted(grant) = mem::replace(&mut self.admission, Admission::Unasked) {
+            drop(Permit::guessed(&self.producer, grant, self.guess));
         }
         self.producer.abort_reserve();
     }
@@ -279,7 +292,7 @@ impl<C: ProducerContext> ProducerSink<C> {
                 let producer = producer.clone();
                 Box::pin(async move {
                     if let Err(error) = producer.flush().await {
-                        tracing::warn!(%error, "a sink is closed without a flush");
+                        log(|| tracing::warn!(%error, "a sink is closed without a flush"));
                     }
                     // Its deliveries end the close, and there is nothing else to wait for.
                     std::future::pending().await
@@ -474,7 +487,10 @@ impl<D> fmt::Debug for SinkStatistics<D> {
 impl<C: ProducerContext> fmt::Debug for ProducerSink<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProducerSink")
-            .field("has_room", &matches!(self.admission, Admission::Room))
+            .field(
+                "has_capacity",
+                &matches!(self.admission, Admission::Granted(_)),
+            )
             .field("is_stopped", &matches!(self.policy, Policy::Stopped(_)))
             .field("in_flight", &self.in_flight.len())
             .finish_non_exhaustive()

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use crate::completion::DeliveryFuture;
+use crate::message::DeliveryFuture;
 
 /// How many records are in flight at most, unless it is set.
 const MAX_IN_FLIGHT: usize = 10_000;
@@ -80,13 +80,13 @@ impl<T, F: Weighed> Window<T, F> {
     /// Whether a record may be enqueued. Where there is no item, nothing else could make room for what
     /// is to be in the next one.
     #[inline]
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_capacity(&self) -> bool {
         self.in_flight < self.max_in_flight || self.len() == 0
     }
 
-    /// How many records may be enqueued now; see [`has_room`](Self::has_room).
+    /// How many records may be enqueued now; see [`has_capacity`](Self::has_capacity).
     #[inline]
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.max_in_flight.saturating_sub(self.in_flight)
     }
 

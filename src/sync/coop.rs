@@ -61,14 +61,14 @@ pub(crate) fn poll_turn(cx: &mut Context<'_>) -> Poll<()> {
     if ENQUEUES.get() + 1 < ENQUEUES_PER_TURN {
         return Poll::Ready(());
     }
-    yield_turn(cx)
+    yield_turn(cx);
+    Poll::Pending
 }
 
 /// To be called where room is there that may not be taken now; whoever has to wait for some yields
 /// anyway, and should have a place in the line. Always pending: it wakes the task.
 #[cold]
-pub(crate) fn yield_turn(cx: &mut Context<'_>) -> Poll<()> {
+pub(crate) fn yield_turn(cx: &mut Context<'_>) {
     ENQUEUES.set(0);
     cx.waker().wake_by_ref();
-    Poll::Pending
 }

@@ -1,7 +1,11 @@
-//! No panic crosses into C, and none of a user's callback reaches the code that called it.
+//! Guarded calls of foreign code: a user's callback, waker, drop or `tracing` subscriber may panic.
+//!
+//! No panic of these reaches C, nor the code of ours that called them. None of these functions is
+//! called with a lock held.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 
 /// Calls `body`; a panic of it becomes an error with the panic's message.
 ///
@@ -28,9 +32,46 @@ fn message(panic: &(dyn Any + Send)) -> String {
     }
 }
 
-/// Drops payloads. An owner that the user gave to `Bytes` may panic: it is the user's, not ours.
+/// Wakes a task. If its waker panics (tokio's do not), that is its executor's concern.
+pub(crate) fn wake(waker: Waker) {
+    let _ = catch_panic(|| waker.wake());
+}
+
+/// Drops a value of the user's.
+pub(crate) fn drop_foreign<T>(value: T) {
+    let _ = catch_panic(|| drop(value));
+}
+
+/// Emits a `tracing` event. A subscriber that panics loses the event, and stops nothing.
+pub(crate) fn log(event: impl FnOnce()) {
+    let _ = catch_panic(event);
+}
+
+/// Drops payloads. The owner that a user gave to `Bytes` may panic.
 pub(crate) fn drop_payloads(drop: impl FnOnce()) {
     if let Err(panic) = catch_panic(drop) {
-        tracing::error!(panic, "the drop of a payload panicked");
+        log(|| tracing::error!(panic, "the drop of a payload panicked"));
+    }
+}
+
+/// Wakers that were collected under a lock, to be woken once it is free.
+#[must_use = "tasks wait to be woken"]
+#[derive(Debug, Default)]
+pub(crate) struct Wakeups(Vec<Waker>);
+
+impl Wakeups {
+    pub(crate) fn push(&mut self, waker: Waker) {
+        self.0.push(waker);
+    }
+
+    /// Wakes all of them; keeps the allocation.
+    pub(crate) fn wake_all(&mut self) {
+        self.0.drain(..).for_each(wake);
+    }
+}
+
+impl Drop for Wakeups {
+    fn drop(&mut self) {
+        self.wake_all();
     }
 }

@@ -1,14 +1,11 @@
-//! Locks and wake-ups that a panic elsewhere does not spoil: the data behind the locks is changed
-//! in single steps, and a user's panic must not take the producer down.
+//! Locks that stay usable after a panic elsewhere: the data behind them changes in single steps, and
+//! a user's panic must not stop the producer.
 //!
 //! `tests/loom` puts loom's types in the place of these, for the modules that name them from here.
 
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicUsize, fence};
 pub(crate) use std::sync::{Arc, Mutex};
 use std::sync::{MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::task::Waker;
-
-use crate::ffi::catch_panic;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -20,11 +17,6 @@ pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 
 pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Wakes a task; a waker that panics (not tokio's) is its own executor's trouble, not ours.
-pub(crate) fn wake(waker: Waker) {
-    let _ = catch_panic(|| waker.wake());
 }
 
 /// A [`std::cell::UnsafeCell`] with loom's interface.

@@ -1,8 +1,6 @@
 //! The transactional calls of an async producer: one at a time, each on a thread of its own, each
 //! carried to its end whatever becomes of the future that asked for it.
 
-mod state;
-
 use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
@@ -14,31 +12,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::context::ProducerContext;
-use crate::driver::Shared;
-use crate::error::{Class, KafkaError};
-use crate::error_code::RDKafkaErrorCode;
-use crate::ffi::{CallError, Client, catch_panic};
-use crate::lane;
-
-use state::{GivenUp, still_under_way};
-pub(crate) use state::{Phase, Step, Transactions};
-
-/// What commit and abort have at the least. They begin with a word with librdkafka's main thread;
-/// where already that times out, librdkafka takes the answer, when it comes, for the one to the next
-/// call (rdkafka_txnmgr.c, `rd_kafka_txn_op_req0`).
-pub(crate) const LEAST_TIME: Duration = Duration::from_millis(100);
-
-/// How long an abort goes on delivering first: where it purges a partition while a batch of that is
-/// being made, the sequence numbers of the next transaction may not fit, which must then be aborted too
-/// (`rd_kafka_toppar_purge_queues`).
-const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
-
-/// The same where nothing of the transaction has been delivered, as a part of its time, and at the most.
-/// The coordinator may not have taken a partition of it yet, because it is not done with the transaction
-/// before: it has to wait for leaders to take the markers of that, and they may be in an election. Then
-/// the abort would come out of turn, which is a fatal error (librdkafka's issue 4849).
-const TAKEN_BEFORE_ABORT: (u32, Duration) = (4, Duration::from_secs(15));
+use crate::client::{LEAST_TRANSACTION_TIME, ProducerContext, delivery_before_abort};
+use crate::driver::{BlockingCall, GivenUp, Shared, Step, UnderWay, still_under_way};
+use crate::error::{Class, KafkaError, RDKafkaErrorCode};
+use crate::ffi::{CallError, Client};
+use crate::sync::{catch_panic, log};
 
 /// How long a flush before an abort is at the most: how late it notices that it need not go on.
 const FLUSH_SLICE: Duration = Duration::from_millis(200);
@@ -70,16 +48,16 @@ impl<C: ProducerContext> Shared<C> {
         call: impl FnMut(&Client, Duration) -> Result<(), CallError> + Send + 'static,
     ) -> Result<(), KafkaError> {
         let given_up = GivenUp(&self.transactions, step);
-        let begun = self.transactions.begin(step).await;
+        let begun = self.transactions.begin(step, &self.calls).await;
         mem::forget(given_up);
-        let number = begun?;
+        let (under_way, number) = begun?;
         let (done, result) = oneshot::channel();
         let told = move |result| {
             // The future may have been dropped; its waker may panic, see `wake`.
             let _ = catch_panic(|| done.send(result));
         };
-        if let Err(error) = self.start(step, timeout, call, told) {
-            self.transactions.heard(number);
+        if let Err(error) = self.start(under_way, step, timeout, call, told) {
+            self.transactions.reported(number);
             return Err(error);
         }
         let mut result = pin!(result);
@@ -95,66 +73,68 @@ impl<C: ProducerContext> Shared<C> {
             }
         })
         .await;
-        self.transactions.heard(number);
+        self.transactions.reported(number);
         ended
     }
 
-    /// Makes a call that has begun.
+    /// Calls what has begun, on a thread.
     fn start(
         self: &Arc<Self>,
+        under_way: UnderWay,
         step: Step,
         timeout: Duration,
         call: impl FnMut(&Client, Duration) -> Result<(), CallError> + Send + 'static,
         done: impl FnOnce(Result<(), KafkaError>) + Send + 'static,
     ) -> Result<(), KafkaError> {
         let shared = Arc::clone(self);
-        let spawned = lane::spawn(move || {
+        let spawned = under_way.spawn(move |under_way| {
             let started = Instant::now();
             let watch = (step == Step::SendOffsets).then(|| shared.watch(timeout + GRACE));
             let result = shared.call(step, timeout, call);
             drop(watch);
             let elapsed = started.elapsed();
-            let must_abort = shared.transactions.end(step, &result);
-            let aborted = must_abort.then(|| shared.abort_abandoned());
+            let abort = shared.transactions.end(step, &result, under_way);
+            let aborted = abort.map(|abort| shared.abort_abandoned(abort));
             done(result.clone());
             // It may wait for the end of the call to come to its own.
             shared.wake();
-            // The subscriber's code: nothing is left to be done where it panics.
-            tracing::debug!(step = step.name(), ?elapsed, ?result);
+            log(|| tracing::debug!(step = step.name(), ?elapsed, ?result));
             aborted.into_iter().for_each(log_failed_abort);
         });
         spawned.map_err(|error| {
             let error = KafkaError::no_thread(error);
-            // As if it had not begun; an abort is made by the next begin.
-            let result = Err(error.clone());
-            if self.transactions.end(step, &result) {
-                self.transactions.end(Step::Abort, &result);
-            }
-            self.wake();
+            // As if it had not begun; an abort is called by the next begin.
+            self.transactions.not_begun(step, &error);
             error
         })
     }
 
     /// Has a thread give up waiting for the call that is under way, unless what this returns is
     /// dropped before. librdkafka keeps no limit of time while it sends offsets and the group has no
-    /// coordinator (its issue 5456). Where there is no thread for it, the wait is as long as the call.
+    /// coordinator (its issue 5456). If there is no thread for it, the wait is as long as the call.
     fn watch(self: &Arc<Self>, timeout: Duration) -> mpsc::Sender<()> {
         let (watch, ended) = mpsc::channel();
+        let Ok(watching) = self.calls.begin(BlockingCall::TransactionWatch) else {
+            return watch;
+        };
         let shared = Arc::clone(self);
         let call = self.transactions.call();
-        let spawned = lane::spawn(move || {
+        let spawned = watching.spawn(move |watching| {
             if ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
                 shared.transactions.give_up_waiting(call);
                 // A close does not wait for it either.
                 shared.wake();
-                tracing::warn!("offsets could not be sent in time, and are still under way");
+                log(|| {
+                    tracing::warn!("offsets could not be sent in time, and are still under way")
+                });
                 while ended.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) {
-                    shared.transactions.tell();
+                    shared.transactions.notify();
                 }
             }
+            drop(watching);
         });
         if let Err(error) = spawned {
-            tracing::warn!(%error, "no thread to watch a call with");
+            log(|| tracing::warn!(%error, "no thread to watch a call with"));
         }
         watch
     }
@@ -174,7 +154,7 @@ impl<C: ProducerContext> Shared<C> {
             } else {
                 left
             };
-            let error = match call(&client, left.max(LEAST_TIME)) {
+            let error = match call(&client, left.max(LEAST_TRANSACTION_TIME)) {
                 Ok(()) => return Ok(()),
                 Err(error) => self.core.call_error(step.name(), error),
             };
@@ -200,62 +180,54 @@ impl<C: ProducerContext> Shared<C> {
             if left.is_zero() {
                 break;
             }
-            client.flush(left.min(FLUSH_SLICE).as_millis().max(1) as i32);
+            client.flush(left.min(FLUSH_SLICE));
             // As it does between slices of a flush.
             thread::yield_now();
         }
         let left = timeout.saturating_sub(started.elapsed());
-        client.abort_transaction(left.max(LEAST_TIME))
+        client.abort_transaction(left.max(LEAST_TRANSACTION_TIME))
     }
 
-    /// Aborts what nobody can abort any more. It has begun; blocks.
-    fn abort_abandoned(&self) -> Result<(), KafkaError> {
+    /// Aborts a transaction whose handle was dropped. It has begun; blocks.
+    fn abort_abandoned(&self, under_way: UnderWay) -> Result<(), KafkaError> {
         let timeout = self.transactions.timeout;
         let result = self.call(Step::Abort, timeout, |client, left| {
             self.deliver_and_abort(client, left)
         });
-        self.transactions.end(Step::Abort, &result);
+        let _none = self.transactions.end(Step::Abort, &result, under_way);
         result
     }
+}
 
-    /// Nobody is left who could end the transaction: it is aborted where it is open, now or after the
-    /// call that is under way. Never blocks.
-    pub(crate) fn abandon(self: &Arc<Self>) {
-        if !self.transactions.abandon() {
-            return;
-        }
-        let shared = Arc::clone(self);
-        let spawned = lane::spawn(move || {
-            let aborted = shared.abort_abandoned();
-            shared.wake();
-            log_failed_abort(aborted);
-        });
-        if let Err(error) = spawned {
-            let result = Err(KafkaError::no_thread(error));
-            self.transactions.end(Step::Abort, &result);
-            self.wake();
+/// The transaction's handle was dropped: it is aborted if it is open, now or after the call that is
+/// under way. Never blocks.
+pub(super) fn abandon<C: ProducerContext>(shared: &Arc<Shared<C>>) {
+    let Some(under_way) = shared.transactions.abandon(&shared.calls) else {
+        return;
+    };
+    let aborting = Arc::clone(shared);
+    let spawned = under_way.spawn(move |under_way| {
+        let aborted = aborting.abort_abandoned(under_way);
+        aborting.wake();
+        log_failed_abort(aborted);
+    });
+    if let Err(error) = spawned {
+        let error = KafkaError::no_thread(error);
+        shared.transactions.not_begun(Step::Abort, &error);
+        log(|| {
             tracing::warn!(
-                ?result,
+                %error,
                 "a transaction that was dropped is aborted by the next begin"
             );
-        }
+        });
     }
 }
 
-fn log_failed_abort(result: Result<(), KafkaError>) {
+/// An abort that failed is called again by the next begin.
+pub(super) fn log_failed_abort(result: Result<(), KafkaError>) {
     if let Err(error) = result {
-        tracing::warn!(%error, "a transaction that was dropped could not be aborted yet");
+        log(|| tracing::warn!(%error, "a transaction could not be aborted yet"));
     }
-}
-
-/// How long an abort that has so much time goes on delivering first.
-pub(crate) fn delivery_before_abort(timeout: Duration, is_any_delivered: bool) -> Duration {
-    let least = DELIVERY_BEFORE_ABORT.min(timeout);
-    if is_any_delivered {
-        return least;
-    }
-    let (part, most) = TAKEN_BEFORE_ABORT;
-    least.max(most.min(timeout / part))
 }
 
 /// A record of the transaction failed, or its offsets: there is nothing to be committed.

@@ -3,12 +3,12 @@
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer, ConsumerContext};
 
-use crate::context::ProducerContext;
-use crate::error::{Class, KafkaError};
-use crate::error_code::RDKafkaErrorCode;
-use crate::ffi::{self, Group};
-use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
-use crate::transaction::Transaction;
+use super::transaction::Transaction;
+use crate::client::ProducerContext;
+use crate::error::{Class, KafkaError, RDKafkaErrorCode};
+use crate::ffi;
+use crate::ffi::Group;
+use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 
 /// How far a transaction has consumed, and as which member of the consumer group: for
 /// [`Transaction::send_consumed`]. Begin with a new one for each transaction.

@@ -4,18 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::builder::ProducerBuilder;
-use crate::config::{ClientConfig, FromClientConfigAndContext};
-use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::error::{KafkaError, is_purge};
-use crate::error_code::RDKafkaErrorCode;
+use super::calls::{abandon, log_failed_abort, record_failed};
+use crate::client::{DefaultProducerContext, ProducerContext};
+use crate::driver::{CloseReport, Phase, Step};
+use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{Client, Group, Offsets};
-use crate::metadata::{ClusterInfo, PartitionInfo, TopicInfo};
-use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 use crate::producer::Producer;
-use crate::report::CloseReport;
-use crate::transaction::{Transaction, TransactionOutcome};
-use crate::transactions::{Phase, Step, record_failed};
+use crate::values::{
+    ClusterInfo, ConsumerGroupMetadata, PartitionInfo, TopicInfo, TopicPartitionOffset,
+    TransactionOutcome,
+};
 
 /// A producer whose records are part of transactions: what a configuration with `transactional.id`
 /// makes.
@@ -56,15 +54,7 @@ use crate::transactions::{Phase, Step, record_failed};
 /// the same `transactional.id` later fences this one: its records and calls fail with an error that
 /// [`is_fenced`](KafkaError::is_fenced).
 pub struct TransactionalProducer<C: ProducerContext = DefaultProducerContext> {
-    producer: Producer<C>,
-}
-
-impl TransactionalProducer {
-    /// Builds one step by step; the last is
-    /// [`create_transactional`](ProducerBuilder::create_transactional).
-    pub fn builder(config: &ClientConfig) -> ProducerBuilder<'_> {
-        ProducerBuilder::new(config)
-    }
+    pub(super) producer: Producer<C>,
 }
 
 impl<C: ProducerContext> TransactionalProducer<C> {
@@ -96,100 +86,6 @@ impl<C: ProducerContext> TransactionalProducer<C> {
             .await
     }
 
-    /// Begins a transaction, once the one before it has ended: it waits for a call that is under way,
-    /// and aborts what was dropped, for up to `transaction.timeout.ms`.
-    ///
-    /// # Errors
-    ///
-    /// - [Retriable](KafkaError::is_retriable) where the one before has not ended in time.
-    /// - [Fatal](KafkaError::is_fatal), where there has been a fatal error.
-    /// - [`State`](RDKafkaErrorCode::State) without [`init`](Self::init).
-    /// - [Closed](KafkaError::is_closed).
-    ///
-    /// # Cancel safety
-    ///
-    /// What it has begun when the future is dropped is ended by the next one.
-    pub async fn begin(&mut self) -> Result<Transaction<'_, C>, KafkaError> {
-        let shared = self.producer.shared();
-        // An init may be under way whose future was dropped.
-        shared.transactions.settled_phase().await?;
-        if !shared.transactions.is_initialized() {
-            shared.check_open()?;
-            // One that timed out goes on in the background, where librdkafka takes this for a call that is
-            // to be tried again.
-            let error = KafkaError::with_text(
-                RDKafkaErrorCode::State,
-                "begin_transaction: init is to be called before, and again where it has timed out",
-            );
-            return Err(shared.core.fatal_error().unwrap_or(error));
-        }
-        self.settle().await?;
-        let timeout = shared.transactions.timeout;
-        let begin = |client: &Client, _| client.begin_transaction();
-        shared.transact(Step::Begin, timeout, begin).await?;
-        shared.core.note_begin();
-        let producer = self.producer.within(shared.transactions.enter());
-        Ok(Transaction::new(self, producer))
-    }
-
-    /// Runs a function in a transaction: commits it where that returns `Ok`, and aborts it where it
-    /// returns `Err`, panics, or is dropped before the commit begins.
-    ///
-    /// ```no_run
-    /// use tokio_rdkafka::{KafkaError, ProducerRecord, SendError, TransactionalProducer};
-    ///
-    /// # async fn run(mut producer: TransactionalProducer) -> Result<(), KafkaError> {
-    /// let task = tokio::spawn(async move {
-    ///     let offset = producer
-    ///         .run(async |transaction| {
-    ///             let delivery = transaction.send(ProducerRecord::to("t").payload("v")).await?;
-    ///             Ok::<_, KafkaError>(delivery.offset())
-    ///         })
-    ///         .await?;
-    ///     println!("committed: {offset:?}");
-    ///     Ok::<_, KafkaError>(producer)
-    /// });
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The function's own; those of [`begin`](Self::begin) and [`commit`](Transaction::commit) as the
-    /// [`KafkaError`] that they have. Where the commit failed, the transaction has been aborted, but
-    /// after a [retriable](KafkaError::is_retriable) error, with which it is not known: see
-    /// [`outcome`](Self::outcome).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped before its commit begins, nothing is committed; after that, the commit is carried to
-    /// its end. See [`outcome`](Self::outcome).
-    pub async fn run<T, E>(
-        &mut self,
-        function: impl AsyncFnOnce(&Transaction<'_, C>) -> Result<T, E>,
-    ) -> Result<T, E>
-    where
-        E: From<KafkaError>,
-    {
-        let transaction = self.begin().await?;
-        match function(&transaction).await {
-            Ok(output) => match transaction.commit().await {
-                Ok(()) => Ok(output),
-                Err(failed) => {
-                    let (transaction, error) = failed.into_parts();
-                    if let (Some(transaction), false) = (transaction, error.is_retriable()) {
-                        aborted(transaction.abort().await);
-                    }
-                    Err(error.into())
-                }
-            },
-            Err(error) => {
-                aborted(transaction.abort().await);
-                Err(error)
-            }
-        }
-    }
-
     /// What became of the transaction that began last, once no call is under way; `None` where none
     /// has begun, or it is still open.
     pub async fn outcome(&self) -> Option<TransactionOutcome> {
@@ -213,7 +109,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     pub async fn close(&mut self) -> CloseReport {
         // An init that was given up has no transaction to wait for.
         if self.producer.shared().transactions.calling() != Some(Step::Init) {
-            aborted(self.settle().await);
+            log_failed_abort(self.settle().await);
         }
         self.producer.close().await
     }
@@ -303,7 +199,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     }
 
     /// Ends the transaction that began last, if it has not ended.
-    async fn settle(&self) -> Result<(), KafkaError> {
+    pub(super) async fn settle(&self) -> Result<(), KafkaError> {
         let shared = self.producer.shared();
         let timeout = shared.transactions.timeout;
         if shared.transactions.settled_phase().await? == Phase::Committing {
@@ -317,7 +213,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         if shared.transactions.settled_phase().await? == Phase::Ended {
             return Ok(());
         }
-        self.close_scope();
+        self.close_epoch();
         let aborting = Arc::clone(shared);
         shared
             .transact(Step::Abort, timeout, move |client, left| {
@@ -349,7 +245,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     }
 
     pub(crate) async fn commit(&self, timeout: Duration) -> Result<(), KafkaError> {
-        self.close_scope();
+        self.close_epoch();
         let shared = self.producer.shared();
         // Offsets may be on their way whose future has been dropped.
         shared.transactions.settled_phase().await?;
@@ -371,7 +267,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 
     pub(crate) async fn abort(&self) -> Result<(), KafkaError> {
         let transactions = &self.producer.shared().transactions;
-        self.close_scope();
+        self.close_epoch();
         self.settle().await?;
         match transactions.outcome() {
             Some(TransactionOutcome::Committed) => Err(KafkaError::with_text(
@@ -384,35 +280,20 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 
     /// Nobody is left who could end the transaction.
     pub(crate) fn abandon(&self) {
-        self.close_scope();
-        self.producer.shared().abandon();
+        self.close_epoch();
+        abandon(self.producer.shared());
     }
 
-    fn close_scope(&self) {
-        if let Some(scope) = self.producer.shared().transactions.scope() {
-            scope.close();
+    fn close_epoch(&self) {
+        if let Some(epoch) = self.producer.shared().transactions.epoch() {
+            epoch.close();
         }
     }
 
     fn failure(&self) -> Option<KafkaError> {
         let transactions = &self.producer.shared().transactions;
-        let failure = transactions.scope().and_then(|scope| scope.failure());
-        failure.or_else(|| transactions.unheard())
-    }
-}
-
-/// An abort that fails is made again by the next begin.
-fn aborted(result: Result<(), KafkaError>) {
-    if let Err(error) = result {
-        tracing::warn!(%error, "a transaction could not be aborted yet");
-    }
-}
-
-impl<C: ProducerContext> FromClientConfigAndContext<C> for TransactionalProducer<C> {
-    fn from_config_and_context(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
-        TransactionalProducer::builder(config)
-            .context(context)
-            .create_transactional()
+        let failure = transactions.epoch().and_then(|epoch| epoch.failure());
+        failure.or_else(|| transactions.unreported())
     }
 }
 

@@ -5,11 +5,14 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::context::{DefaultProducerContext, ProducerContext};
-use crate::error::KafkaError;
-use crate::offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
+use super::calls::log_failed_abort;
+use super::producer::TransactionalProducer;
+use crate::client::{DefaultProducerContext, ProducerContext};
+use crate::driver::Step;
+use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::ffi::Client;
 use crate::producer::Producer;
-use crate::transactional::TransactionalProducer;
+use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 
 /// A transaction that has begun, of [`TransactionalProducer::begin`].
 ///
@@ -28,16 +31,100 @@ pub struct Transaction<'t, C: ProducerContext = DefaultProducerContext> {
     producer: Producer<C>,
 }
 
-/// What became of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TransactionOutcome {
-    /// It has been committed.
-    Committed,
-    /// It has been aborted: consumers with `isolation.level=read_committed` never see its records.
-    Aborted,
-    /// Nobody knows (yet): a commit was begun whose end is not known, or the producer had a fatal
-    /// error in it.
-    Unknown,
+impl<C: ProducerContext> TransactionalProducer<C> {
+    /// Begins a transaction, once the one before it has ended: it waits for a call that is under way,
+    /// and aborts what was dropped, for up to `transaction.timeout.ms`.
+    ///
+    /// # Errors
+    ///
+    /// - [Retriable](KafkaError::is_retriable) where the one before has not ended in time.
+    /// - [Fatal](KafkaError::is_fatal), where there has been a fatal error.
+    /// - [`State`](RDKafkaErrorCode::State) without [`init`](Self::init).
+    /// - [Closed](KafkaError::is_closed).
+    ///
+    /// # Cancel safety
+    ///
+    /// What it has begun when the future is dropped is ended by the next one.
+    pub async fn begin(&mut self) -> Result<Transaction<'_, C>, KafkaError> {
+        let shared = self.producer.shared();
+        // An init may be under way whose future was dropped.
+        shared.transactions.settled_phase().await?;
+        if !shared.transactions.is_initialized() {
+            shared.check_open()?;
+            // One that timed out goes on in the background, where librdkafka takes this for a call that is
+            // to be tried again.
+            let error = KafkaError::with_text(
+                RDKafkaErrorCode::State,
+                "begin_transaction: init is to be called before, and again where it has timed out",
+            );
+            return Err(shared.core.fatal_error().unwrap_or(error));
+        }
+        self.settle().await?;
+        let timeout = shared.transactions.timeout;
+        let begin = |client: &Client, _| client.begin_transaction();
+        shared.transact(Step::Begin, timeout, begin).await?;
+        shared.core.note_begin();
+        let producer = self.producer.within(shared.transactions.open_epoch());
+        Ok(Transaction::new(self, producer))
+    }
+
+    /// Runs a function in a transaction: commits it where that returns `Ok`, and aborts it where it
+    /// returns `Err`, panics, or is dropped before the commit begins.
+    ///
+    /// ```no_run
+    /// use tokio_rdkafka::{KafkaError, ProducerRecord, SendError, TransactionalProducer};
+    ///
+    /// # async fn run(mut producer: TransactionalProducer) -> Result<(), KafkaError> {
+    /// let task = tokio::spawn(async move {
+    ///     let offset = producer
+    ///         .run(async |transaction| {
+    ///             let delivery = transaction.send(ProducerRecord::to("t").payload("v")).await?;
+    ///             Ok::<_, KafkaError>(delivery.offset())
+    ///         })
+    ///         .await?;
+    ///     println!("committed: {offset:?}");
+    ///     Ok::<_, KafkaError>(producer)
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The function's own; those of [`begin`](Self::begin) and [`commit`](Transaction::commit) as the
+    /// [`KafkaError`] that they have. Where the commit failed, the transaction has been aborted, but
+    /// after a [retriable](KafkaError::is_retriable) error, with which it is not known: see
+    /// [`outcome`](Self::outcome).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its commit begins, nothing is committed; after that, the commit is carried to
+    /// its end. See [`outcome`](Self::outcome).
+    pub async fn run<T, E>(
+        &mut self,
+        function: impl AsyncFnOnce(&Transaction<'_, C>) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: From<KafkaError>,
+    {
+        let transaction = self.begin().await?;
+        match function(&transaction).await {
+            Ok(output) => match transaction.commit().await {
+                Ok(()) => Ok(output),
+                Err(failed) => {
+                    let (transaction, error) = failed.into_parts();
+                    if let (Some(transaction), false) = (transaction, error.is_retriable()) {
+                        log_failed_abort(transaction.abort().await);
+                    }
+                    Err(error.into())
+                }
+            },
+            Err(error) => {
+                log_failed_abort(transaction.abort().await);
+                Err(error)
+            }
+        }
+    }
 }
 
 impl<'t, C: ProducerContext> Transaction<'t, C> {

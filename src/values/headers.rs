@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::payload::IntoPayload;
+use super::payload::IntoPayload;
 
 /// The headers of a record: names with values, in order; names may repeat, a value may be null.
 ///

@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::error::KafkaError;
-use crate::error_code::RDKafkaErrorCode;
-use crate::topic;
+use super::topic_name;
+use crate::error::{KafkaError, RDKafkaErrorCode};
 
 /// The longest string that the requests can carry, in bytes: its length is an `i16` there.
 const MAX_STRING_LEN: usize = i16::MAX as usize;
@@ -91,15 +90,17 @@ impl TopicPartitionOffset {
             metadata,
             leader_epoch: _,
         } = self;
-        if let Some(problem) = topic::problem_of_name(topic) {
-            return Err(invalid(format!("the topic {problem}")));
+        if let Some(problem) = topic_name::problem_of_name(topic) {
+            return Err(invalid_offsets(format!("the topic {problem}")));
         }
         if *partition < 0 {
-            return Err(invalid(format!("partition {partition} of {topic:?}")));
+            return Err(invalid_offsets(format!(
+                "partition {partition} of {topic:?}"
+            )));
         }
         if *offset < 0 {
             // librdkafka would leave it out without a word.
-            return Err(invalid(format!(
+            return Err(invalid_offsets(format!(
                 "offset {offset} of {topic:?} [{partition}]"
             )));
         }
@@ -112,12 +113,12 @@ impl TopicPartitionOffset {
 /// # Errors
 ///
 /// Names what is wrong.
-pub(crate) fn check(offsets: &[TopicPartitionOffset]) -> Result<(), KafkaError> {
+pub(crate) fn check_offsets(offsets: &[TopicPartitionOffset]) -> Result<(), KafkaError> {
     let mut seen = HashSet::with_capacity(offsets.len());
     for offset in offsets {
         offset.check()?;
         if !seen.insert((&offset.topic, offset.partition)) {
-            return Err(invalid(format!(
+            return Err(invalid_offsets(format!(
                 "there are two for {:?} [{}]",
                 offset.topic, offset.partition
             )));
@@ -206,7 +207,7 @@ impl ConsumerGroupMetadata {
     /// Names what is wrong.
     pub(crate) fn check(&self) -> Result<(), KafkaError> {
         if self.group_id.is_empty() {
-            return Err(invalid("the group id is empty".to_owned()));
+            return Err(invalid_offsets("the group id is empty".to_owned()));
         }
         check_len("group id", Some(&self.group_id))?;
         check_len("member id", Some(&self.member_id))?;
@@ -217,13 +218,13 @@ impl ConsumerGroupMetadata {
 fn check_len(what: &str, text: Option<&str>) -> Result<(), KafkaError> {
     match text.map_or(0, str::len) {
         0..=MAX_STRING_LEN => Ok(()),
-        len => Err(invalid(format!(
+        len => Err(invalid_offsets(format!(
             "the {what} has {len} bytes, more than {MAX_STRING_LEN}"
         ))),
     }
 }
 
-pub(crate) fn invalid(problem: String) -> KafkaError {
+pub(crate) fn invalid_offsets(problem: String) -> KafkaError {
     KafkaError::with_text(
         RDKafkaErrorCode::InvalidArgument,
         format!("invalid offsets: {problem}"),

@@ -50,6 +50,15 @@ impl PurgeConfig {
         }
     }
 
+    /// What either of two covers.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            queue: self.queue || other.queue,
+            inflight: self.inflight || other.inflight,
+            non_blocking: self.non_blocking && other.non_blocking,
+        }
+    }
+
     pub(crate) fn without_inflight(self) -> Self {
         Self {
             inflight: false,

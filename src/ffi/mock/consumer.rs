@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use rdkafka_sys::bindings as sys;
 
-use super::{check, millis, topic_name};
-use crate::error::KafkaError;
-use crate::error_code::RDKafkaErrorCode;
+use super::arguments::{check, topic_name};
+use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::ffi::conf::Conf;
+use crate::ffi::convert::{millis, with_errstr};
+use crate::ffi::message::BorrowedMessage;
 use crate::ffi::redeclared::rd_kafka_last_error;
-use crate::ffi::{BorrowedMessage, Conf, with_errstr};
 
 /// A consumer client. Dropping it blocks while its threads are joined.
 pub(crate) struct Consumer(NonNull<sys::rd_kafka_t>);

@@ -9,22 +9,22 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::completion::{
-    Awaited, DeliveryFuture, DeliveryPromise, DeliveryPromises, Parcel, Told,
+    Tracked, DeliveryFuture, DeliveryCompleter, CompleterPool, MessageState, DeliveryKind,
 };
 use crate::delivery::Delivery;
 use crate::{check, idle_waker};
 
-fn parcel() -> Parcel<()> {
-    Parcel::new(0, -1, None, Some(()))
+fn parcel() -> MessageState<()> {
+    MessageState::new(0, -1, None, Some(()))
 }
 
-fn pair() -> (DeliveryPromise<()>, DeliveryFuture) {
-    Awaited::promise(&DeliveryPromises::new(), parcel())
+fn pair() -> (DeliveryCompleter<()>, DeliveryFuture) {
+    Tracked::promise(&CompleterPool::new(), parcel())
 }
 
-fn complete(mut promise: DeliveryPromise<()>) {
-    promise.put(Ok(Delivery(Arc::new(()))));
-    if let Some(waker) = promise.keep() {
+fn complete(mut promise: DeliveryCompleter<()>) {
+    promise.set_result(Ok(Delivery(Arc::new(()))));
+    if let Some(waker) = promise.complete() {
         waker.wake();
     }
 }
@@ -109,8 +109,8 @@ pub fn a_future_is_polled_while_the_driver_asks() {
 /// The last to look at a segment makes it spare, whoever that is, and it is used again.
 pub fn a_segment_is_used_again_while_others_let_go_of_it() {
     check(|| {
-        let promises = DeliveryPromises::<()>::new();
-        let (first, future) = Awaited::promise(&promises, parcel());
+        let promises = CompleterPool::<()>::new();
+        let (first, future) = Tracked::promise(&promises, parcel());
         let completing = thread::spawn(move || complete(first));
         drop(future);
         // The rest of the segment, and the first of another, or of the same again.

@@ -21,15 +21,15 @@ pub mod room_models;
 
 /// Stands in for the crate's module, of which only the promises are here.
 mod ffi {
-    pub(crate) use crate::promise::{Expectation, Promise, Promises};
+    pub(crate) use crate::promise::{Receiver, Completer, Completers};
 }
 
-enum Loan {}
+enum PayloadGuard {}
 
 unsafe trait Opaque: Send + Sized + 'static {
     fn into_raw(self) -> *mut c_void;
     unsafe fn from_raw(raw: *mut c_void) -> Self;
-    fn loan(&mut self) -> Option<&mut Option<Loan>>;
+    fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>>;
     fn set_payload_len(&mut self, len: usize);
     unsafe fn payload_len(raw: *mut c_void) -> usize;
 }

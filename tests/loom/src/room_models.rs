@@ -9,18 +9,18 @@ use loom::sync::Arc;
 use loom::thread;
 
 use crate::config::QueueLimits;
-use crate::room::{NoRoom, Room};
+use crate::room::{CapacityError, Capacity};
 use crate::{check, idle_waker};
 
 /// Waits for room; gives its place up when it is dropped.
 struct Acquire {
-    room: Arc<Room>,
+    room: Arc<Capacity>,
     bytes: usize,
     place: Option<usize>,
 }
 
 impl Acquire {
-    fn new(room: &Arc<Room>, bytes: usize) -> Self {
+    fn new(room: &Arc<Capacity>, bytes: usize) -> Self {
         Self {
             room: Arc::clone(room),
             bytes,
@@ -29,7 +29,7 @@ impl Acquire {
     }
 
     /// Takes a place, for which nobody waits yet.
-    fn queued(room: &Arc<Room>, bytes: usize) -> Self {
+    fn queued(room: &Arc<Capacity>, bytes: usize) -> Self {
         let mut acquire = Self::new(room, bytes);
         let waker = idle_waker();
         let polled = Pin::new(&mut acquire).poll(&mut Context::from_waker(&waker));
@@ -39,7 +39,7 @@ impl Acquire {
 }
 
 impl Future for Acquire {
-    type Output = Result<(), NoRoom>;
+    type Output = Result<(), CapacityError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { room, bytes, place } = &mut *self;
@@ -56,22 +56,22 @@ impl Drop for Acquire {
 }
 
 /// A room that is full with one message.
-fn full(bytes: usize) -> Arc<Room> {
-    let room = Room::new(QueueLimits { messages: 1, bytes }, || {});
+fn full(bytes: usize) -> Arc<Capacity> {
+    let room = Capacity::new(QueueLimits { messages: 1, bytes }, || {});
     room.try_acquire(bytes).expect("an empty room");
     Arc::new(room)
 }
 
-fn release(room: &Room, bytes: usize) {
+fn release(room: &Capacity, bytes: usize) {
     let mut wakers = Vec::new();
     room.release(1, bytes, &mut wakers);
     wakers.into_iter().for_each(|waker| waker.wake());
 }
 
 /// All that was taken is back: the whole room is to be had, and no more.
-fn is_empty(room: &Room, bytes: usize) {
+fn is_empty(room: &Capacity, bytes: usize) {
     assert_eq!(room.try_acquire(bytes), Ok(()));
-    assert_eq!(room.try_acquire(0), Err(NoRoom::Full));
+    assert_eq!(room.try_acquire(0), Err(CapacityError::Full));
 }
 
 /// Both get it, one after the other.
@@ -122,7 +122,7 @@ pub fn one_that_is_too_large_leaves_while_room_comes() {
             messages: 3,
             bytes: 3,
         };
-        let room = Arc::new(Room::new(limits, || {}));
+        let room = Arc::new(Capacity::new(limits, || {}));
         room.try_acquire(2).expect("room");
         room.try_acquire(1).expect("room");
         let large = Acquire::queued(&room, 3);
@@ -186,8 +186,8 @@ pub fn a_close_meets_one_who_comes() {
             thread::spawn(move || block_on(Acquire::new(&room, 1)))
         };
         room.close();
-        assert_eq!(waiting.join().expect("a waiter"), Err(NoRoom::Closed));
-        assert_eq!(room.try_acquire(0), Err(NoRoom::Closed));
+        assert_eq!(waiting.join().expect("a waiter"), Err(CapacityError::Closed));
+        assert_eq!(room.try_acquire(0), Err(CapacityError::Closed));
     });
 }
 

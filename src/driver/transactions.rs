@@ -1,16 +1,13 @@
-//! What is known of a producer's transactions: how far the last one has come, and which call is under way.
+//! The state of a producer's transactions: how far the last one has come, and which call is under way.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
-use crate::error::{Class, KafkaError};
-use crate::error_code::RDKafkaErrorCode;
-use crate::ffi::catch_panic;
-use crate::scope::Scope;
-use crate::sync::lock;
-use crate::transaction::TransactionOutcome;
+use super::blocking::{BlockingCall, BlockingCalls, NotBegun, UnderWay};
+use super::transaction_epoch::TransactionEpoch;
+use crate::error::{Class, KafkaError, RDKafkaErrorCode};
+use crate::sync::{Notifier, lock};
+use crate::values::TransactionOutcome;
 
 /// How far the transaction that began last has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +37,7 @@ pub(crate) enum Step {
 pub(crate) struct Transactions {
     state: Mutex<State>,
     /// Tells those who wait that a call has ended, or is overdue.
-    ended: Notify,
+    ended: Notifier,
     /// `transaction.timeout.ms`
     pub(crate) timeout: Duration,
 }
@@ -60,13 +57,11 @@ struct State {
     /// Nobody is left who could end the transaction.
     is_abandoned: bool,
     is_initialized: bool,
-    /// The producer is at its end: no call begins any more.
-    is_over: bool,
-    scope: Option<Arc<Scope>>,
+    epoch: Option<Arc<TransactionEpoch>>,
     /// The call whose end somebody has heard of, or that it is overdue.
-    heard: u64,
+    reported: u64,
     /// Why offsets of the transaction were not sent, and in which call, where nobody has heard of it.
-    unheard: Vec<(u64, KafkaError)>,
+    unreported: Vec<(u64, KafkaError)>,
 }
 
 impl Transactions {
@@ -81,12 +76,11 @@ impl Transactions {
                 is_overdue: false,
                 is_abandoned: false,
                 is_initialized: false,
-                is_over: false,
-                scope: None,
-                heard: 0,
-                unheard: Vec::new(),
+                epoch: None,
+                reported: 0,
+                unreported: Vec::new(),
             }),
-            ended: Notify::new(),
+            ended: Notifier::default(),
             timeout,
         }
     }
@@ -100,7 +94,7 @@ impl Transactions {
     pub(crate) async fn settled_phase(&self) -> Result<Phase, KafkaError> {
         let mut was_overdue = false;
         loop {
-            let ended = self.ended.notified();
+            let ended = self.ended.changed();
             {
                 let state = lock(&self.state);
                 if state.calling.is_none() {
@@ -116,9 +110,9 @@ impl Transactions {
     }
 
     /// Resolves when the call is overdue.
-    pub(super) async fn overdue(&self) {
+    pub(crate) async fn overdue(&self) {
         loop {
-            let overdue = self.ended.notified();
+            let overdue = self.ended.changed();
             if lock(&self.state).is_overdue {
                 return;
             }
@@ -127,7 +121,7 @@ impl Transactions {
     }
 
     /// Nobody waits for that call any longer, if it is still under way.
-    pub(super) fn give_up_waiting(&self, call: u64) {
+    pub(crate) fn give_up_waiting(&self, call: u64) {
         {
             let mut state = lock(&self.state);
             if state.calling.is_none() || state.calls != call {
@@ -135,17 +129,16 @@ impl Transactions {
             }
             state.is_overdue = true;
         }
-        self.tell();
+        self.notify();
     }
 
     /// Wakes those who wait for a call.
-    pub(super) fn tell(&self) {
-        // See `wake`: one that panics must not take the rest with it.
-        let _ = catch_panic(|| self.ended.notify_waiters());
+    pub(crate) fn notify(&self) {
+        self.ended.notify();
     }
 
     /// The number of the call that is under way.
-    pub(super) fn call(&self) -> u64 {
+    pub(crate) fn call(&self) -> u64 {
         lock(&self.state).calls
     }
 
@@ -153,9 +146,9 @@ impl Transactions {
         lock(&self.state).outcome
     }
 
-    /// What the transaction's records are in.
-    pub(crate) fn scope(&self) -> Option<Arc<Scope>> {
-        lock(&self.state).scope.clone()
+    /// The epoch of the transaction's records.
+    pub(crate) fn epoch(&self) -> Option<Arc<TransactionEpoch>> {
+        lock(&self.state).epoch.clone()
     }
 
     /// The call that is under way.
@@ -178,31 +171,26 @@ impl Transactions {
         lock(&self.state).is_initialized
     }
 
-    /// Lets no call begin any more, where none is under way.
-    pub(crate) fn stop_calls(&self) -> bool {
-        let mut state = lock(&self.state);
-        state.is_over |= state.calling.is_none();
-        state.is_over
-    }
-
     /// A transaction has begun.
-    pub(crate) fn enter(&self) -> Arc<Scope> {
-        let scope = Arc::new(Scope::new());
-        lock(&self.state).scope = Some(Arc::clone(&scope));
-        scope
+    pub(crate) fn open_epoch(&self) -> Arc<TransactionEpoch> {
+        let epoch = Arc::new(TransactionEpoch::new());
+        lock(&self.state).epoch = Some(Arc::clone(&epoch));
+        epoch
     }
 
-    /// Begins a step, once no other is under way. The number of the call.
-    pub(super) async fn begin(&self, step: Step) -> Result<u64, KafkaError> {
+    /// Begins a step, once no other is under way: its call, and the number of that.
+    pub(crate) async fn begin(
+        &self,
+        step: Step,
+        calls: &Arc<BlockingCalls>,
+    ) -> Result<(UnderWay, u64), KafkaError> {
         loop {
             {
                 let mut state = lock(&self.state);
-                if state.is_over {
-                    return Err(KafkaError::closed());
-                }
-                if state.calling.is_none() {
-                    state.begin(step);
-                    return Ok(state.calls);
+                match state.begin_call(step, calls) {
+                    Ok(call) => return Ok((call, state.calls)),
+                    Err(NotBegun::Stopped) => return Err(KafkaError::closed()),
+                    Err(NotBegun::UnderWay) => {}
                 }
             }
             self.settled_phase().await?;
@@ -210,50 +198,68 @@ impl Transactions {
     }
 
     /// Somebody knows how that call has ended, or that it is overdue.
-    pub(super) fn heard(&self, call: u64) {
+    pub(crate) fn reported(&self, call: u64) {
         let mut state = lock(&self.state);
-        state.heard = state.heard.max(call);
-        state.unheard.retain(|(unheard, _)| *unheard != call);
+        state.reported = state.reported.max(call);
+        state.unreported.retain(|(other, _)| *other != call);
     }
 
     /// Why offsets are not in the transaction, where whoever sent them does not know.
-    pub(crate) fn unheard(&self) -> Option<KafkaError> {
+    pub(crate) fn unreported(&self) -> Option<KafkaError> {
         let state = lock(&self.state);
-        state.unheard.first().map(|(_, error)| error.clone())
+        state.unreported.first().map(|(_, error)| error.clone())
     }
 
-    /// Nobody is left who could end the transaction. Whether it must be aborted now; that has begun then.
-    pub(super) fn abandon(&self) -> bool {
+    /// The transaction's handle was dropped. If it is open, an abort has begun: its call.
+    pub(crate) fn abandon(&self, calls: &Arc<BlockingCalls>) -> Option<UnderWay> {
         let mut state = lock(&self.state);
         state.is_abandoned = true;
-        let must_abort = state.must_abort();
-        if must_abort {
-            state.begin(Step::Abort);
+        if state.must_abort() {
+            state.begin_call(Step::Abort, calls).ok()
+        } else {
+            None
         }
-        must_abort
     }
 
-    /// A step has ended. Whether the transaction must be aborted now, because nobody is left to do
-    /// it; that has begun then.
-    pub(super) fn end(&self, step: Step, result: &Result<(), KafkaError>) -> bool {
-        let must_abort = {
+    /// A step that had begun was not called, and its call has left the list.
+    pub(crate) fn not_begun(&self, step: Step, error: &KafkaError) {
+        lock(&self.state).end(step, &Err(error.clone()));
+        self.notify();
+    }
+
+    /// A step has ended, and with it `call`. If the transaction must be aborted now, because its
+    /// handle was dropped, that has begun: its call.
+    pub(crate) fn end(
+        &self,
+        step: Step,
+        result: &Result<(), KafkaError>,
+        mut call: UnderWay,
+    ) -> Option<UnderWay> {
+        {
             let mut state = lock(&self.state);
             state.end(step, result);
-            // One that failed is made again by the next begin.
-            let must_abort = step != Step::Abort && state.must_abort();
-            if must_abort {
+            // One that failed is called again by the next begin.
+            if step != Step::Abort && state.must_abort() {
                 state.begin(Step::Abort);
+                return Some(call);
             }
-            must_abort
-        };
-        if !must_abort {
-            self.tell();
+            call.leave();
         }
-        must_abort
+        self.notify();
+        None
     }
 }
 
 impl State {
+    fn begin_call(&mut self, step: Step, calls: &Arc<BlockingCalls>) -> Result<UnderWay, NotBegun> {
+        if self.calling.is_some() {
+            return Err(NotBegun::UnderWay);
+        }
+        let call = calls.begin(BlockingCall::Transaction)?;
+        self.begin(step);
+        Ok(call)
+    }
+
     fn begin(&mut self, step: Step) {
         self.calling = Some(step);
         self.before = (self.phase, self.outcome);
@@ -275,8 +281,8 @@ impl State {
             (Step::Init, Ok(())) => self.is_initialized = true,
             (Step::Init | Step::Begin, Err(_)) | (Step::SendOffsets, Ok(())) => {}
             (Step::SendOffsets, Err(error)) => {
-                if self.heard != self.calls {
-                    self.unheard.push((self.calls, error.clone()));
+                if self.reported != self.calls {
+                    self.unreported.push((self.calls, error.clone()));
                 }
             }
             // Without a code it is ours, of a call that was not made.
@@ -285,7 +291,7 @@ impl State {
                 self.phase = Phase::Open;
                 self.outcome = None;
                 self.is_abandoned = false;
-                self.unheard.clear();
+                self.unreported.clear();
             }
             (Step::Commit, Ok(())) => self.close(TransactionOutcome::Committed),
             (Step::Abort, Ok(())) => self.close(TransactionOutcome::Aborted),
@@ -308,13 +314,12 @@ impl State {
     }
 
     fn must_abort(&self) -> bool {
-        let is_free = self.calling.is_none() && !self.is_over;
-        self.is_abandoned && is_free && self.phase == Phase::Open
+        self.is_abandoned && self.calling.is_none() && self.phase == Phase::Open
     }
 }
 
 impl Step {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Step::Init => "init_transactions",
             Step::Begin => "begin_transaction",
@@ -327,20 +332,20 @@ impl Step {
 
 /// A call that is given up before it has begun. Where it was to send offsets, the transaction must not
 /// be committed without them.
-pub(super) struct GivenUp<'t>(pub(super) &'t Transactions, pub(super) Step);
+pub(crate) struct GivenUp<'t>(pub(crate) &'t Transactions, pub(crate) Step);
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
         if self.1 == Step::SendOffsets {
             let text = "send_offsets_to_transaction: given up before it began";
             let error = KafkaError::with_text(RDKafkaErrorCode::State, text);
-            lock(&self.0.state).unheard.push((0, error));
+            lock(&self.0.state).unreported.push((0, error));
         }
     }
 }
 
 /// A call takes longer than it may.
-pub(super) fn still_under_way(code: RDKafkaErrorCode) -> KafkaError {
+pub(crate) fn still_under_way(code: RDKafkaErrorCode) -> KafkaError {
     let text = "send_offsets_to_transaction: not done in time, and still under way";
     KafkaError::of_call(Class::Retriable, code, text)
 }

@@ -4,9 +4,7 @@
 //! is undefined behaviour here. The methods refuse such arguments, and [`Cluster::new`] switches
 //! off the versions of requests whose handlers do it.
 
-mod consumer;
-
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CString, c_int};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::ptr::NonNull;
@@ -16,22 +14,25 @@ use std::time::{Duration, Instant};
 
 use rdkafka_sys::bindings as sys;
 
-use super::{Carried, Client, Conf, millis, to_string};
-use crate::error::KafkaError;
-use crate::error_code::RDKafkaErrorCode;
+use super::arguments::{MAX_PARTITIONS, check, check_partition, invalid, topic_name};
+use super::redeclared::{
+    rd_kafka_mock_broker_decommission, rd_kafka_mock_broker_push_request_error_rtts,
+    rd_kafka_mock_broker_set_down, rd_kafka_mock_broker_set_rack, rd_kafka_mock_broker_set_rtt,
+    rd_kafka_mock_broker_set_up, rd_kafka_mock_coordinator_set,
+    rd_kafka_mock_partition_set_follower, rd_kafka_mock_partition_set_leader,
+    rd_kafka_mock_push_request_errors_array, rd_kafka_mock_set_apiversion,
+    rd_kafka_mock_topic_create, rd_kafka_mock_topic_set_error,
+};
+use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::ffi::client::Client;
+use crate::ffi::conf::Conf;
+use crate::ffi::convert::{millis, to_string};
+use crate::ffi::opaque::Carried;
 use crate::sync::lock;
-
-pub(crate) use consumer::Consumer;
 
 /// librdkafka aborts the process where it gets no socket for a broker; this is well below the usual
 /// limit of open files.
 const MAX_BROKERS: i32 = 100;
-
-/// What librdkafka's clients accept in a Metadata response (`RD_KAFKAP_PARTITIONS_MAX`).
-const MAX_PARTITIONS: i32 = 100_000;
-
-/// `Topic.MAX_NAME_LENGTH` in Kafka's source.
-const MAX_NAME_LEN: usize = 249;
 
 /// Versions that the mock offers, where they are not all that it implements. Above these, the
 /// answer "not the leader" names the leader (KIP-951), which is NULL for a partition without one
@@ -403,124 +404,4 @@ impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Cluster").field(&self.ptr).finish()
     }
-}
-
-fn invalid(text: String) -> KafkaError {
-    KafkaError::with_text(RDKafkaErrorCode::InvalidArgument, text)
-}
-
-fn check(code: c_int) -> Result<(), KafkaError> {
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(KafkaError::from_code(code))
-    }
-}
-
-fn check_partition(partition: i32) -> Result<(), KafkaError> {
-    if (0..MAX_PARTITIONS).contains(&partition) {
-        Ok(())
-    } else {
-        Err(invalid(format!(
-            "partition: {partition} is not between 0 and {}",
-            MAX_PARTITIONS - 1
-        )))
-    }
-}
-
-fn topic_name(topic: &str) -> Result<CString, KafkaError> {
-    if topic.is_empty() || topic.len() > MAX_NAME_LEN {
-        return Err(invalid(format!(
-            "topic: a name has 1 to {MAX_NAME_LEN} bytes, not {}",
-            topic.len()
-        )));
-    }
-    CString::new(topic).map_err(|_| invalid("topic: contains a NUL byte".to_owned()))
-}
-
-// As in `redeclared`: functions that take or return an enum.
-#[allow(clashing_extern_declarations)]
-unsafe extern "C" {
-    fn rd_kafka_mock_broker_push_request_error_rtts(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        broker_id: i32,
-        api_key: i16,
-        cnt: usize,
-        ...
-    ) -> c_int;
-
-    fn rd_kafka_mock_broker_decommission(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        broker_id: i32,
-    ) -> c_int;
-
-    fn rd_kafka_mock_broker_set_down(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        broker_id: i32,
-    ) -> c_int;
-
-    fn rd_kafka_mock_broker_set_rack(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        broker_id: i32,
-        rack: *const c_char,
-    ) -> c_int;
-
-    fn rd_kafka_mock_broker_set_rtt(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        broker_id: i32,
-        rtt_ms: c_int,
-    ) -> c_int;
-
-    fn rd_kafka_mock_broker_set_up(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        broker_id: i32,
-    ) -> c_int;
-
-    fn rd_kafka_mock_coordinator_set(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        key_type: *const c_char,
-        key: *const c_char,
-        broker_id: i32,
-    ) -> c_int;
-
-    fn rd_kafka_mock_partition_set_follower(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        topic: *const c_char,
-        partition: i32,
-        broker_id: i32,
-    ) -> c_int;
-
-    fn rd_kafka_mock_partition_set_leader(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        topic: *const c_char,
-        partition: i32,
-        broker_id: i32,
-    ) -> c_int;
-
-    fn rd_kafka_mock_push_request_errors_array(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        api_key: i16,
-        cnt: usize,
-        errors: *const c_int,
-    );
-
-    fn rd_kafka_mock_set_apiversion(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        api_key: i16,
-        min_version: i16,
-        max_version: i16,
-    ) -> c_int;
-
-    fn rd_kafka_mock_topic_create(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        topic: *const c_char,
-        partition_cnt: c_int,
-        replication_factor: c_int,
-    ) -> c_int;
-
-    fn rd_kafka_mock_topic_set_error(
-        mcluster: *mut sys::rd_kafka_mock_cluster_t,
-        topic: *const c_char,
-        err: c_int,
-    );
 }

@@ -2,8 +2,8 @@
 
 use rdkafka_sys::bindings as sys;
 
+use super::convert::to_string;
 use super::redeclared::rd_kafka_error_code;
-use super::to_string;
 use crate::error::Class;
 
 /// Why a call failed that says so by an error object.
@@ -45,6 +45,32 @@ impl CallError {
             };
             sys::rd_kafka_error_destroy(error);
             Err(copy)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CStr;
+
+    use crate::error::{KNOWN, RDKafkaErrorCode};
+    use crate::ffi::redeclared::{rd_kafka_err2name, rd_kafka_err2str};
+
+    #[test]
+    fn every_known_code_has_librdkafkas_name_and_description() {
+        assert!(KNOWN.len() > 150);
+        for &raw in KNOWN {
+            let code = RDKafkaErrorCode::from(raw);
+            // SAFETY: both functions return a C string for every code that librdkafka lists, a
+            // constant of the library.
+            let (name, description) = unsafe {
+                (
+                    CStr::from_ptr(rd_kafka_err2name(raw)),
+                    CStr::from_ptr(rd_kafka_err2str(raw)),
+                )
+            };
+            assert_eq!(name.to_str(), Ok(&*code.name()), "{raw}");
+            assert_eq!(description.to_str(), Ok(&*code.description()), "{raw}");
         }
     }
 }

@@ -1,0 +1,8 @@
+//! The synchronous producer.
+
+mod callback_threads;
+mod gate;
+mod producer;
+mod transactions;
+
+pub use producer::BaseProducer;

@@ -1,0 +1,46 @@
+//! The tokio task that drives a producer, and what it shares with the handles.
+//!
+//! It may use `client`, `message` and what is below them. To be read in this order:
+//!
+//! - `shared`: what the handles and the task share, and the produce call;
+//! - `capacity`, `wait_queue`, `waiter`: why a full queue makes a sender wait;
+//! - `task`, `serving`: how a delivery report becomes a result;
+//! - `trackers`, `flush`, `report`: where a flush ends;
+//! - `close`: where a producer ends;
+//! - `blocking`: the threads, and the list of the blocking calls that are under way;
+//! - `broker_state`, `probe`: whether a broker is up;
+//! - `requests`, `lookup`: metadata;
+//! - `transactions`, `transaction_epoch`: the state of transactions;
+//! - `capacity_watch`, `token_refresh`.
+
+mod blocking;
+mod broker_state;
+mod capacity;
+mod capacity_watch;
+mod close;
+mod flush;
+mod lookup;
+mod probe;
+mod report;
+mod requests;
+mod serving;
+mod shared;
+mod task;
+mod token_refresh;
+mod trackers;
+mod transaction_epoch;
+mod transactions;
+mod wait_queue;
+mod waiter;
+
+pub(crate) use blocking::{BlockingCall, UnderWay};
+pub(crate) use broker_state::Verdict;
+pub(crate) use capacity::{CapacityError, Grant, Purpose};
+pub(crate) use flush::Tracker;
+pub(crate) use probe::BrokerWaiter;
+pub use report::{CloseReport, FlushError, FlushReport};
+pub(crate) use shared::{Completer, Shared, refuse};
+pub(crate) use task::{Driver, drive};
+pub(crate) use transaction_epoch::TransactionEpoch;
+pub(crate) use transactions::{GivenUp, Phase, Step, still_under_way};
+pub(crate) use waiter::Waiter;

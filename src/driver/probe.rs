@@ -1,0 +1,111 @@
+//! Asking whether a broker is up, on a thread, for as long as somebody waits.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::blocking::{BlockingCall, NotBegun, UnderWay};
+use super::broker_state::Verdict;
+use super::shared::Shared;
+use crate::client::ProducerContext;
+use crate::error::{KafkaError, RDKafkaErrorCode};
+
+/// How long one question waits for its answer: at first, and at the most. A broker that takes longer
+/// is not up.
+const FIRST_SLICE: Duration = Duration::from_millis(200);
+const LAST_SLICE: Duration = Duration::from_secs(1);
+
+/// The least time between two questions.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl<C: ProducerContext> Shared<C> {
+    /// Has a thread ask for a broker.
+    fn ensure_probe(self: &Arc<Self>) -> Result<(), KafkaError> {
+        match self.calls.begin(BlockingCall::Probe) {
+            Ok(call) => {
+                let shared = Arc::clone(self);
+                let spawned = call.spawn(move |call| shared.probe(call));
+                spawned.map_err(KafkaError::no_thread)
+            }
+            Err(NotBegun::UnderWay) => Ok(()),
+            Err(NotBegun::Stopped) => Err(KafkaError::closed()),
+        }
+    }
+
+    fn probe(&self, mut call: UnderWay) {
+        let mut slice = FIRST_SLICE;
+        while !self.core.is_closed() && self.brokers.is_awaited_or(|| call.leave()) {
+            let started = Instant::now();
+            let client = self.core.client();
+            if client.is_some_and(|client| client.is_answered(slice)) {
+                self.brokers.answered();
+            } else {
+                // It returns early if a connection breaks.
+                thread::sleep(PAUSE.saturating_sub(started.elapsed()));
+                slice = (slice * 2).min(LAST_SLICE);
+            }
+        }
+    }
+
+    /// What is known of why no broker is up.
+    pub(crate) fn broker_failure(&self) -> Option<KafkaError> {
+        let failure = self.brokers.failure()?;
+        Some(self.core.client_error(failure.code, &failure.text))
+    }
+}
+
+/// One who waits for a broker; dropping it stops the waiting.
+#[derive(Debug)]
+pub(crate) struct BrokerWaiter<'s, C: ProducerContext> {
+    shared: &'s Arc<Shared<C>>,
+    /// How many answers there were before.
+    answers: u64,
+    since: Instant,
+}
+
+impl<'s, C: ProducerContext> BrokerWaiter<'s, C> {
+    /// # Errors
+    ///
+    /// If the producer is closed, or the system has no thread to ask with.
+    pub(crate) fn new(shared: &'s Arc<Shared<C>>) -> Result<Self, KafkaError> {
+        let waiter = Self {
+            shared,
+            answers: shared.brokers.begin_waiting(),
+            since: Instant::now(),
+        };
+        shared.ensure_probe()?;
+        Ok(waiter)
+    }
+
+    /// What can be said now.
+    ///
+    /// # Errors
+    ///
+    /// Why no broker will be up.
+    pub(crate) fn look(&self) -> Result<Verdict, KafkaError> {
+        let Self {
+            shared,
+            answers,
+            since,
+        } = self;
+        let verdict = shared
+            .brokers
+            .verdict(*answers, *since, shared.core.delivered());
+        if verdict == Verdict::Up {
+            return Ok(verdict);
+        }
+        shared.check_open()?;
+        if verdict == Verdict::NotUp {
+            return Err(shared.broker_failure().unwrap_or_else(|| {
+                KafkaError::with_text(RDKafkaErrorCode::AllBrokersDown, "all brokers are down")
+            }));
+        }
+        Ok(verdict)
+    }
+}
+
+impl<C: ProducerContext> Drop for BrokerWaiter<'_, C> {
+    fn drop(&mut self) {
+        self.shared.brokers.stop_waiting(self.answers);
+    }
+}

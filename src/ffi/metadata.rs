@@ -1,0 +1,138 @@
+//! Asking brokers for metadata by the call that blocks, `rd_kafka_metadata`.
+
+use std::ffi::c_int;
+use std::ptr::{self, NonNull};
+use std::time::Duration;
+
+use rdkafka_sys::bindings as sys;
+
+use super::client::Client;
+use super::convert::{LONGEST_REQUEST, millis, timeout_millis, to_string};
+use super::redeclared::rd_kafka_metadata;
+use crate::error::KafkaError;
+use crate::values::{PartitionInfo, TopicInfo};
+
+impl Client {
+    /// All topics that the client may see. Blocks, for up to that time.
+    ///
+    /// # Errors
+    ///
+    /// librdkafka's code.
+    pub(crate) fn all_topics(&self, timeout: Duration) -> Result<Vec<TopicInfo>, i32> {
+        let metadata = Metadata::fetch(self, true, timeout)?;
+        // SAFETY: what it points to lives as long as the metadata, and its count is that of its
+        // array; all is copied.
+        unsafe {
+            let metadata = metadata.0.as_ptr();
+            let topics = elements((*metadata).topics, (*metadata).topic_cnt);
+            Ok(topics.map(|topic| topic_info(topic)).collect())
+        }
+    }
+
+    /// A broker that answers; `None` where none is known by a number. Blocks, for up to that time.
+    ///
+    /// # Errors
+    ///
+    /// librdkafka's code.
+    pub(crate) fn any_broker(&self, timeout: Duration) -> Result<Option<i32>, i32> {
+        let metadata = Metadata::fetch(self, false, timeout)?;
+        // SAFETY: as above.
+        unsafe {
+            let metadata = metadata.0.as_ptr();
+            let asked = (*metadata).orig_broker_id;
+            let mut brokers = elements((*metadata).brokers, (*metadata).broker_cnt);
+            let any = || brokers.next().map(|broker| (*broker).id);
+            Ok((asked >= 0).then_some(asked).or_else(any))
+        }
+    }
+
+    /// Waits up to that time for a broker that is connected and has let the client log in, has it
+    /// connected to where there is none, and waits for its answer to a request for metadata, of the
+    /// topics that the client knows. Blocks.
+    pub(crate) fn is_answered(&self, timeout: Duration) -> bool {
+        let mut metadata = ptr::null();
+        // SAFETY: the client is valid, NULL is no topic, and the pointer is filled in on success
+        // only; what it points to is ours then.
+        unsafe {
+            let code = rd_kafka_metadata(
+                self.as_ptr(),
+                0,
+                ptr::null_mut(),
+                &mut metadata,
+                timeout_millis(timeout),
+            );
+            if !metadata.is_null() {
+                sys::rd_kafka_metadata_destroy(metadata);
+            }
+            code == 0
+        }
+    }
+}
+
+/// Owner of `rd_kafka_metadata_t`.
+struct Metadata(NonNull<sys::rd_kafka_metadata_t>);
+
+impl Metadata {
+    fn fetch(client: &Client, all_topics: bool, timeout: Duration) -> Result<Self, i32> {
+        let mut metadata = ptr::null();
+        let timeout = millis(timeout.min(LONGEST_REQUEST));
+        // SAFETY: the client is valid; NULL stands for no topic in particular. On success the pointer
+        // is set to an object that is ours.
+        let code = unsafe {
+            let client = client.as_ptr();
+            let all_topics = c_int::from(all_topics);
+            rd_kafka_metadata(client, all_topics, ptr::null_mut(), &mut metadata, timeout)
+        };
+        match NonNull::new(metadata.cast_mut()) {
+            Some(metadata) if code == 0 => Ok(Self(metadata)),
+            _ => Err(code),
+        }
+    }
+}
+
+impl Drop for Metadata {
+    fn drop(&mut self) {
+        // SAFETY: it is ours.
+        unsafe { sys::rd_kafka_metadata_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// # Safety
+///
+/// The topic is valid.
+unsafe fn topic_info(topic: *const sys::rd_kafka_metadata_topic) -> TopicInfo {
+    // SAFETY: by this function's contract; the counts are those of the arrays. The code is read as
+    // the C int that it is, because the bindings' type does not have every value; no reference to
+    // the whole is made.
+    unsafe {
+        let code = ptr::addr_of!((*topic).err).cast::<c_int>().read();
+        TopicInfo {
+            name: to_string((*topic).topic),
+            error: (code != 0).then(|| KafkaError::from_code(code)),
+            partitions: elements((*topic).partitions, (*topic).partition_cnt)
+                .map(|partition| {
+                    let leader = (*partition).leader;
+                    let replicas = elements((*partition).replicas, (*partition).replica_cnt);
+                    let isr = elements((*partition).isrs, (*partition).isr_cnt);
+                    PartitionInfo {
+                        id: (*partition).id,
+                        leader: (leader >= 0).then_some(leader),
+                        replicas: replicas.map(|id| *id).collect(),
+                        isr: isr.map(|id| *id).collect(),
+                    }
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Pointers to the elements of an array.
+///
+/// # Safety
+///
+/// There are so many, or none.
+unsafe fn elements<T>(first: *mut T, count: c_int) -> impl Iterator<Item = *const T> {
+    let count = usize::try_from(count).unwrap_or(0);
+    // SAFETY: by this function's contract it stays within the array.
+    (0..count).map(move |index| unsafe { first.add(index) }.cast_const())
+}

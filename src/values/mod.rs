@@ -1,0 +1,24 @@
+//! Plain values.
+
+mod cluster_info;
+mod headers;
+mod log_level;
+mod offsets;
+mod payload;
+mod persistence;
+mod purge_config;
+mod timestamp;
+pub(crate) mod topic_name;
+mod transaction_outcome;
+
+pub use cluster_info::{Broker, ClusterInfo, PartitionInfo, TopicInfo};
+pub use headers::{Header, Headers};
+pub use log_level::RDKafkaLogLevel;
+pub use offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
+pub(crate) use offsets::{check_offsets, invalid_offsets};
+pub use payload::{IntoPayload, Payload};
+pub use persistence::Persistence;
+pub use purge_config::PurgeConfig;
+pub use timestamp::Timestamp;
+pub(crate) use timestamp::TimestampKind;
+pub use transaction_outcome::TransactionOutcome;
