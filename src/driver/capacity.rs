@@ -27,7 +27,7 @@ struct State {
     acquired: Amount,
     is_closed: bool,
     waiters: WaitQueue,
-    /// How far the limits may be exceeded; see [`Capacity::overbook`].
+    /// How far the limits may be exceeded; see [`Capacity::relieve`].
     overbooked: Amount,
     /// How often the queue has been overbooked: grants of an earlier generation are those that were
     /// not used then.
@@ -99,6 +99,19 @@ impl Capacity {
         } else {
             Err(CapacityError::Full)
         }
+    }
+
+    /// Whether [`try_acquire`](Self::try_acquire) would acquire capacity for a message without payload.
+    #[inline]
+    pub(crate) fn is_available(&self) -> bool {
+        let state = lock(&self.state);
+        !state.is_closed && state.waiters.is_empty() && state.fits(self.limits, 1, 0)
+    }
+
+    /// Acquires capacity for one message with so many payload bytes, also if there is none.
+    #[inline]
+    pub(crate) fn acquire_unchecked(&self, bytes: usize) {
+        lock(&self.state).acquire(1, bytes);
     }
 
     /// Acquires capacity for several messages with so many payload bytes in all, to be used at once
@@ -261,10 +274,14 @@ impl Capacity {
             drop_foreign(waker);
             state = lock(&self.state);
         }
-        // Its waker was taken when it was admitted.
+        // Its waker was taken when it left the queue.
         let (standing, _none) = state.waiters.leave(waiter);
         state.moves += 1;
         *key = None;
+        if standing == Standing::Parked {
+            drop(state);
+            return self.begin_to_wait(bytes, key, cx);
+        }
         Poll::Ready(match standing {
             Standing::Granted(generation) => {
                 let grant = Grant { generation };
@@ -273,7 +290,7 @@ impl Capacity {
                 }
                 Ok(grant)
             }
-            Standing::Waiting | Standing::Closed => Err(CapacityError::Closed),
+            Standing::Waiting | Standing::Parked | Standing::Closed => Err(CapacityError::Closed),
         })
     }
 
@@ -294,31 +311,40 @@ impl Capacity {
         drop_foreign(waker);
     }
 
-    /// If anybody waits and the queue can be overbooked: how many moves there have been so far.
-    pub(crate) fn moves_to_overbook(&self) -> Option<u64> {
+    /// If anybody waits and [`relieve`](Self::relieve) can let somebody in: how many moves there have
+    /// been so far.
+    pub(crate) fn moves_to_relieve(&self) -> Option<u64> {
         let state = lock(&self.state);
-        state.more_to_overbook(self.limits)?;
-        Some(state.moves)
+        let can_relieve = state.waiters.granted() > 0 || state.overbooking(self.limits).is_some();
+        (can_relieve && !state.waiters.is_empty()).then_some(state.moves)
     }
 
-    /// Lets waiters in beyond the limits, by what is acquired, but to no more than twice the limits.
+    /// Lets somebody in although nothing is released. For when nothing is in flight and nobody has
+    /// moved for long, which [`moves_to_relieve`](Self::moves_to_relieve) tells: then admitted waiters
+    /// that do not look, or permits that are not used, hold the capacity, and no delivery will release
+    /// any.
     ///
-    /// For when nothing is in flight and nobody moves, which `moves` of
-    /// [`moves_to_overbook`](Self::moves_to_overbook) tells: then unused permits and admitted
-    /// waiters that do not look hold the capacity, and no delivery will release any. The limits are
-    /// exceeded until these are used or dropped. Returns how many messages they hold.
-    pub(crate) fn overbook(&self, moves: u64) -> Option<(usize, Wakeups)> {
+    /// Admitted waiters that have not looked lose their turn. All others in the queue are woken: those
+    /// that look wait again. If there are only permits, the queue is overbooked by what they hold, up
+    /// to twice the limits, until they are used or dropped. Returns how many messages they hold.
+    pub(crate) fn relieve(&self, moves: u64) -> (Option<usize>, Wakeups) {
         let mut wakeups = Wakeups::default();
         let mut state = lock(&self.state);
         if state.moves != moves {
-            return None;
+            return (None, wakeups);
         }
-        let overbooked = state.more_to_overbook(self.limits)?;
-        let messages = state.acquired.messages;
+        if state.waiters.granted() > 0 {
+            state.park_waiters(&mut wakeups);
+            return (None, wakeups);
+        }
+        let Some(overbooked) = state.overbooking(self.limits) else {
+            return (None, wakeups);
+        };
+        let held = state.acquired.messages;
         state.overbooked = overbooked;
         state.generation += 1;
         state.admit(self.limits, &mut wakeups);
-        Some((messages, wakeups))
+        (Some(held), wakeups)
     }
 }
 
@@ -341,16 +367,29 @@ impl State {
         ) && fits(acquired_bytes, bytes, limits.bytes, self.overbooked.bytes)
     }
 
-    /// By what the queue is overbooked if all that is acquired is not used; `None` if nobody waits,
-    /// or it is overbooked by as much.
-    fn more_to_overbook(&self, limits: QueueLimits) -> Option<Amount> {
-        let more = Amount {
+    /// By what the queue is to be overbooked if nothing that is acquired is used; `None` if it is by
+    /// as much already.
+    fn overbooking(&self, limits: QueueLimits) -> Option<Amount> {
+        let most = Amount {
             messages: self.acquired.messages.min(limits.messages),
             bytes: self.acquired.bytes.min(limits.bytes),
         };
         let is_more =
-            more.messages > self.overbooked.messages || more.bytes > self.overbooked.bytes;
-        (is_more && !self.waiters.is_empty()).then_some(more)
+            most.messages > self.overbooked.messages || most.bytes > self.overbooked.bytes;
+        is_more.then_some(most)
+    }
+
+    /// Takes the turn of admitted waiters that have not looked, and has all others wait again.
+    fn park_waiters(&mut self, wakeups: &mut Wakeups) {
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.park_all(
+            |bytes, generation| {
+                self.end_overbooking(Grant { generation }, bytes);
+                self.release(1, bytes);
+            },
+            |waker| wakeups.push(waker),
+        );
+        self.waiters = waiters;
     }
 
     #[inline]

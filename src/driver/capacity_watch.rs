@@ -1,4 +1,5 @@
-//! Sees to it that permits which nobody uses do not stop others for ever.
+//! Sees to it that permits which nobody uses, and waiters that do not look, do not stop others for
+//! ever.
 
 use std::sync::Arc;
 use std::thread;
@@ -17,26 +18,26 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const SLICE: Duration = Duration::from_millis(20);
 
 impl<C: ProducerContext> Shared<C> {
-    /// While somebody waits for capacity that no delivery will release, has a thread overbook the
-    /// queue once nobody has moved for a second. The time is real time: a runtime may have none, or
+    /// While somebody waits for capacity that no delivery will release, has a thread
+    /// [relieve](super::capacity::Capacity::relieve) the queue once nobody has moved for a second. The time is real time: a runtime may have none, or
     /// a paused clock.
     pub(super) fn watch_capacity(self: &Arc<Self>) {
-        if self.core.in_flight() > 0 || self.capacity.moves_to_overbook().is_none() {
+        if self.core.in_flight() > 0 || self.capacity.moves_to_relieve().is_none() {
             return;
         }
         let Ok(call) = self.calls.begin(BlockingCall::CapacityWatch) else {
             return;
         };
         let shared = Arc::clone(self);
-        if let Err(error) = call.spawn(move |call| shared.wait_and_overbook(call)) {
+        if let Err(error) = call.spawn(move |call| shared.wait_and_relieve(call)) {
             log(|| tracing::warn!(%error, "no thread to watch over unused permits with"));
         }
     }
 
-    fn wait_and_overbook(&self, call: UnderWay) {
+    fn wait_and_relieve(&self, call: UnderWay) {
         let (mut since, mut before) = (Instant::now(), None);
         loop {
-            let Some(moves) = self.capacity.moves_to_overbook() else {
+            let Some(moves) = self.capacity.moves_to_relieve() else {
                 break;
             };
             if self.core.in_flight() > 0 {
@@ -50,8 +51,9 @@ impl<C: ProducerContext> Shared<C> {
                 thread::sleep(left.min(SLICE));
                 continue;
             }
-            if let Some((held, wakeups)) = self.capacity.overbook(moves) {
-                drop(wakeups);
+            let (held, wakeups) = self.capacity.relieve(moves);
+            drop(wakeups);
+            if let Some(held) = held {
                 log(|| {
                     tracing::warn!(
                         held,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::blocking::BlockingCall;
 use super::report::CloseReport;
-use super::serving::Served;
+use super::serve::Served;
 use super::shared::Shared;
 use super::trackers::Completions;
 use crate::client::ProducerContext;

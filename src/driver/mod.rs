@@ -4,12 +4,12 @@
 //!
 //! - `shared`: what the handles and the task share, and the produce call;
 //! - `capacity`, `wait_queue`, `waiter`: why a full queue makes a sender wait;
-//! - `task`, `serving`: how a delivery report becomes a result;
+//! - `task`, `serving`, `serve`: how a delivery report becomes a result;
 //! - `trackers`, `flush`, `report`: where a flush ends;
 //! - `close`: where a producer ends;
 //! - `blocking`: the threads, and the list of the blocking calls that are under way;
 //! - `broker_state`, `probe`: whether a broker is up;
-//! - `requests`, `lookup`: metadata;
+//! - `requests`, `lookup`, `metadata`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
 //! - `capacity_watch`, `token_refresh`.
 
@@ -20,9 +20,11 @@ mod capacity_watch;
 mod close;
 mod flush;
 mod lookup;
+mod metadata;
 mod probe;
 mod report;
 mod requests;
+mod serve;
 mod serving;
 mod shared;
 mod task;

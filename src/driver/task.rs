@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::blocking;
-use super::serving::Served;
+use super::serve::Served;
 use super::shared::Shared;
 use super::token_refresh::TokenRefresh;
 use crate::client::ProducerContext;

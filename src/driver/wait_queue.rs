@@ -11,8 +11,11 @@ pub(super) struct WaitQueue {
     slots: Slab<Waiter>,
     first: Option<usize>,
     last: Option<usize>,
-    /// Those in the queue; the slab also has those that were admitted and have not looked yet.
+    /// Those in the queue; the slab also has those that were admitted, or parked, and have not looked
+    /// yet.
     waiting: usize,
+    /// Those that were admitted and have not looked yet.
+    granted: usize,
 }
 
 #[derive(Debug)]
@@ -31,13 +34,20 @@ pub(super) enum Standing {
     Waiting,
     /// Out of it, with capacity that was acquired in that generation.
     Granted(u32),
-    /// Out of it, without.
+    /// Out of it, without: it is to wait again.
+    Parked,
+    /// Out of it, without: there will be none.
     Closed,
 }
 
 impl WaitQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none()
+    }
+
+    /// How many were admitted and have not looked yet.
+    pub(super) fn granted(&self) -> usize {
+        self.granted
     }
 
     /// How many wait.
@@ -88,9 +98,29 @@ impl WaitQueue {
     pub(super) fn pop(&mut self, standing: Standing) -> Option<Option<Waker>> {
         let key = self.first?;
         self.unlink(key);
+        self.granted += usize::from(matches!(standing, Standing::Granted(_)));
         let waiter = &mut self.slots[key];
         waiter.standing = standing;
         Some(waiter.waker.take())
+    }
+
+    /// Parks all: those that were admitted, whose bytes and generations go to `revoked`, and those
+    /// that wait, whose wakers go to `wake`.
+    pub(super) fn park_all(
+        &mut self,
+        mut revoked: impl FnMut(usize, u32),
+        mut wake: impl FnMut(Waker),
+    ) {
+        for (_, waiter) in &mut self.slots {
+            if let Standing::Granted(generation) = waiter.standing {
+                waiter.standing = Standing::Parked;
+                revoked(waiter.bytes, generation);
+            }
+        }
+        self.granted = 0;
+        while let Some(waker) = self.pop(Standing::Parked) {
+            waker.into_iter().for_each(&mut wake);
+        }
     }
 
     /// Frees the slot; returns how the waiter stood, and its waker, for the caller to drop.
@@ -99,6 +129,7 @@ impl WaitQueue {
             self.unlink(key);
         }
         let waiter = self.slots.remove(key);
+        self.granted -= usize::from(matches!(waiter.standing, Standing::Granted(_)));
         (waiter.standing, waiter.waker)
     }
 

@@ -1,25 +1,27 @@
-//! Completers: what a message carries through C, and the place where its result is left.
+//! Completions: what a message carries through C, and the place where its result is left.
 //!
 //! ```text
-//! Completers ── pair(value) ─┬─→ Completer       goes through librdkafka as the message's opaque
-//!                          └─→ Receiver   stays with whoever awaits the result
+//! Completers ── pair(value) ─┬─→ Completer   goes through librdkafka as the message's opaque
+//!                            └─→ Receiver    stays with whoever awaits the result
 //! ```
 //!
-//! A pair shares one slot of a segment. A segment is one allocation for [`SLOTS`] slots; it is spare
-//! when every completer and every receiver of it has gone, and those that are still to be made, and
-//! is used again. So there is neither an allocation nor a lock for each message that ends, nor a
-//! count to raise: a segment starts with the count of all that can ever look at it.
+//! A pair shares one slot of a segment. A segment is one allocation for [`SLOTS`] slots. It is spare,
+//! and used again, once all completers and receivers of it have gone, and those that are still to be
+//! created. So a message needs neither an allocation nor a lock when it ends, nor a count to be raised:
+//! a segment starts with the count of all that can ever look at it.
+//!
+//! A completer that is dropped without a result completes all the same: its receiver gets `None`.
 
 use std::ffi::c_void;
 use std::fmt;
-use std::mem::{ManuallyDrop, offset_of};
+use std::mem::{self, ManuallyDrop, offset_of};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::task::{Context, Poll, Waker};
 
 use super::opaque::{Opaque, PayloadGuard};
-use crate::sync::{Arc, AtomicU8, AtomicUsize, Mutex, UnsafeCell, fence, lock};
+use crate::sync::{Arc, AtomicU8, AtomicUsize, Mutex, UnsafeCell, drop_foreign, fence, lock, wake};
 
 /// How many pairs one allocation is for.
 pub(crate) const SLOTS: usize = 32;
@@ -37,13 +39,13 @@ mod state {
     pub(super) const EMPTY: u8 = 0;
     /// There is no result; the completer is to wake the waker.
     pub(super) const WAITING: u8 = 1;
-    /// The completer has been kept.
+    /// The message is complete.
     pub(super) const DONE: u8 = 2;
     /// The receiver has returned the result.
     pub(super) const TAKEN: u8 = 3;
     /// The receiver has gone before it.
     pub(super) const GONE: u8 = 4;
-    /// There never was an receiver; the completer has its reference.
+    /// There never was a receiver; the completer has its reference.
     pub(super) const DETACHED: u8 = 5;
 }
 
@@ -91,18 +93,19 @@ enum Contents<T, R> {
     Result(R),
 }
 
-/// The duty to leave a result. There is one of it, so what belongs to it in the slot is exclusively its.
+/// Leaves a result for the receiver. There is one of it, so what belongs to it in the slot is
+/// exclusively its.
 pub(crate) struct Completer<T, R> {
     slot: NonNull<Slot<T, R>>,
 }
 
-/// The other side: gets the result.
+/// Gets the result that the completer leaves.
 pub(crate) struct Receiver<T, R> {
     slot: NonNull<Slot<T, R>>,
 }
 
 // SAFETY: moving a half to another thread moves access to the values in the slot, which are `Send`
-// (as a waker and a loan are); the state orders the accesses of the halves.
+// (as a waker and a payload guard are); the state orders the accesses of the halves.
 unsafe impl<T: Send, R: Send> Send for Completer<T, R> {}
 // SAFETY: as above.
 unsafe impl<T: Send, R: Send> Send for Receiver<T, R> {}
@@ -262,11 +265,12 @@ impl<T, R> Completer<T, R> {
     #[inline]
     fn contents(&mut self) -> &mut Contents<T, R> {
         let contents = self.slot().contents.with_mut(|contents| contents);
-        // SAFETY: until the completer is kept the contents are its alone, and it is borrowed mutably.
+        // SAFETY: until it completes the contents are the completer's alone, and it is borrowed
+        // mutably.
         unsafe { &mut *contents }
     }
 
-    /// What the completer carries, until a result is [`put`](Self::put).
+    /// The value that it carries, until a result is [set](Self::set_result).
     #[inline]
     pub(crate) fn carried(&mut self) -> &mut T {
         match self.contents() {
@@ -275,21 +279,20 @@ impl<T, R> Completer<T, R> {
         }
     }
 
-    /// Whether somebody still expects the result. Once false it stays so.
+    /// Whether somebody still awaits the result. Once false it stays so.
     #[inline]
     pub(crate) fn is_awaited(&self) -> bool {
         self.slot().state.load(Relaxed) < state::GONE
     }
 
-    /// Leaves the result in place of the value, to be found when the completer is
-    /// [`kept`](Self::keep).
+    /// Leaves the result in place of the value; the receiver gets it once this is
+    /// [complete](Self::complete).
     #[inline]
     pub(crate) fn set_result(&mut self, result: R) {
         *self.contents() = Contents::Result(result);
     }
 
-    /// Keeps the completer: what was [`put`](Self::put) is the receiver's now. Returns whom to
-    /// wake.
+    /// Completes: the result is the receiver's now. Returns whom to wake.
     #[inline]
     pub(crate) fn complete(self) -> Option<Waker> {
         if !self.is_awaited() {
@@ -316,16 +319,34 @@ impl<T, R> Completer<T, R> {
 impl<T, R> Drop for Completer<T, R> {
     #[inline]
     fn drop(&mut self) {
-        // Those of the completer, and of an receiver that never was.
-        let _references = References {
+        if self.slot().state.load(Relaxed) == state::DETACHED {
+            // Its own, and that of a receiver that never was.
+            let _references = References {
+                slot: self.slot,
+                count: REFERENCES_PER_SLOT,
+            };
+            *self.contents() = Contents::Nothing;
+        } else {
+            self.complete_without_result();
+        }
+    }
+}
+
+impl<T, R> Completer<T, R> {
+    #[cold]
+    fn complete_without_result(&mut self) {
+        let _reference = References {
             slot: self.slot,
-            count: if self.slot().state.load(Relaxed) == state::DETACHED {
-                REFERENCES_PER_SLOT
-            } else {
-                1
-            },
+            count: 1,
         };
-        *self.contents() = Contents::Nothing;
+        drop_foreign(mem::replace(self.contents(), Contents::Nothing));
+        let slot = self.slot();
+        if slot.state.swap(state::DONE, AcqRel) == state::WAITING {
+            // SAFETY: in this state the waker was the completer's, and whoever sees `DONE` does not
+            // touch it.
+            let waker = slot.waker.with_mut(|waker| unsafe { (*waker).take() });
+            waker.into_iter().for_each(wake);
+        }
     }
 }
 
@@ -362,7 +383,7 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
     #[inline]
     fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>> {
         match self.contents() {
-            Contents::Carried(_, loan) => Some(loan),
+            Contents::Carried(_, guard) => Some(guard),
             _ => None,
         }
     }
@@ -401,13 +422,14 @@ impl<T, R> Receiver<T, R> {
         self.slot().state.load(Relaxed) == state::TAKEN
     }
 
-    /// The result, once it is there; until then the task is registered to be woken.
+    /// The result, once it is there; `None` if the completer was dropped without one. Until then the
+    /// task is registered to be woken.
     ///
     /// # Panics
     ///
-    /// Where it has returned the result.
+    /// If it has returned the result.
     #[inline]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<R> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<R>> {
         if self.slot().state.load(Acquire) == state::DONE || self.register(cx) {
             Poll::Ready(self.take())
         } else {
@@ -417,7 +439,7 @@ impl<T, R> Receiver<T, R> {
 
     /// Takes the result; the state must have been seen to be `DONE`, with `Acquire`.
     #[inline]
-    fn take(&mut self) -> R {
+    fn take(&mut self) -> Option<R> {
         debug_assert!(self.is_ready());
         let slot = self.slot();
         // SAFETY: from `DONE` on the contents are the receiver's.
@@ -426,8 +448,8 @@ impl<T, R> Receiver<T, R> {
             .with_mut(|contents| unsafe { contents.replace(Contents::Nothing) });
         slot.state.store(state::TAKEN, Relaxed);
         match contents {
-            Contents::Result(result) => result,
-            _ => unreachable!("a completer is kept after its result was put"),
+            Contents::Result(result) => Some(result),
+            Contents::Carried(..) | Contents::Nothing => None,
         }
     }
 
@@ -453,7 +475,7 @@ impl<T, R> Receiver<T, R> {
                 drop(outdated);
                 return false;
             }
-            // SAFETY: the completer saw `EMPTY` when it was kept, and left the waker alone.
+            // SAFETY: the completer saw `EMPTY` when it completed, and left the waker alone.
             drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() }));
         }
         assert!(now == state::DONE, "polled after it had resolved");

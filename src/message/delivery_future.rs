@@ -137,7 +137,7 @@ impl<D> DeliveryFuture<D> {
         }
         let mut cx = Context::from_waker(Waker::noop());
         match self.receiver.poll(&mut cx) {
-            Poll::Ready(outcome) => Some(outcome),
+            Poll::Ready(result) => Some(result.unwrap_or_else(abandoned)),
             Poll::Pending => None,
         }
     }
@@ -151,8 +151,15 @@ impl<D> Future for DeliveryFuture<D> {
         if self.is_ready() {
             ready!(coop::poll_delivery(cx));
         }
-        self.receiver.poll(cx)
+        let result = ready!(self.receiver.poll(cx));
+        Poll::Ready(result.unwrap_or_else(abandoned))
     }
+}
+
+/// The result of a message that nobody completed, which would be a bug of this crate.
+#[cold]
+fn abandoned<D>() -> Outcome<D> {
+    Err(SendError::abandoned())
 }
 
 impl<D> fmt::Debug for DeliveryFuture<D> {

@@ -147,6 +147,18 @@ impl<D> SendError<D> {
         }))
     }
 
+    /// A message whose completer was dropped without a result: nothing is known of it.
+    #[cold]
+    pub(super) fn abandoned() -> Self {
+        let text = "the client dropped the message without a delivery report";
+        let error = KafkaError::with_text(RDKafkaErrorCode::Fail, text);
+        Self::undelivered(
+            error,
+            Persistence::PossiblyPersisted,
+            ProducerRecord::to(String::new()),
+        )
+    }
+
     /// What went wrong.
     pub fn error(&self) -> &KafkaError {
         &self.0.error

@@ -142,12 +142,6 @@ impl<'p, C: ProducerContext> Permit<'p, C> {
         Self { reservation }
     }
 
-    /// Of room that has been taken with so many bytes; the record may have more, or less.
-    pub(crate) fn guessed(producer: &'p Producer<C>, grant: Grant, bytes: usize) -> Self {
-        let reservation = Reservation::new(producer, grant, bytes, None);
-        Self { reservation }
-    }
-
     /// Sends a record. Whatever keeps it from being sent comes through the future: a wrong field, a
     /// payload that is too large, an unknown partition, a fatal error, a producer that is closed.
     ///

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, RwLockReadGuard, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -11,7 +11,7 @@ use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::driver::{Grant, Purpose, Shared, TransactionEpoch, Waiter};
 use crate::error::KafkaError;
 use crate::message::Topic;
-use crate::sync::log;
+use crate::sync::{coop, log};
 
 /// A producer for async services: every record's delivery is a future.
 ///
@@ -194,8 +194,19 @@ impl<C: ProducerContext> Producer<C> {
         Waiter::poll(&mut self.waiter, &self.handle.shared, bytes, purpose, cx)
     }
 
+    /// Resolves when there is capacity for one message, and acquires none.
+    #[inline]
+    pub(crate) fn poll_available(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), KafkaError>> {
+        if self.waiter.is_none() && coop::may_enqueue() && self.shared().capacity.is_available() {
+            return Poll::Ready(Ok(()));
+        }
+        let grant = ready!(self.poll_capacity(cx, 0, Purpose::Reserve))?;
+        drop(self.shared().capacity.release_unused(grant, 0));
+        Poll::Ready(Ok(()))
+    }
+
     /// Gives up the place in the wait queue.
-    pub(super) fn stop_waiting(&mut self) {
+    pub(crate) fn stop_waiting(&mut self) {
         self.waiter = None;
     }
 

@@ -374,6 +374,22 @@ impl<C: ProducerContext> Producer<C> {
         })
     }
 
+    /// Enqueues a record without asking whether there is capacity; what else keeps it from being sent
+    /// comes through the future.
+    #[inline]
+    pub(crate) fn enqueue_unchecked(
+        &self,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+    ) -> DeliveryFuture<C::DeliveryOpaque> {
+        match self.check(&record.fields) {
+            Ok(bytes) => {
+                self.shared().capacity.acquire_unchecked(bytes);
+                self.produce_or_fail(record)
+            }
+            Err(error) => self.failed(self.recorded(error), record),
+        }
+    }
+
     /// Produces a record whose room has been taken; what keeps it from that comes through the future.
     #[inline]
     pub(crate) fn produce_or_fail(

@@ -12,10 +12,9 @@ use std::task::{Context, Poll, ready};
 use futures_sink::Sink;
 
 use crate::client::{DefaultProducerContext, ProducerContext};
-use crate::driver::{Grant, Purpose};
 use crate::error::KafkaError;
-use crate::message::{DeliveryFuture, ProducerRecord, SendError, ZERO_COPY_FROM};
-use crate::producer::{Permit, Producer};
+use crate::message::{DeliveryFuture, ProducerRecord, SendError};
+use crate::producer::Producer;
 use crate::sync::{lock, log};
 
 /// From how many futures on those behind one that is not ready are looked through for such as are.
@@ -75,10 +74,6 @@ const FIRST_SWEEP: usize = 1024;
 pub struct ProducerSink<C: ProducerContext = DefaultProducerContext> {
     producer: Producer<C>,
     admission: Admission,
-    /// How many bytes of payload the next record's room is taken with, so that it need not be charged
-    /// later: what the last record had, if that was small and the one before had as many.
-    guess: usize,
-    last_len: usize,
     in_flight: VecDeque<DeliveryFuture<C::DeliveryOpaque>>,
     /// From how many futures in flight on they are swept.
     sweep_at: usize,
@@ -96,9 +91,9 @@ type Polled<C> = Poll<Result<(), SendError<<C as ProducerContext>::DeliveryOpaqu
 /// What the next record is up to.
 enum Admission {
     Unasked,
-    /// There is capacity for it: a permit without its producer, which the sink has.
-    Granted(Grant),
-    /// There will be no permit, and why.
+    /// There was capacity for it, of which the sink holds none.
+    Ready,
+    /// It will not be sent, and why.
     Refused(KafkaError),
 }
 
@@ -144,8 +139,6 @@ impl<C: ProducerContext> ProducerSink<C> {
         Self {
             producer,
             admission: Admission::Unasked,
-            guess: 0,
-            last_len: 0,
             in_flight: VecDeque::new(),
             sweep_at: FIRST_SWEEP,
             failures: VecDeque::new(),
@@ -199,12 +192,8 @@ impl<C: ProducerContext> ProducerSink<C> {
         if let (Admission::Unasked, Policy::Stop | Policy::Continue | Policy::Handle(_)) =
             (&self.admission, &self.policy)
         {
-            self.admission = match ready!(self.producer.poll_capacity(
-                cx,
-                self.guess,
-                Purpose::Reserve
-            )) {
-                Ok(grant) => Admission::Granted(grant),
+            self.admission = match ready!(self.producer.poll_available(cx)) {
+                Ok(()) => Admission::Ready,
                 // Of no record yet: the next one gets the error.
                 Err(error) => Admission::Refused(error),
             };
@@ -232,20 +221,12 @@ impl<C: ProducerContext> ProducerSink<C> {
             return Err(SendError::refused(error, record));
         }
         match mem::replace(&mut self.admission, Admission::Unasked) {
-            Admission::Granted(grant) => {
+            Admission::Ready => {
                 add_one(&self.counts.sent);
-                let permit = Permit::guessed(&self.producer, grant, self.guess);
-                let len = record.fields.payload_len();
-                // A larger one might not fit into the whole room.
-                self.guess = if len == self.last_len && len < ZERO_COPY_FROM {
-                    len
-                } else {
-                    0
-                };
-                self.last_len = len;
                 // One that has begun does not cover this record.
                 self.flush = None;
-                self.in_flight.push_back(permit.send(record));
+                self.in_flight
+                    .push_back(self.producer.enqueue_unchecked(record));
                 if self.in_flight.len() >= self.sweep_at {
                     self.sweep();
                 }
@@ -258,10 +239,8 @@ impl<C: ProducerContext> ProducerSink<C> {
 
     /// Gives up the room for the next record, or the place in the line for it.
     pub fn abort_send(&mut self) {
-        if let Admission::Granted(grant) = mem::replace(&mut self.admission, Admission::Unasked) {
-            drop(Permit::guessed(&self.producer, grant, self.guess));
-        }
-        self.producer.abort_reserve();
+        self.admission = Admission::Unasked;
+        self.producer.stop_waiting();
     }
 
     /// Waits until all records of this sink have been delivered or have failed, for up to
@@ -487,10 +466,7 @@ impl<D> fmt::Debug for SinkStatistics<D> {
 impl<C: ProducerContext> fmt::Debug for ProducerSink<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProducerSink")
-            .field(
-                "has_capacity",
-                &matches!(self.admission, Admission::Granted(_)),
-            )
+            .field("is_ready", &matches!(self.admission, Admission::Ready))
             .field("is_stopped", &matches!(self.policy, Policy::Stopped(_)))
             .field("in_flight", &self.in_flight.len())
             .finish_non_exhaustive()

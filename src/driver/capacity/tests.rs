@@ -98,12 +98,12 @@ fn overbooking_admits_by_what_is_held_and_ends_with_its_use() {
     let capacity = capacity(2, 100);
     let unused = capacity.try_acquire(40).unwrap();
     let other = capacity.try_acquire(60).unwrap();
-    assert_eq!(capacity.moves_to_overbook(), None);
+    assert_eq!(capacity.moves_to_relieve(), None);
     let mut waiting: Vec<_> = (0..3).map(|_| Waiting::begin(&capacity, 10)).collect();
-    let moves = capacity.moves_to_overbook().unwrap();
+    let moves = capacity.moves_to_relieve().unwrap();
 
-    let (held, wakeups) = capacity.overbook(moves).unwrap();
-    assert_eq!(held, 2);
+    let (held, wakeups) = capacity.relieve(moves);
+    assert_eq!(held, Some(2));
     drop(wakeups);
     let wakes: Vec<_> = waiting.iter().map(Waiting::wakes).collect();
     assert_eq!(wakes, [1, 1, 0]);
@@ -134,15 +134,39 @@ fn the_queue_is_never_overbooked_above_twice_its_limits() {
         capacity.try_acquire(50).unwrap();
     }
     let mut waiting: Vec<_> = (0..3).map(|_| Waiting::begin(&capacity, 50)).collect();
-    let moves = capacity.moves_to_overbook().unwrap();
+    let moves = capacity.moves_to_relieve().unwrap();
     // Somebody has moved since.
-    assert!(capacity.overbook(moves - 1).is_none());
-    drop(capacity.overbook(moves));
+    assert_eq!(capacity.relieve(moves - 1).0, None);
+    assert_eq!(capacity.relieve(moves).0, Some(2));
     assert_eq!(waiting[0].poll(), Poll::Ready(Ok(())));
     assert_eq!(waiting[1].poll(), Poll::Ready(Ok(())));
-    assert_eq!(capacity.moves_to_overbook(), None);
+    assert_eq!(capacity.moves_to_relieve(), None);
     assert_eq!(waiting[2].poll(), Poll::Pending);
     assert_eq!(acquired(&capacity), (4, 200));
+}
+
+#[test]
+fn admitted_waiters_that_do_not_look_lose_their_turn() {
+    let capacity = capacity(1, 100);
+    capacity.try_acquire(1).unwrap();
+    let mut late = Waiting::begin(&capacity, 5);
+    let never = Waiting::begin(&capacity, 1);
+    let mut looks = Waiting::begin(&capacity, 7);
+    release(&capacity, 1, 1);
+    assert_eq!(acquired(&capacity), (1, 5));
+
+    let moves = capacity.moves_to_relieve().unwrap();
+    assert_eq!(capacity.relieve(moves).0, None);
+    assert_eq!(acquired(&capacity), (0, 0));
+    assert_eq!((late.wakes(), never.wakes(), looks.wakes()), (1, 1, 1));
+    // They do not stop one who looks.
+    assert_eq!(looks.poll(), Poll::Ready(Ok(())));
+    assert_eq!(late.poll(), Poll::Pending);
+    assert_eq!(acquired(&capacity), (1, 7));
+    release(&capacity, 1, 7);
+    assert_eq!((late.wakes(), late.poll()), (2, Poll::Ready(Ok(()))));
+    drop(never);
+    assert_eq!(acquired(&capacity), (1, 5));
 }
 
 #[test]
@@ -152,13 +176,13 @@ fn nothing_of_a_waker_runs_under_the_lock() {
 
     impl Drop for Looks {
         fn drop(&mut self) {
-            self.0.moves_to_overbook();
+            self.0.moves_to_relieve();
         }
     }
 
     impl Wake for Looks {
         fn wake(self: Arc<Self>) {
-            self.0.moves_to_overbook();
+            self.0.moves_to_relieve();
         }
     }
 

@@ -1,4 +1,4 @@
-//! The promise that resolves a delivery's future.
+//! The completion of a delivery's future.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,23 +8,24 @@ use loom::future::block_on;
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::completion::{
-    Tracked, DeliveryFuture, DeliveryCompleter, CompleterPool, MessageState, DeliveryKind,
+use crate::ffi::completion::SLOTS;
+use crate::message::delivery::Delivery;
+use crate::message::delivery_future::{
+    CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, MessageState, Tracked,
 };
-use crate::delivery::Delivery;
 use crate::{check, idle_waker};
 
-fn parcel() -> MessageState<()> {
+fn state() -> MessageState<()> {
     MessageState::new(0, -1, None, Some(()))
 }
 
 fn pair() -> (DeliveryCompleter<()>, DeliveryFuture) {
-    Tracked::promise(&CompleterPool::new(), parcel())
+    Tracked::completer(&CompleterPool::new(), state())
 }
 
-fn complete(mut promise: DeliveryCompleter<()>) {
-    promise.set_result(Ok(Delivery(Arc::new(()))));
-    if let Some(waker) = promise.complete() {
+fn complete(mut completer: DeliveryCompleter<()>) {
+    completer.set_result(Ok(Delivery(Arc::new(()))));
+    if let Some(waker) = completer.complete() {
         waker.wake();
     }
 }
@@ -37,8 +38,8 @@ fn polled_by_another_waker(future: &mut DeliveryFuture) -> bool {
 
 pub fn a_future_is_awaited_while_it_resolves() {
     check(|| {
-        let (promise, future) = pair();
-        let completing = thread::spawn(move || complete(promise));
+        let (completer, future) = pair();
+        let completing = thread::spawn(move || complete(completer));
         block_on(future).expect("a delivery");
         completing.join().expect("the driver");
     });
@@ -47,8 +48,8 @@ pub fn a_future_is_awaited_while_it_resolves() {
 /// The task polls by one waker and then by another: the second is woken, or finds it done.
 pub fn a_future_changes_its_waker_while_it_resolves() {
     check(|| {
-        let (promise, mut future) = pair();
-        let completing = thread::spawn(move || complete(promise));
+        let (completer, mut future) = pair();
+        let completing = thread::spawn(move || complete(completer));
         if !polled_by_another_waker(&mut future) {
             block_on(future).expect("a delivery");
         }
@@ -59,9 +60,9 @@ pub fn a_future_changes_its_waker_while_it_resolves() {
 /// As above, where the future moves to another thread in between.
 pub fn a_future_moves_to_another_thread_while_it_resolves() {
     check(|| {
-        let (promise, mut future) = pair();
+        let (completer, mut future) = pair();
         assert!(!polled_by_another_waker(&mut future));
-        let completing = thread::spawn(move || complete(promise));
+        let completing = thread::spawn(move || complete(completer));
         let awaiting = thread::spawn(move || block_on(future).expect("a delivery"));
         awaiting.join().expect("a delivery");
         completing.join().expect("the driver");
@@ -71,11 +72,21 @@ pub fn a_future_moves_to_another_thread_while_it_resolves() {
 /// Nothing leaks, and no waker is used after it was dropped.
 pub fn a_future_is_dropped_while_it_resolves() {
     check(|| {
-        let (promise, mut future) = pair();
+        let (completer, mut future) = pair();
         assert!(!polled_by_another_waker(&mut future));
-        let completing = thread::spawn(move || complete(promise));
+        let completing = thread::spawn(move || complete(completer));
         drop(future);
         completing.join().expect("the driver");
+    });
+}
+
+/// A completer that is dropped without a result: the future resolves with an error.
+pub fn a_future_is_awaited_while_its_completer_is_dropped() {
+    check(|| {
+        let (completer, future) = pair();
+        let dropping = thread::spawn(move || drop(completer));
+        assert!(block_on(future).is_err());
+        dropping.join().expect("the driver");
     });
 }
 
@@ -83,13 +94,13 @@ pub fn a_future_is_dropped_while_it_resolves() {
 /// once it was told no, nobody comes back.
 pub fn a_future_is_dropped_while_the_driver_asks() {
     check(|| {
-        let (promise, mut future) = pair();
+        let (completer, mut future) = pair();
         assert!(!polled_by_another_waker(&mut future));
         let leaving = thread::spawn(move || drop(future));
-        let (before, after) = (promise.is_awaited(), promise.is_awaited());
+        let (before, after) = (completer.is_awaited(), completer.is_awaited());
         assert!(before || !after);
         if before {
-            complete(promise);
+            complete(completer);
         }
         leaving.join().expect("a drop");
     });
@@ -98,10 +109,10 @@ pub fn a_future_is_dropped_while_the_driver_asks() {
 /// One who waits is never taken for one who left.
 pub fn a_future_is_polled_while_the_driver_asks() {
     check(|| {
-        let (promise, future) = pair();
+        let (completer, future) = pair();
         let awaiting = thread::spawn(move || block_on(future).expect("a delivery"));
-        assert!(promise.is_awaited());
-        complete(promise);
+        assert!(completer.is_awaited());
+        complete(completer);
         awaiting.join().expect("a delivery");
     });
 }
@@ -109,15 +120,15 @@ pub fn a_future_is_polled_while_the_driver_asks() {
 /// The last to look at a segment makes it spare, whoever that is, and it is used again.
 pub fn a_segment_is_used_again_while_others_let_go_of_it() {
     check(|| {
-        let promises = CompleterPool::<()>::new();
-        let (first, future) = Tracked::promise(&promises, parcel());
+        let pool = CompleterPool::<()>::new();
+        let (first, future) = Tracked::completer(&pool, state());
         let completing = thread::spawn(move || complete(first));
         drop(future);
         // The rest of the segment, and the first of another, or of the same again.
-        for _ in 0..crate::promise::SLOTS {
-            drop(promises.detached(parcel()));
+        for _ in 0..SLOTS {
+            drop(pool.detached(state()));
         }
-        drop(promises);
+        drop(pool);
         completing.join().expect("the driver");
     });
 }

@@ -1,44 +1,25 @@
-//! The line for room and the promise of a delivery, under loom: all orders in which threads may take
-//! their steps.
+//! The wait queue for capacity and the completion of a delivery, under loom: all orders in which
+//! threads may take their steps.
 //!
 //! The modules are those of the crate itself, between stand-ins for what they use of it: locks and
 //! references are loom's, and values without a part in what happens between threads are empty.
-//! A lost wake-up shows as loom's deadlock, a leaked segment or result as a leak, a promise and an
-//! expectation at the same value in a slot as an access that is not ordered.
+//! A lost wake-up shows as loom's deadlock, a leaked segment or result as a leak, a completer and a
+//! receiver at the same value in a slot as an access that is not ordered.
 #![allow(dead_code)] // The modules have more than the models use.
 
-#[path = "../../../src/completion.rs"]
-mod completion;
-#[path = "../../../src/ffi/promise.rs"]
-mod promise;
-#[path = "../../../src/room.rs"]
-mod room;
-
-use std::ffi::c_void;
-
+pub mod capacity_models;
 pub mod delivery_models;
-pub mod room_models;
 
-/// Stands in for the crate's module, of which only the promises are here.
-mod ffi {
-    pub(crate) use crate::promise::{Receiver, Completer, Completers};
-}
-
-enum PayloadGuard {}
-
-unsafe trait Opaque: Send + Sized + 'static {
-    fn into_raw(self) -> *mut c_void;
-    unsafe fn from_raw(raw: *mut c_void) -> Self;
-    fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>>;
-    fn set_payload_len(&mut self, len: usize);
-    unsafe fn payload_len(raw: *mut c_void) -> usize;
-}
+mod driver;
+mod ffi;
+mod message;
 
 mod sync {
+    use std::task::Waker;
+
     pub(crate) use loom::cell::UnsafeCell;
     pub(crate) use loom::sync::atomic::{AtomicU8, AtomicUsize, fence};
     pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
-    use std::task::Waker;
 
     pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         mutex.lock().expect("no model panics under a lock")
@@ -47,25 +28,44 @@ mod sync {
     pub(crate) fn wake(waker: Waker) {
         waker.wake();
     }
+
+    pub(crate) fn drop_foreign<T>(value: T) {
+        drop(value);
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Wakeups(Vec<Waker>);
+
+    impl Wakeups {
+        pub(crate) fn push(&mut self, waker: Waker) {
+            self.0.push(waker);
+        }
+    }
+
+    impl Drop for Wakeups {
+        fn drop(&mut self) {
+            self.0.drain(..).for_each(wake);
+        }
+    }
+
+    pub(crate) mod coop {
+        use std::task::{Context, Poll};
+
+        pub(crate) fn poll_delivery(_: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+
+        pub(crate) fn may_enqueue() -> bool {
+            true
+        }
+
+        pub(crate) fn yield_turn(_: &mut Context<'_>) {
+            unreachable!("each may enqueue")
+        }
+    }
 }
 
-mod coop {
-    use std::task::{Context, Poll};
-
-    pub(crate) fn poll_delivery(_: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
-    }
-
-    pub(crate) fn may_enqueue() -> bool {
-        true
-    }
-
-    pub(crate) fn yield_turn(_: &mut Context<'_>) -> Poll<()> {
-        unreachable!("each may enqueue")
-    }
-}
-
-mod config {
+mod client {
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct QueueLimits {
         pub(crate) messages: usize,
@@ -74,8 +74,6 @@ mod config {
 }
 
 mod error {
-    use std::marker::PhantomData;
-
     #[derive(Debug)]
     pub struct KafkaError;
 
@@ -83,18 +81,15 @@ mod error {
         pub(crate) fn never_fits(_payload: usize, _limit: usize) -> Self {
             Self
         }
+
+        pub(crate) fn queue_full() -> Self {
+            Self
+        }
+
+        pub(crate) fn closed() -> Self {
+            Self
+        }
     }
-
-    #[derive(Debug)]
-    pub struct SendError<D>(pub(crate) PhantomData<D>);
-}
-
-mod delivery {
-    use loom::sync::Arc;
-
-    /// Counted, so that loom sees whether each is dropped.
-    #[derive(Debug)]
-    pub struct Delivery(pub(crate) Arc<()>);
 }
 
 /// Runs a model in all orders.

@@ -1,0 +1,183 @@
+//! Asking for metadata: by admin requests, and by blocking calls that are shared.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::blocking::{BlockingCall, NotBegun, UnderWay};
+use super::lookup::{Lookup, LookupWaiter};
+use super::requests::Answered;
+use super::shared::Shared;
+use crate::client::ProducerContext;
+use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::ffi::{Answer, Ask, Client};
+use crate::sync::lock;
+use crate::values::TopicInfo;
+
+/// How long a broker has for its answer before another is looked for.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a call has at first. It is called again, with twice the time, if that was too short: so
+/// a close need not wait for longer than the call has already taken.
+const FIRST_SLICE: Duration = Duration::from_secs(1);
+
+/// What a thread calls, with a limit of time.
+type Call<T> = fn(&Client, Duration) -> Result<T, i32>;
+
+impl<C: ProducerContext> Shared<C> {
+    /// Gives an answer from the queue to whoever waits for it.
+    pub(super) fn answer(&self, answer: Answer) {
+        let result = answer.result.map_err(|(code, text)| {
+            let code = code.into();
+            if code == RDKafkaErrorCode::OperationTimedOut {
+                KafkaError::no_answer()
+            } else {
+                self.core.error_with_text(code, &text)
+            }
+        });
+        self.requests.answer(answer.ticket, result);
+    }
+
+    /// Sends a request, and waits for its answer.
+    ///
+    /// librdkafka asks the controller, and waits for it if it cannot be reached. (That of a mock
+    /// cluster never can: it does not exist.) Any other broker would do, but it takes a blocking call
+    /// to find one.
+    pub(crate) async fn request(
+        self: &Arc<Self>,
+        ask: impl Fn(&Arc<Client>, Ask),
+        timeout: Duration,
+    ) -> Answered {
+        let started = Instant::now();
+        match self.request_once(&ask, timeout.min(PATIENCE)).await {
+            Err(error) if error.is_timed_out() && timeout > PATIENCE => {}
+            // It was asked, and went away.
+            Err(error) if error.code() == Some(RDKafkaErrorCode::BrokerTransportFailure) => {}
+            answer => return answer,
+        }
+        let left = timeout.saturating_sub(started.elapsed());
+        let broker = self.find_broker(left).await?;
+        *lock(&self.requests.broker) = broker;
+        let left = timeout.saturating_sub(started.elapsed());
+        self.request_once(&ask, left).await
+    }
+
+    async fn request_once(&self, ask: impl Fn(&Arc<Client>, Ask), timeout: Duration) -> Answered {
+        let request = self.requests.begin();
+        let broker = *lock(&self.requests.broker);
+        let ticket = request.ticket;
+        // The request is known first: the client's end comes after that of all that had it.
+        match self.core.client().filter(|_| !self.core.is_closed()) {
+            Some(client) => ask(
+                &client,
+                Ask {
+                    ticket,
+                    timeout,
+                    broker,
+                },
+            ),
+            None => return Err(KafkaError::closed()),
+        }
+        request.answered().await
+    }
+}
+
+impl<C: ProducerContext> Shared<C> {
+    /// A broker that answers; `None` if none is known by a number.
+    pub(super) async fn find_broker(
+        self: &Arc<Self>,
+        timeout: Duration,
+    ) -> Result<Option<i32>, KafkaError> {
+        fn lookup<C: ProducerContext>(shared: &Shared<C>) -> &Lookup<Option<i32>> {
+            &shared.lookups.broker
+        }
+        let kind = BlockingCall::FindBroker;
+        self.look_up(kind, lookup, Client::any_broker, timeout)
+            .await
+    }
+
+    /// All topics that the client may see.
+    pub(crate) async fn all_topics(
+        self: &Arc<Self>,
+        timeout: Duration,
+    ) -> Result<Vec<TopicInfo>, KafkaError> {
+        fn lookup<C: ProducerContext>(shared: &Shared<C>) -> &Lookup<Vec<TopicInfo>> {
+            &shared.lookups.topics
+        }
+        let kind = BlockingCall::AllTopics;
+        self.look_up(kind, lookup, Client::all_topics, timeout)
+            .await
+    }
+
+    async fn look_up<T: Clone + Send + 'static>(
+        self: &Arc<Self>,
+        kind: BlockingCall,
+        lookup: fn(&Self) -> &Lookup<T>,
+        call: Call<T>,
+        timeout: Duration,
+    ) -> Result<T, KafkaError> {
+        let (sender, result) = oneshot::channel();
+        let begun = {
+            let mut waiters = lock(&lookup(self).waiters);
+            waiters.push(LookupWaiter {
+                deadline: Instant::now().checked_add(timeout),
+                result: sender,
+            });
+            self.calls.begin(kind)
+        };
+        match begun {
+            Ok(under_way) => {
+                let shared = Arc::clone(self);
+                under_way
+                    .spawn(move |under_way| shared.answer_waiters(under_way, lookup, call))
+                    .map_err(KafkaError::no_thread)?;
+            }
+            Err(NotBegun::UnderWay) => {}
+            Err(NotBegun::Stopped) => return Err(KafkaError::closed()),
+        }
+        result.await.unwrap_or_else(|_| Err(KafkaError::closed()))
+    }
+
+    fn answer_waiters<T: Clone + Send + 'static>(
+        &self,
+        mut under_way: UnderWay,
+        lookup: fn(&Self) -> &Lookup<T>,
+        call: Call<T>,
+    ) {
+        let lookup = lookup(self);
+        let mut slice = FIRST_SLICE;
+        loop {
+            let client = self.core.client().filter(|_| !self.core.is_closed());
+            if client.is_none() {
+                lookup.answer(usize::MAX, &Err(KafkaError::closed()));
+            }
+            lookup.answer_late();
+            // Those who come later may ask for what has changed meanwhile.
+            let Some((count, left)) = lookup.waiting_or(|| under_way.leave()) else {
+                return;
+            };
+            let Some(client) = client else {
+                continue;
+            };
+            let result = call(&client, left.min(slice));
+            drop(client);
+            match result.map_err(RDKafkaErrorCode::from) {
+                Ok(found) => lookup.answer(count, &Ok(found)),
+                Err(
+                    RDKafkaErrorCode::OperationTimedOut
+                    // Also if no broker could be reached, for as long as that.
+                    | RDKafkaErrorCode::BrokerTransportFailure,
+                ) if left > slice => {
+                    slice *= 2;
+                    continue;
+                }
+                Err(
+                    RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::BrokerTransportFailure,
+                ) => lookup.answer_late(),
+                Err(code) => lookup.answer(count, &Err(KafkaError::from_code(code))),
+            }
+            slice = FIRST_SLICE;
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Serving the queue: how a delivery report becomes the result of a future.
+
+use std::mem;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::serving::{CHUNK, Chunk, Popped};
+use super::shared::{Completer, Shared};
+use super::trackers::Outcome;
+use crate::client::ProducerContext;
+use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
+use crate::message::{DeliveryError, SendError};
+use crate::sync::{lock, wake};
+
+/// What one step of serving found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Served {
+    /// So many messages, or something else.
+    Some(usize),
+    /// A token is wanted.
+    TokenRefresh(Option<String>),
+    /// The queue was empty.
+    Nothing,
+}
+
+impl<C: ProducerContext> Shared<C> {
+    /// Serves one event, or a chunk of a large one, waiting up to `timeout` for it.
+    pub(super) fn serve(&self, timeout: Duration) -> Served {
+        let mut serving = lock(&self.serving);
+        let serving = &mut *serving;
+        if serving.event.is_none() {
+            let Some(queue) = &serving.queue else {
+                return Served::Nothing;
+            };
+            let purges_called = self.purges_called.load(Ordering::SeqCst);
+            match queue.poll(timeout) {
+                None => {
+                    let completions = &mut serving.chunk.completions;
+                    lock(&self.trackers).queue_was_empty(purges_called, completions);
+                    completions.tell_all();
+                    return Served::Nothing;
+                }
+                Some(Event::Delivery(event)) => serving.event = Some(event),
+                Some(Event::OAuthTokenRefresh(config)) => return Served::TokenRefresh(config),
+                Some(Event::Answer(answer)) => {
+                    self.answer(answer);
+                    return Served::Some(1);
+                }
+                Some(event) => {
+                    self.brokers.record(&event, self.core.delivered());
+                    self.core.serve_client_event(&*self.context, event);
+                    self.brokers.notify();
+                    return Served::Some(1);
+                }
+            }
+        }
+        while serving.chunk.messages.len() < CHUNK {
+            let Some((message, completer)) = serving.event.as_mut().and_then(DeliveryEvent::next)
+            else {
+                break;
+            };
+            self.pop(message, completer, &mut serving.chunk);
+        }
+        let is_last_chunk = serving.chunk.messages.len() < CHUNK;
+        let served = self.complete_chunk(&mut serving.chunk);
+        if is_last_chunk {
+            serving.event = None;
+        }
+        Served::Some(served)
+    }
+
+    /// Makes the result of a message, and runs its callback.
+    fn pop(
+        &self,
+        message: BorrowedMessage<'_>,
+        mut completer: Completer<C>,
+        chunk: &mut Chunk<C::DeliveryOpaque>,
+    ) {
+        let bytes = message.payload_len();
+        let result = message.into_result();
+        let state = completer.carried();
+        let number = state.number;
+        let opaque = state.take_opaque();
+        let outcome = match &result {
+            Ok(message) => {
+                if completer.is_awaited() {
+                    completer.set_result(Ok(message.to_delivery()));
+                }
+                Outcome::Delivered
+            }
+            Err(failure) => {
+                self.fail(failure, &mut completer);
+                Outcome::of_failure(failure.code(), self.core.has_fatal_error())
+            }
+        };
+        chunk.bytes += bytes;
+        chunk.tally.count(outcome);
+        chunk.messages.push(Popped {
+            number,
+            completer,
+            outcome,
+        });
+        // Foreign code, once the message has an owner.
+        self.core.report(&*self.context, &result, opaque);
+    }
+
+    #[cold]
+    fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) {
+        let (partition, timestamp) = completer.carried().requested();
+        if let Some(epoch) = self.transactions.epoch() {
+            epoch.fail(&self.core.message_error(failure.code().raw(), partition));
+        }
+        if completer.is_awaited() {
+            completer.set_result(Err(self.undelivered(failure, partition, timestamp)));
+        } else if lock(&self.trackers).is_closing() {
+            let record = self.undelivered(failure, partition, timestamp);
+            lock(&self.trackers).keep_record(record);
+        }
+    }
+
+    /// The failure with its record; its opaque is the callback's.
+    fn undelivered<D>(
+        &self,
+        failure: &DeliveryError<'_>,
+        partition: i32,
+        timestamp: Option<i64>,
+    ) -> SendError<D> {
+        let error = self.core.message_error(failure.code().raw(), partition);
+        let record = failure.to_record(partition, timestamp);
+        SendError::undelivered(error, failure.persistence(), record)
+    }
+
+    /// Accounts for the chunk, releases its capacity, then resolves its futures, then wakes those
+    /// who were admitted.
+    fn complete_chunk(&self, chunk: &mut Chunk<C::DeliveryOpaque>) -> usize {
+        let Chunk {
+            messages,
+            tally,
+            bytes,
+            wakeups,
+            completions,
+        } = chunk;
+        let count = messages.len();
+        let tally = mem::take(tally);
+        self.core.count_delivered(tally.delivered);
+        {
+            let mut trackers = lock(&self.trackers);
+            let completed = messages.iter().map(|it| (it.number, it.outcome));
+            trackers.account(tally, completed, completions);
+            self.core.settle(count as u64);
+        }
+        self.capacity.release_into(count, mem::take(bytes), wakeups);
+        for Popped { completer, .. } in messages.drain(..) {
+            if let Some(waker) = completer.complete() {
+                wake(waker);
+            }
+        }
+        wakeups.wake_all();
+        completions.tell_all();
+        count
+    }
+}

@@ -1,0 +1,5 @@
+#[path = "../../../src/ffi/completion.rs"]
+pub(crate) mod completion;
+mod opaque;
+
+pub(crate) use completion::{Completer, Completers, Receiver};
