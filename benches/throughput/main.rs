@@ -1,4 +1,5 @@
-//! Our producer beside its peers: rates, CPU time, allocations, memory, latency and what an idle producer costs.
+//! Our producer beside its peers: rates, CPU time, allocations, memory, latency and what an idle
+//! producer costs.
 //!
 //! ```text
 //! cargo bench --bench throughput                               nine rounds of everything, about an hour
@@ -8,73 +9,77 @@
 //! tests/with-kafka cargo bench --bench throughput -- --work kafka transactions
 //! ```
 //!
-//! `instructions` needs valgrind, and `kafka` and `transactions` a cluster: `--brokers` or `KAFKA_BOOTSTRAP_SERVERS` names it.
-//! For everything else the broker is a mock cluster in a process of its own, unless `--brokers` names another.
-//! Each run of a contender is a fresh process, and contenders alternate, so that ratios compare neighbours in time.
-//! Started without `--bench`, as `cargo test` does, everything runs once with a handful of messages.
+//! `instructions` needs valgrind. `kafka` and `transactions` need a cluster, which `--brokers` or
+//! `KAFKA_BOOTSTRAP_SERVERS` names. All other works use a mock cluster in its own process, unless
+//! `--brokers` names another. Each run of a contender is a fresh process. Contenders alternate, so
+//! that ratios compare neighbours in time. Without `--bench`, as under `cargo test`, everything runs
+//! once with a handful of messages.
 //!
-//! The counting allocator is there in all runs. It costs whoever allocates some forty instructions
-//! each time: it adds 2.7 % to the instructions of rdkafka's `FutureProducer`, 1 % to a contender
-//! with one allocation per message, nothing to the C loop. Rates do not show it.
+//! The counting allocator is part of every run. It costs about forty instructions per allocation:
+//! 2.7 % of the instructions of rdkafka's `FutureProducer`, 1 % of those of a contender with one
+//! allocation per message, and nothing of the C loop's. Rates do not show it.
+//!
+//! The executable plays three roles, each in its own process:
+//!
+//! ```text
+//! runner ── starts ─→ broker            `broker …`: a mock cluster
+//!    │
+//!    └───── starts ─→ run               `run CONTENDER …`: contender → producer → meter, one
+//!                                       sample on stdout
+//!
+//! samples of all rounds → results → comparisons with goals or guards → tables, target/bench-report.json
+//! ```
+//!
+//! The folders, from the roof to the ground. A file imports files of its own folder and of folders
+//! below it, always by `use crate::folder::file…`. The imports between files have no circle.
+//!
+//! ```text
+//! main.rs       which role this process plays
+//! runner/       the command line, rounds, processes
+//! report/       results, comparisons, tables of text, JSON
+//! brokers/      the mock cluster and existing clusters
+//! tables/       cases, contenders and columns of each work, goals, guards
+//! contenders/   one file for each way to produce
+//! works/        how each work is done
+//! jobs/         works, names of contenders, cases, jobs, the trait `Contender`
+//! measure/      metrics, samples, readings of a process
+//! ```
+//!
+//! Only `main.rs` uses `contenders/`, and only `contenders/` uses `works/`. The runner needs neither: it
+//! starts a process for each run.
 
-mod awaited;
-mod broker;
-mod c_loop;
-mod callback;
-mod cases;
-mod cli;
-mod config;
-mod contender;
-mod detached;
-mod flush;
-mod full;
-mod future;
-mod goals;
-mod guards;
-mod instructions;
-mod job;
-mod meter;
-mod ours;
+mod brokers;
+mod contenders;
+mod jobs;
+mod measure;
 mod report;
-mod results;
 mod runner;
-mod sample;
-mod streams;
-mod tasks;
-mod threaded;
-mod threads;
-mod transactions;
-mod window;
-mod work;
+mod tables;
+mod works;
 
+use std::env;
 use std::process::ExitCode;
 
-use clap::Parser;
-use cli::{Cli, Command, Options};
+use clap::Parser as _;
 
-/// The global allocator: it counts.
-pub(crate) type Allocator = &'static stats_alloc::StatsAlloc<std::alloc::System>;
+use crate::contenders::by_name::contender;
+use crate::runner::cli::{Cli, Command};
+use crate::runner::session;
 
-#[global_allocator]
-static ALLOCATOR: Allocator = &stats_alloc::INSTRUMENTED_SYSTEM;
-
-/// Does what the command line asks for, in one of the three roles: runner, broker, contender.
+/// Plays the role that the command line asks for.
 fn main() -> ExitCode {
-    let has = |names: &[&str]| {
-        std::env::args()
-            .skip(1)
-            .any(|argument| names.contains(&argument.as_str()))
-    };
-    let role = std::env::args().nth(1).unwrap_or_default();
-    if role != "run" && role != "broker" && !has(&["--bench"]) {
-        // `cargo test`: its arguments are for libtest and mean nothing here.
-        return runner::run(&Options::smoke());
+    let role = env::args().nth(1).unwrap_or_default();
+    if role != "run" && role != "broker" && !env::args().any(|argument| argument == "--bench") {
+        return session::run(&Cli::smoke());
     }
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Broker(broker)) => broker.serve(),
-        Some(Command::Run(job)) => println!("{}", job.contender.run(&job, ALLOCATOR)),
-        None => return runner::run(&cli.options),
+        Some(Command::Run(job)) => {
+            let contender = contender(job.contender.kind, job.case.work);
+            println!("{}", contender.run(&job));
+        }
+        None => return session::run(&cli.options),
     }
     ExitCode::SUCCESS
 }
