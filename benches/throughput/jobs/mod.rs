@@ -1,5 +1,5 @@
 //! What a run is asked to do: the works, the contenders' names, the numbers of a case, and the job
-//! that joins them. The trait `Contender` is what everyone who does a job implements.
+//! that joins them. Every contender implements the trait `Contender`, which does a job.
 //!
 //! Uses `measure`.
 

@@ -1,4 +1,4 @@
-//! What comes out: the samples of all rounds, compared with goals and peers, as text and as JSON.
+//! The results: the samples of all rounds, compared with goals and peers, as text and as JSON.
 //!
 //! Uses `tables`, `jobs` and `measure`.
 

@@ -19,7 +19,7 @@ pub(crate) struct Cli {
 impl Cli {
     /// Returns the options of `cargo test`: everything once, with a handful of messages.
     ///
-    /// Its arguments are for libtest and mean nothing here.
+    /// Does not read the arguments of the process, because `cargo test` passes those of libtest.
     pub(crate) fn smoke() -> Options {
         let Self { options, .. } = Self::parse_from(["smoke", "--rounds", "1"]);
         Options {

@@ -1,7 +1,7 @@
 //! Reads the command line, runs contenders in turn, and reports.
 //!
-//! The roof: it uses `report`, `tables`, `brokers`, `jobs` and `measure`. It starts contenders in
-//! processes of their own, so it needs none of `contenders` and `works`.
+//! The roof: it uses `report`, `tables`, `brokers`, `jobs` and `measure`. It starts a process for each
+//! run, and so imports neither `contenders` nor `works`.
 
 pub(crate) mod child;
 pub(crate) mod cli;

@@ -1,7 +1,7 @@
-//! What is measured by whom, and what must come out: the cases and contenders of each work, the
-//! columns of its table, the goals and the guards.
+//! The tables of the benchmark: the cases and contenders of each work, the columns of its results,
+//! the goals and the guards.
 //!
-//! Uses `jobs` and `measure`; no contender, only their names.
+//! Uses `jobs` and `measure`. Names contenders, but does not import them.
 
 pub(crate) mod cases;
 pub(crate) mod columns;

@@ -1,5 +1,5 @@
 //! How each work is done and measured, by producers whose deliveries are awaited and by producers
-//! that count deliveries in a callback. No file here knows a contender.
+//! that count deliveries in a callback. Imports no contender.
 //!
 //! Uses `jobs` and `measure`.
 
