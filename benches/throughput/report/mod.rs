@@ -1,0 +1,10 @@
+//! The results: the samples of all rounds, compared with goals and peers, as text and as JSON.
+//!
+//! Uses `tables`, `jobs` and `measure`.
+
+pub(crate) mod comparison;
+pub(crate) mod comparisons;
+pub(crate) mod json_file;
+pub(crate) mod results;
+pub(crate) mod spread;
+pub(crate) mod table;

@@ -1,0 +1,39 @@
+//! Numbers of the command line that replace those of a work.
+
+use clap::Args;
+
+use crate::jobs::case::Case;
+
+/// Numbers that replace those of a work.
+#[derive(Args, Debug)]
+pub(crate) struct Overrides {
+    /// Messages of a run [default: as the work has it]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    messages: Option<u64>,
+    /// Bytes of a payload [default: as the work has it]
+    #[arg(long)]
+    size: Option<usize>,
+    /// Messages in flight [default: as the work has it, mostly 10000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) window: Option<u64>,
+    /// linger.ms [default: as the work has it, mostly 0]
+    #[arg(long)]
+    linger: Option<u32>,
+}
+
+impl Overrides {
+    /// Returns `case` with these numbers. If all its messages were in flight, they still are.
+    pub(crate) fn applied_to(&self, case: Case) -> Case {
+        let messages = self.messages.unwrap_or(case.messages);
+        let all_in_flight = case.window == case.messages;
+        Case {
+            messages,
+            window: self
+                .window
+                .unwrap_or(if all_in_flight { messages } else { case.window }),
+            size: self.size.unwrap_or(case.size),
+            linger: self.linger.unwrap_or(case.linger),
+            ..case
+        }
+    }
+}
