@@ -49,8 +49,9 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Whether a broker that was up has closed the connection since then, mostly instead of an answer:
-    /// where it wants a login, say. Each that comes up makes librdkafka count anew how many are down.
+    /// Whether a broker that was up has closed the connection since then. It does so instead of an
+    /// answer if it wants a login, for example. Each broker that comes up makes librdkafka count anew how
+    /// many are down.
     fn cut_off_since(&self, since: Instant) -> bool {
         self.at >= since && self.text.contains("in state UP")
     }
@@ -61,8 +62,9 @@ impl Failure {
 pub(crate) enum Verdict {
     /// A broker is up.
     Up,
+    /// No broker will be up soon.
     NotUp,
-    /// Not yet; where nothing happens, ask again after this time.
+    /// Not known yet. If nothing happens, look again after this time.
     Wait(Option<Duration>),
 }
 
@@ -106,7 +108,7 @@ impl State {
         }
     }
 
-    /// For one who has waited since then.
+    /// The verdict for one who has waited since then.
     fn verdict(&self, since: Instant, now: Instant) -> Verdict {
         if self.all_down.is_some_and(|at| at >= since) {
             return Verdict::NotUp;
@@ -114,7 +116,7 @@ impl State {
         let is_grave = |failure: &&Failure| failure.is_lasting || failure.cut_off_since(since);
         let grave = self.failures.values().filter(is_grave);
         let grave = grave.map(|failure| failure.at).min();
-        // Without a reason it may be that brokers closed idle connections.
+        // Without a failure, brokers may have closed idle connections.
         let all_down = self.all_down.filter(|_| !self.failures.is_empty());
         match [grave, all_down].into_iter().flatten().min() {
             None => Verdict::Wait(None),

@@ -1,4 +1,4 @@
-//! What flush and close tell.
+//! The reports of a flush and of a close.
 
 use std::error::Error;
 use std::fmt;
@@ -7,18 +7,18 @@ use std::sync::Arc;
 use crate::error::KafkaError;
 use crate::message::SendError;
 
-/// What became of the messages that were in flight when a flush was called.
+/// Counts the outcomes of the messages that were in flight when a flush was called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlushReport {
-    /// How many were delivered.
+    /// The number of messages that were delivered.
     pub delivered: u64,
-    /// How many failed.
+    /// The number of messages that failed, including those that were purged.
     pub failed: u64,
 }
 
-/// A flush that did not see the end of all messages that were in flight when it was called. They
-/// go on being delivered.
+/// A flush that stopped waiting before all its messages were complete. They are delivered all the
+/// same.
 #[derive(Clone, Debug)]
 pub struct FlushError {
     error: KafkaError,
@@ -30,17 +30,17 @@ impl FlushError {
         Self { error, remaining }
     }
 
-    /// Why: time ran out, or the system had no thread for the call.
+    /// Returns why it stopped waiting: time ran out, or the system had no thread for the call.
     pub fn error(&self) -> &KafkaError {
         &self.error
     }
 
-    /// How many of the messages are still in flight.
+    /// Returns the number of its messages that were still in flight.
     pub fn remaining(&self) -> usize {
         self.remaining
     }
 
-    /// Whether time ran out.
+    /// Returns true if time ran out.
     pub fn is_timed_out(&self) -> bool {
         self.error.is_timed_out()
     }
@@ -62,15 +62,16 @@ impl Error for FlushError {
     }
 }
 
-/// What became of the messages that were in flight when a producer was closed.
+/// Counts the outcomes of the messages that were in flight when a close was called.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CloseReport {
-    /// How many were delivered.
+    /// The number of messages that were delivered.
     pub delivered: u64,
-    /// How many were given up, at the deadline of the close or because the runtime was gone.
+    /// The number of messages that were purged: at the deadline of the close, or because the runtime
+    /// had ended.
     pub undelivered: u64,
-    /// How many failed for any other reason.
+    /// The number of messages that failed for any other reason.
     pub failed: u64,
     records: Arc<[SendError]>,
 }
@@ -90,8 +91,8 @@ impl CloseReport {
         }
     }
 
-    /// The failed and undelivered records that nobody else has: those of messages without a
-    /// future. All others came back with theirs.
+    /// Returns the failed and undelivered records of messages without a future. All others were
+    /// returned through their futures.
     pub fn records(&self) -> &[SendError] {
         &self.records
     }

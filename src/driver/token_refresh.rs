@@ -1,4 +1,4 @@
-//! Getting a token for SASL/OAUTHBEARER from the user's context, in a task of its own.
+//! Gets tokens for SASL/OAUTHBEARER from the user's context, in a task of their own.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -13,14 +13,14 @@ use crate::client::{OAuthToken, ProducerContext};
 use crate::error::BoxError;
 use crate::sync::{catch_panic, log};
 
-/// The task that gets a token, while there is one. It ends with this.
+/// The task that gets a token, while one is wanted. It is aborted when this is dropped.
 ///
-/// librdkafka asks once, and again only after an answer.
+/// librdkafka asks for a token once, and again only after an answer.
 #[derive(Debug, Default)]
 pub(crate) struct TokenRefresh(Option<AbortHandle>);
 
 impl TokenRefresh {
-    /// To be called on a runtime.
+    /// Starts the task. To be called on a runtime.
     pub(crate) fn start<C: ProducerContext>(
         &mut self,
         shared: &Arc<Shared<C>>,
@@ -46,7 +46,7 @@ impl Drop for TokenRefresh {
 
 async fn refresh<C: ProducerContext>(shared: Arc<Shared<C>>, config: Option<String>) {
     let context = &*shared.context;
-    // The call in a block, which is polled: it may panic, too.
+    // The call is in the block, because it may panic too.
     let mut token = pin!(async { context.refresh_oauth_token(config.as_deref()).await });
     let result = poll_fn(|cx| match catch_panic(|| token.as_mut().poll(cx)) {
         Ok(Poll::Pending) => Poll::Pending,
@@ -57,7 +57,7 @@ async fn refresh<C: ProducerContext>(shared: Arc<Shared<C>>, config: Option<Stri
     answer(&shared, result);
 }
 
-/// Whatever has come of it, librdkafka gets an answer: without one it would not ask again.
+/// Answers librdkafka in any case: without an answer it would not ask again.
 fn answer<C: ProducerContext>(
     shared: &Shared<C>,
     result: Result<Result<OAuthToken, BoxError>, String>,
@@ -69,7 +69,7 @@ fn answer<C: ProducerContext>(
             Err(error) => error.to_string(),
         },
         Ok(Err(error)) => {
-            // The text is the user's code.
+            // `Display` of the error is the user's code.
             let text = catch_panic(|| with_causes(&*error));
             text.unwrap_or_else(|_| "an error whose text panicked".to_owned())
         }

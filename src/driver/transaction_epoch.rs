@@ -1,4 +1,4 @@
-//! What a transaction's records are produced in: open until it is committed or aborted.
+//! The epoch of a transaction's records: open until the transaction is committed or aborted.
 
 use std::sync::{Mutex, RwLock, RwLockReadGuard};
 
@@ -7,13 +7,13 @@ use crate::sync::{lock, read, write};
 
 /// One transaction, as its records see it.
 ///
-/// librdkafka looks whether a record may enter, and then lets it in. Between the two the transaction
-/// may have been committed, and the next one begun: without this, a handle, permit or sink that is
-/// left of one transaction could write into another.
+/// librdkafka checks that a transaction is open, and then enqueues the record. Between the two the
+/// transaction may have been committed, and the next one begun. Records of an older epoch are rejected:
+/// a handle, permit or sink of one transaction cannot write into another.
 #[derive(Debug)]
 pub(crate) struct TransactionEpoch {
     is_open: RwLock<bool>,
-    /// Of the first record that was not delivered.
+    /// The error of the first record that was not delivered.
     failure: Mutex<Option<KafkaError>>,
 }
 
@@ -25,11 +25,11 @@ impl TransactionEpoch {
         }
     }
 
-    /// A record's way in, open until the guard is dropped.
+    /// Lets a record in: the epoch stays open until the guard is dropped.
     ///
     /// # Errors
     ///
-    /// Where the transaction has ended, or is about to.
+    /// If the transaction has been committed or aborted, or is about to be.
     pub(crate) fn enter(&self) -> Result<RwLockReadGuard<'_, bool>, KafkaError> {
         let is_open = read(&self.is_open);
         if *is_open {
@@ -42,13 +42,13 @@ impl TransactionEpoch {
         }
     }
 
-    /// Lets nobody in any more. Waits for those who are on their way, which is one produce call each.
+    /// Lets no record in any more. Waits for those that are being enqueued: one produce call each.
     pub(crate) fn close(&self) {
         *write(&self.is_open) = false;
     }
 
-    /// Notes that a record was not delivered. That there was no room is no failure: its sender has
-    /// it, and may try again.
+    /// Records that a record was not delivered. A full queue is no failure: the sender has the record,
+    /// and may try again.
     #[cold]
     pub(crate) fn fail(&self, error: &KafkaError) {
         if !error.is_queue_full() {
@@ -56,7 +56,7 @@ impl TransactionEpoch {
         }
     }
 
-    /// Why the first record failed that did.
+    /// Why the first record failed, if one has.
     pub(crate) fn failure(&self) -> Option<KafkaError> {
         lock(&self.failure).clone()
     }

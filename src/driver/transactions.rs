@@ -16,7 +16,7 @@ pub(crate) enum Phase {
     Ended,
     /// Records may enter, or it waits to be aborted.
     Open,
-    /// A commit was begun: only the same call again tells how it ends.
+    /// A commit was begun: only the same call tells its outcome.
     Committing,
     /// An abort was begun.
     Aborting,
@@ -36,7 +36,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Transactions {
     state: Mutex<State>,
-    /// Tells those who wait that a call has ended, or is overdue.
+    /// Notifies those who wait that a call has ended, or is overdue.
     ended: Notifier,
     /// `transaction.timeout.ms`
     pub(crate) timeout: Duration,
@@ -50,17 +50,17 @@ struct State {
     calling: Option<Step>,
     /// The phase and the outcome before it.
     before: (Phase, Option<TransactionOutcome>),
-    /// How many have begun.
+    /// How many calls have begun.
     calls: u64,
-    /// The call does not keep its limit of time: nobody waits for it.
+    /// The call has exceeded its limit of time: nobody waits for it.
     is_overdue: bool,
-    /// Nobody is left who could end the transaction.
+    /// The transaction's handle was dropped.
     is_abandoned: bool,
     is_initialized: bool,
     epoch: Option<Arc<TransactionEpoch>>,
-    /// The call whose end somebody has heard of, or that it is overdue.
+    /// The last call whose result was reported to its caller.
     reported: u64,
-    /// Why offsets of the transaction were not sent, and in which call, where nobody has heard of it.
+    /// Why offsets of the transaction were not sent, by call, if that was not reported to the caller.
     unreported: Vec<(u64, KafkaError)>,
 }
 
@@ -89,8 +89,8 @@ impl Transactions {
     ///
     /// # Errors
     ///
-    /// Retriable where a call is overdue; after a moment, so that those who try again and again leave
-    /// the thread to others meanwhile.
+    /// A retriable error if a call is overdue. It comes after a moment, so that a caller in a loop
+    /// leaves the thread to others.
     pub(crate) async fn settled_phase(&self) -> Result<Phase, KafkaError> {
         let mut was_overdue = false;
         loop {
@@ -197,14 +197,14 @@ impl Transactions {
         }
     }
 
-    /// Somebody knows how that call has ended, or that it is overdue.
+    /// The result of that call was reported to its caller.
     pub(crate) fn reported(&self, call: u64) {
         let mut state = lock(&self.state);
         state.reported = state.reported.max(call);
         state.unreported.retain(|(other, _)| *other != call);
     }
 
-    /// Why offsets are not in the transaction, where whoever sent them does not know.
+    /// Why offsets are not in the transaction, if that was not reported to the caller.
     pub(crate) fn unreported(&self) -> Option<KafkaError> {
         let state = lock(&self.state);
         state.unreported.first().map(|(_, error)| error.clone())
@@ -282,10 +282,10 @@ impl State {
             (Step::Init | Step::Begin, Err(_)) | (Step::SendOffsets, Ok(())) => {}
             (Step::SendOffsets, Err(error)) => {
                 if self.reported != self.calls {
-                    self.unreported.push((self.calls, error.clone()));
+                    self.keep_unreported(self.calls, error.clone());
                 }
             }
-            // Without a code it is ours, of a call that was not made.
+            // An error without a code is ours: librdkafka was not called.
             (_, Err(error)) if error.code().is_none() => (self.phase, self.outcome) = self.before,
             (Step::Begin, Ok(())) => {
                 self.phase = Phase::Open;
@@ -297,7 +297,7 @@ impl State {
             (Step::Abort, Ok(())) => self.close(TransactionOutcome::Aborted),
             // It is to be resumed.
             (Step::Commit | Step::Abort, Err(error)) if error.is_retriable() => {}
-            // Nothing can be done any more; what the brokers make of it is theirs.
+            // Nothing can be done any more; the brokers decide.
             (Step::Commit | Step::Abort, Err(error)) if error.is_fatal() => {
                 self.close(TransactionOutcome::Unknown);
             }
@@ -306,6 +306,12 @@ impl State {
                 self.outcome = None;
             }
         }
+    }
+
+    /// Keeps the first, which fails the commit, and the last, which may still be reported.
+    fn keep_unreported(&mut self, call: u64, error: KafkaError) {
+        self.unreported.truncate(1);
+        self.unreported.push((call, error));
     }
 
     fn close(&mut self, outcome: TransactionOutcome) {
@@ -330,8 +336,8 @@ impl Step {
     }
 }
 
-/// A call that is given up before it has begun. Where it was to send offsets, the transaction must not
-/// be committed without them.
+/// A call that is given up before it has begun. If it was to send offsets, the transaction must not be
+/// committed without them.
 pub(crate) struct GivenUp<'t>(pub(crate) &'t Transactions, pub(crate) Step);
 
 impl Drop for GivenUp<'_> {
@@ -339,12 +345,12 @@ impl Drop for GivenUp<'_> {
         if self.1 == Step::SendOffsets {
             let text = "send_offsets_to_transaction: given up before it began";
             let error = KafkaError::with_text(RDKafkaErrorCode::State, text);
-            lock(&self.0.state).unreported.push((0, error));
+            lock(&self.0.state).keep_unreported(0, error);
         }
     }
 }
 
-/// A call takes longer than it may.
+/// The error of a call that has exceeded its limit of time.
 pub(crate) fn still_under_way(code: RDKafkaErrorCode) -> KafkaError {
     let text = "send_offsets_to_transaction: not done in time, and still under way";
     KafkaError::of_call(Class::Retriable, code, text)

@@ -1,23 +1,22 @@
-//! Our share in tokio's cooperative scheduling.
+//! The crate's share in tokio's cooperative scheduling.
 //!
-//! A ready future of ours is far cheaper than what tokio's budget of 128 steps a poll is made for:
-//! one step each would send a task that awaits a window of thousands to the back of the queue
-//! again and again. So one step pays for 128 deliveries.
+//! tokio gives a task 128 units of budget for each poll. A ready delivery future is far cheaper than
+//! what a unit is meant for. If each took one, a task that awaits a window of thousands would go to
+//! the back of the run queue again and again. So 128 deliveries take one unit.
 //!
-//! Enqueues do not take from the budget: in a task that polls thousands of sends
-//! (`buffer_unordered`) a budget that has run out makes each of them pending, and poll again. Every
-//! 1024th on a thread yields instead, and the others go on.
+//! Enqueues take no unit. In a task that polls thousands of sends (`buffer_unordered`), a budget that
+//! has run out would make each of them pending. Every 1024th enqueue on a thread yields instead.
 
 use std::cell::Cell;
 use std::task::{Context, Poll, ready};
 
 use tokio::task::coop;
 
-/// How many deliveries that are ready count as one step.
-const DELIVERIES_PER_STEP: u32 = 128;
+/// The number of ready deliveries that take one unit of the budget.
+const DELIVERIES_PER_UNIT: u32 = 128;
 
-/// After how many enqueues one yields: fewer than the driver serves in one of its turns. Otherwise a
-/// task that always finds room would fill the queue before deliveries are served.
+/// The number of enqueues after which one yields. It is less than the driver serves in one turn:
+/// otherwise a task that always finds capacity would fill the queue before deliveries are served.
 const ENQUEUES_PER_TURN: u32 = 1024;
 
 thread_local! {
@@ -25,26 +24,26 @@ thread_local! {
     static ENQUEUES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// To be called before a delivery that is ready is returned; pending where others shall have their
-/// turn first, and then the task is woken.
+/// To be called before a ready delivery is returned. Pending if other tasks should run first; then
+/// the task has been woken.
 #[inline]
 pub(crate) fn poll_delivery(cx: &mut Context<'_>) -> Poll<()> {
     let deliveries = DELIVERIES.get() + 1;
-    if deliveries < DELIVERIES_PER_STEP {
+    if deliveries < DELIVERIES_PER_UNIT {
         DELIVERIES.set(deliveries);
         return Poll::Ready(());
     }
-    poll_step(cx)
+    poll_unit(cx)
 }
 
 #[cold]
-fn poll_step(cx: &mut Context<'_>) -> Poll<()> {
+fn poll_unit(cx: &mut Context<'_>) -> Poll<()> {
     ready!(coop::poll_proceed(cx)).made_progress();
     DELIVERIES.set(0);
     Poll::Ready(())
 }
 
-/// Whether an enqueue may take room now, if there is some.
+/// Whether an enqueue may acquire capacity now.
 #[inline]
 pub(crate) fn may_enqueue() -> bool {
     let enqueues = ENQUEUES.get() + 1;
@@ -54,8 +53,8 @@ pub(crate) fn may_enqueue() -> bool {
     enqueues < ENQUEUES_PER_TURN
 }
 
-/// To be called by what enqueues and also returns what is ready: pending where the next enqueue would
-/// yield, so that the whole of it does.
+/// To be called by a stream that enqueues and also returns results. Pending if the next enqueue would
+/// yield, so that the whole stream does.
 #[inline]
 pub(crate) fn poll_turn(cx: &mut Context<'_>) -> Poll<()> {
     if ENQUEUES.get() + 1 < ENQUEUES_PER_TURN {
@@ -65,8 +64,8 @@ pub(crate) fn poll_turn(cx: &mut Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-/// To be called where room is there that may not be taken now; whoever has to wait for some yields
-/// anyway, and should have a place in the line. Always pending: it wakes the task.
+/// To be called if there is capacity that may not be acquired now. Wakes the task; the caller returns
+/// pending. (One that has to wait for capacity yields anyway.)
 #[cold]
 pub(crate) fn yield_turn(cx: &mut Context<'_>) {
     ENQUEUES.set(0);
