@@ -79,9 +79,9 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Destroys the client and tells the report. Blocks.
     pub(super) fn destroy(&self) {
-        let (event, queue) = lock(&self.serving).take();
-        drop(event);
-        drop(queue);
+        if let Some(mut serving) = self.serving.take() {
+            serving.get().end();
+        }
         self.core.destroy();
         self.requests.end();
         self.tell_report();

@@ -26,8 +26,10 @@ pub(super) enum Served {
 impl<C: ProducerContext> Shared<C> {
     /// Serves one event, or a chunk of a large one, waiting up to `timeout` for it.
     pub(super) fn serve(&self, timeout: Duration) -> Served {
-        let mut serving = lock(&self.serving);
-        let serving = &mut *serving;
+        let Some(mut serving) = self.serving.take() else {
+            return Served::Nothing;
+        };
+        let serving = serving.get();
         if serving.event.is_none() {
             let Some(queue) = &serving.queue else {
                 return Served::Nothing;

@@ -1,17 +1,59 @@
 //! What is being served: the queue, the event of delivery reports, and the messages popped from it.
 
+use std::fmt;
+use std::sync::Mutex;
+
 use super::trackers::{Completions, Outcome, Tally};
 use crate::ffi::{DeliveryEvent, Queue};
 use crate::message::DeliveryCompleter;
-use crate::sync::Wakeups;
+use crate::sync::{Wakeups, lock};
 
 /// How many messages are taken from an event before their futures resolve: one event can have
 /// hundreds of thousands (a purge, a time-out), which must neither delay the first nor hold copies
 /// of them all.
 pub(super) const CHUNK: usize = 512;
 
-/// What is being served. It is shared, not the driver's own, so that an event that an aborted
-/// driver leaves behind is finished by the teardown.
+/// Where [`Serving`] is while nobody serves. It is shared, not the driver's own: the teardown finishes
+/// an event that an aborted driver left behind. It is taken out to serve, because callbacks and wakers
+/// are foreign code, which does not run under a lock.
+#[derive(Debug)]
+pub(super) struct ServingSlot<D: Send + Sync + 'static>(Mutex<Option<Box<Serving<D>>>>);
+
+/// [`Serving`], until this is dropped, which puts it back, also while a panic unwinds.
+#[derive(Debug)]
+pub(super) struct ServingGuard<'s, D: Send + Sync + 'static> {
+    slot: &'s ServingSlot<D>,
+    serving: Option<Box<Serving<D>>>,
+}
+
+impl<D: Send + Sync + 'static> ServingSlot<D> {
+    pub(super) fn new(queue: Queue) -> Self {
+        Self(Mutex::new(Some(Box::new(Serving::new(queue)))))
+    }
+
+    /// Takes it out; `None` if somebody else serves.
+    pub(super) fn take(&self) -> Option<ServingGuard<'_, D>> {
+        let serving = lock(&self.0).take()?;
+        Some(ServingGuard {
+            slot: self,
+            serving: Some(serving),
+        })
+    }
+}
+
+impl<D: Send + Sync + 'static> ServingGuard<'_, D> {
+    pub(super) fn get(&mut self) -> &mut Serving<D> {
+        self.serving.as_mut().expect("it is there until the drop")
+    }
+}
+
+impl<D: Send + Sync + 'static> Drop for ServingGuard<'_, D> {
+    fn drop(&mut self) {
+        *lock(&self.slot.0) = self.serving.take();
+    }
+}
+
+/// What is being served.
 pub(super) struct Serving<D: Send + Sync + 'static> {
     // Declared, and so dropped, before the queue.
     pub(super) event: Option<DeliveryEvent<DeliveryCompleter<D>>>,
@@ -38,7 +80,7 @@ pub(super) struct Popped<D: Send + 'static> {
 }
 
 impl<D: Send + Sync + 'static> Serving<D> {
-    pub(super) fn new(queue: Queue) -> Self {
+    fn new(queue: Queue) -> Self {
         Self {
             event: None,
             queue: Some(queue),
@@ -52,9 +94,19 @@ impl<D: Send + Sync + 'static> Serving<D> {
         }
     }
 
-    /// Takes the queue, and an event whose messages have all been served, out: the client must
-    /// outlive neither.
-    pub(super) fn take(&mut self) -> (Option<DeliveryEvent<DeliveryCompleter<D>>>, Option<Queue>) {
-        (self.event.take(), self.queue.take())
+    /// Drops the queue, and an event whose messages have all been served: the client must outlive
+    /// both.
+    pub(super) fn end(&mut self) {
+        self.event = None;
+        self.queue = None;
+    }
+}
+
+impl<D: Send + Sync + 'static> fmt::Debug for Serving<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serving")
+            .field("has_event", &self.event.is_some())
+            .field("popped", &self.chunk.messages.len())
+            .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use super::capacity::Capacity;
 use super::lookup::Lookups;
 use super::report::CloseReport;
 use super::requests::Requests;
-use super::serving::Serving;
+use super::serving::ServingSlot;
 use super::trackers::{Completions, Outcome, Tally, Trackers};
 use super::transactions::Transactions;
 use crate::client::{Core, ProducerContext, QueueLimits};
@@ -31,14 +31,13 @@ pub(crate) type Completer<C> = DeliveryCompleter<<C as ProducerContext>::Deliver
 /// What the handles of one producer and its driver share.
 ///
 /// Each part is a state machine of its own. No lock of one is held while that of another is
-/// acquired, but for `serving`, under which the driver uses the others, and `trackers`, under which
-/// calls are put on the list of `calls`.
+/// acquired, but for those under which calls are put on the list of `calls` or taken off it.
 pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) core: Core<Completer<C>>,
     pub(crate) context: Arc<C>,
     pub(crate) capacity: Capacity,
     pub(super) completers: CompleterPool<C::DeliveryOpaque>,
-    pub(super) serving: Mutex<Serving<C::DeliveryOpaque>>,
+    pub(super) serving: ServingSlot<C::DeliveryOpaque>,
     pub(super) trackers: Mutex<Trackers>,
     /// How many purges have been called: read before the queue is polled, so that a purge that
     /// comes between the two is not taken for served.
@@ -78,7 +77,7 @@ impl<C: ProducerContext> Shared<C> {
             context,
             capacity: Capacity::new(limits, waker(&wake)),
             completers: CompleterPool::new(),
-            serving: Mutex::new(Serving::new(queue)),
+            serving: ServingSlot::new(queue),
             trackers: Mutex::default(),
             purges_called: AtomicU64::new(0),
             transactions: Transactions::new(transaction_timeout),
