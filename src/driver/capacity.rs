@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::wait_queue::{Standing, WaitQueue};
 use crate::client::QueueLimits;
@@ -212,39 +212,32 @@ impl Capacity {
         key: &mut Option<usize>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Grant, CapacityError>> {
-        let mut waker: Option<Waker> = None;
-        loop {
-            let mut state = lock(&self.state);
-            let is_first = state.waiters.is_empty();
-            if state.is_closed {
-                drop(state);
-                drop_foreign(waker);
-                return Poll::Ready(Err(CapacityError::Closed));
-            }
-            if is_first && state.fits(self.limits, 1, bytes) {
-                if coop::may_enqueue() {
-                    let grant = state.acquire(1, bytes);
-                    drop(state);
-                    drop_foreign(waker);
-                    return Poll::Ready(Ok(grant));
-                }
-                drop(state);
-                drop_foreign(waker);
-                coop::yield_turn(cx);
-                return Poll::Pending;
-            }
-            if let Some(waker) = waker.take() {
-                *key = Some(state.waiters.push(bytes, waker));
-                drop(state);
-                if is_first {
-                    (self.on_wait)();
-                }
-                return Poll::Pending;
-            }
+        // Foreign code, which does not run under the lock.
+        let waker = cx.waker().clone();
+        let mut state = lock(&self.state);
+        let is_first = state.waiters.is_empty();
+        if state.is_closed || (is_first && state.fits(self.limits, 1, bytes)) {
+            let acquired = if state.is_closed {
+                Some(Err(CapacityError::Closed))
+            } else {
+                coop::may_enqueue().then(|| Ok(state.acquire(1, bytes)))
+            };
             drop(state);
-            // Foreign code, which does not run under the lock.
-            waker = Some(cx.waker().clone());
+            drop_foreign(waker);
+            return match acquired {
+                Some(acquired) => Poll::Ready(acquired),
+                None => {
+                    coop::yield_turn(cx);
+                    Poll::Pending
+                }
+            };
         }
+        *key = Some(state.waiters.push(bytes, waker));
+        drop(state);
+        if is_first {
+            (self.on_wait)();
+        }
+        Poll::Pending
     }
 
     fn look(
