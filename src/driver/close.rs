@@ -9,7 +9,7 @@ use super::serve::Served;
 use super::shared::Shared;
 use super::trackers::Completions;
 use crate::client::ProducerContext;
-use crate::sync::{lock, log};
+use crate::sync::lock;
 use crate::values::PurgeConfig;
 
 /// How long to wait for reports before purging again: one purge may miss messages on their way
@@ -47,10 +47,8 @@ impl<C: ProducerContext> Shared<C> {
     /// earliest deadline that any caller has set.
     pub(crate) fn begin_close(self: &Arc<Self>, deadline: Option<Instant>) {
         self.begin_report(deadline);
-        if let Err(error) = self.ensure_flush() {
-            // Without a thread there is no flush and no deadline, but the driver goes on.
-            log(|| tracing::error!(%error, "no thread to flush with at the close"));
-        }
+        // If the system has no thread now, the driver tries again, and keeps the deadline.
+        let _ = self.ensure_flush();
     }
 
     /// Resolves when the client has been destroyed; or will be, by nobody who waits.

@@ -43,18 +43,26 @@ impl<C: ProducerContext> Shared<C> {
         trackers.has_flushes() || (is_ending && self.core.in_flight() > 0)
     }
 
-    /// After a fatal error: purges what librdkafka has in its queue, and does not send any more.
+    /// While a close or a fatal error wants a flush, sees to it that one is under way. If the system has
+    /// no thread for it, keeps the deadline of the close without one, and returns true: to be called
+    /// again soon.
     ///
-    /// It purges the queue once, when the error is raised. What was in flight then comes back into
+    /// After a fatal error librdkafka purges its queue once. What was in flight then comes back into
     /// the queue if its answer says that it should be tried again, and would stay there until
     /// `message.timeout.ms`.
-    pub(super) fn purge_after_fatal_error(self: &Arc<Self>) {
-        if !self.core.has_fatal_error() {
-            return;
+    pub(super) fn flush_at_end(self: &Arc<Self>) -> bool {
+        if !self.core.has_fatal_error() && !self.core.is_closed() {
+            return false;
         }
-        if let Err(error) = self.ensure_flush() {
-            log(|| tracing::error!(%error, "no thread to purge with after a fatal error"));
+        if self.ensure_flush().is_ok() {
+            return false;
         }
+        let deadline = lock(&self.trackers).close_deadline();
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            let everything = PurgeConfig::default().queue().inflight();
+            self.core.purge(everything.non_blocking());
+        }
+        true
     }
 
     fn flush_slices(&self, mut call: UnderWay) {

@@ -1,7 +1,7 @@
 //! What the handles of one producer and its driver share.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) lookups: Lookups,
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
+    /// Whether the driver was dropped before the producer had terminated.
+    has_runtime_ended: AtomicBool,
     /// Wakes the driver: something is in the queue, or the producer may have terminated.
     wake: Arc<Notify>,
     /// The report of the close, once the producer has terminated.
@@ -85,6 +87,7 @@ impl<C: ProducerContext> Shared<C> {
             requests: Requests::default(),
             lookups: Lookups::default(),
             calls: BlockingCalls::new(waker(&wake)),
+            has_runtime_ended: AtomicBool::new(false),
             wake,
             report: OnceLock::new(),
             reported: Notifier::default(),
@@ -193,9 +196,24 @@ impl<C: ProducerContext> Shared<C> {
     pub(crate) fn check_open(&self) -> Result<(), KafkaError> {
         self.core.check_fatal()?;
         if self.core.is_closed() {
-            return Err(KafkaError::closed());
+            return Err(self.closed_error());
         }
         Ok(())
+    }
+
+    /// The runtime has ended, or the driver's task was aborted.
+    pub(super) fn runtime_ended(&self) {
+        self.has_runtime_ended.store(true, Ordering::SeqCst);
+    }
+
+    /// Why the producer is closed.
+    #[cold]
+    pub(crate) fn closed_error(&self) -> KafkaError {
+        if self.has_runtime_ended.load(Ordering::SeqCst) {
+            KafkaError::runtime_ended()
+        } else {
+            KafkaError::closed()
+        }
     }
 
     /// Stops admission, here and for those who wait for capacity; what is in flight goes on.

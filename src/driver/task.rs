@@ -1,21 +1,30 @@
 //! The driver: one tokio task that serves the queue, from a producer's begin to its end.
 
+use std::mem;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
+
+use tokio::{task, time};
 
 use super::blocking;
 use super::serve::Served;
 use super::shared::Shared;
 use super::token_refresh::TokenRefresh;
 use crate::client::ProducerContext;
+use crate::sync::{catch_panic, log};
 
 /// How many messages or other events the driver serves before it leaves the worker to others.
 const MESSAGES_PER_POLL: usize = 2048;
+
+/// How long to wait before asking the system for a thread again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The driver's task.
 pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     let shared = &driver.shared;
     let mut token_refresh = TokenRefresh::default();
+    let mut has_warned = false;
     loop {
         let mut served = 0;
         // Until the queue is empty, or at the end: logs and statistics may go on coming.
@@ -30,19 +39,36 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
                     break true;
                 }
                 served = 0;
-                tokio::task::yield_now().await;
+                task::yield_now().await;
             }
         };
         if has_terminated {
             break;
         }
         shared.end_without_overdue();
-        shared.purge_after_fatal_error();
         shared.watch_capacity();
-        shared.woken().await;
+        if shared.flush_at_end() {
+            if !mem::replace(&mut has_warned, true) {
+                log(|| tracing::warn!("the system has no thread to flush with at the close"));
+            }
+            pause().await;
+        } else {
+            shared.woken().await;
+        }
     }
     drop(token_refresh);
     driver.finish();
+}
+
+/// Waits a moment, for a system that has no thread now. A runtime may have no timers.
+async fn pause() {
+    match catch_panic(|| time::sleep(PAUSE)) {
+        Ok(sleep) => sleep.await,
+        Err(_) => {
+            thread::sleep(Duration::from_millis(1));
+            task::yield_now().await;
+        }
+    }
 }
 
 /// Sees to it that a producer comes to its end, also if the task is dropped before.
@@ -71,8 +97,19 @@ impl<C: ProducerContext> Drop for Driver<C> {
         if self.has_terminated {
             blocking::run(move || shared.destroy());
         } else {
-            // The runtime has gone, or the task was aborted. Nobody is admitted from here on.
+            // The runtime has ended, or the task was aborted. Nobody is admitted from here on.
+            shared.runtime_ended();
             shared.begin_report(None);
+            let in_flight = shared.core.in_flight();
+            if in_flight > 0 {
+                log(|| {
+                    tracing::warn!(
+                        in_flight,
+                        "the runtime of a producer has ended with messages in flight, which are \
+                         purged: call close().await before"
+                    );
+                });
+            }
             blocking::run(move || shared.tear_down());
         }
     }

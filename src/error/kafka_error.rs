@@ -110,6 +110,12 @@ impl KafkaError {
         Self::new(Kind::Closed, None, "the producer is closed")
     }
 
+    pub(crate) fn runtime_ended() -> Self {
+        let text = "the producer is closed: its tokio runtime has ended, and with it the driver task; \
+                    create a producer for each runtime";
+        Self::new(Kind::Closed, None, text)
+    }
+
     /// A sink takes no more records, since one failed.
     pub(crate) fn stopped(cause: &KafkaError) -> Self {
         Self(Arc::new(Inner {
