@@ -1,16 +1,15 @@
-//! Room in the queue: who is let in, when, and how often anybody is woken for it.
+//! Capacity of the queue: who acquires it, when, and how often anybody is woken for it.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake};
+use std::time::Duration;
 
 use futures::future::join_all;
-use tokio_rdkafka::{MockCluster, OwnedPermit, Persistence, Producer, ProducerRecord};
+use tokio_rdkafka::{MockCluster, Persistence, Producer, ProducerRecord, RDKafkaErrorCode};
 
-use crate::support::mock::{
-    Counting, DEADLINE, assert_room_is_whole, cluster, config, payloads, until,
-};
+use crate::support::mock::{DEADLINE, assert_room_is_whole, cluster, config, payloads, until};
 
 /// A producer whose queue takes so many messages.
 fn producer(cluster: &MockCluster, messages: usize) -> Producer {
@@ -21,154 +20,199 @@ fn producer(cluster: &MockCluster, messages: usize) -> Producer {
 }
 
 #[tokio::test]
-async fn a_permit_holds_room_until_it_is_used_or_dropped() {
+async fn room_is_back_before_the_future_resolves() {
     let cluster = cluster("t", 1);
-    let producer = producer(&cluster, 2);
-    let used = producer.reserve().await.unwrap();
-    let unused = producer.try_reserve().unwrap();
-    assert!(producer.try_reserve().unwrap_err().is_queue_full());
-    let error = producer.try_enqueue(ProducerRecord::to("t")).unwrap_err();
-    assert!(error.is_queue_full());
-
-    drop(unused);
-    let delivery = used.send(ProducerRecord::to("t").payload("by permit"));
-    assert_eq!(delivery.await.unwrap().offset(), Some(0));
-    assert_room_is_whole(&producer, 2);
-}
-
-#[tokio::test]
-async fn an_owned_permit_keeps_its_producer_open() {
-    let cluster = cluster("t", 1);
-    let producer = producer(&cluster, 1);
-    let permit: OwnedPermit = producer.reserve_owned().await.unwrap();
-    let weak = producer.downgrade();
-    drop(producer);
-    assert!(!permit.producer().is_closed());
-    let sent = tokio::spawn(async move { permit.send(ProducerRecord::to("t")).await });
-    sent.await.unwrap().unwrap();
-    until(|| weak.upgrade().is_none()).await;
-}
-
-#[tokio::test]
-async fn whatever_refuses_a_permit_s_record_comes_through_the_future() {
-    let cluster = cluster("t", 1);
-    let mut config = config(&cluster);
-    config
-        .set("queue.buffering.max.kbytes", "1")
-        .set("message.max.bytes", "1000");
-    let producer: Producer = config.create().unwrap();
-    producer.send(ProducerRecord::to("t")).await.unwrap();
-
-    let too_large_for_the_queue = ProducerRecord::to("t").payload(vec![0; 1025]);
-    let too_large_for_a_broker = ProducerRecord::to("t").payload(vec![0; 1010]);
-    let unknown_partition = ProducerRecord::to("t").partition(7);
-    let no_topic = ProducerRecord::to("");
-    for record in [
-        too_large_for_the_queue,
-        too_large_for_a_broker,
-        unknown_partition,
-        no_topic,
-    ] {
-        let given = record.clone();
-        let permit = producer.reserve().await.unwrap();
-        let error = permit.send(record).await.unwrap_err();
-        assert_eq!(error.persistence(), Persistence::NotPersisted);
-        let (record, opaque, _) = error.into_parts();
-        assert_eq!(record.get_payload(), given.get_payload());
-        assert_eq!(record.get_partition(), given.get_partition());
-        assert_eq!(opaque, Some(()));
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.messages", "1")
+        .create()
+        .unwrap();
+    for _ in 0..100 {
+        producer
+            .send(ProducerRecord::to("t").payload("a"))
+            .await
+            .unwrap();
+        let future = producer
+            .try_enqueue(ProducerRecord::to("t").payload("b"))
+            .unwrap();
+        future.await.unwrap();
     }
-
-    let longer_than_reserved = producer.reserve_bytes(3).await.unwrap();
-    let sent = longer_than_reserved.send(ProducerRecord::to("t").payload("1234"));
-    assert_eq!(sent.await.unwrap_err().error().field(), Some("payload"));
-
-    let permit = producer.reserve().await.unwrap();
-    let close = producer.close();
-    let record = ProducerRecord::to("t").payload("late");
-    let (_, error) = tokio::join!(close, async { permit.send(record).await.unwrap_err() });
-    assert!(error.is_closed());
-    assert_eq!(error.record().get_payload(), Some(&b"late"[..]));
-    assert!(producer.reserve().await.unwrap_err().is_closed());
-    assert!(producer.try_reserve().unwrap_err().is_closed());
 }
 
 #[tokio::test]
-async fn reserved_bytes_are_charged_at_once_and_their_rest_goes_back() {
+async fn a_full_queue_refuses_with_the_record_as_it_came() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.messages", "2")
+        .set("linger.ms", "60000")
+        .create()
+        .unwrap();
+    let first = producer
+        .try_enqueue(ProducerRecord::to("t").payload("1"))
+        .unwrap();
+    let second = producer
+        .try_enqueue(ProducerRecord::to("t").payload("2"))
+        .unwrap();
+    let payload = String::from("3");
+    let record = ProducerRecord::to("t")
+        .key("k")
+        .payload(&payload)
+        .partition(0)
+        .timestamp(7);
+    let error = producer.try_enqueue(record).unwrap_err();
+    assert!(error.is_queue_full() && error.is_retriable());
+    let record = error.into_record();
+    assert_eq!(record.get_payload(), Some(&b"3"[..]));
+    assert_eq!(record.get_key(), Some(&b"k"[..]));
+    assert_eq!(
+        (record.get_partition(), record.get_timestamp()),
+        (Some(0), Some(7))
+    );
+    assert_eq!(producer.in_flight_count(), 2);
+
+    producer.flush().await.unwrap();
+    drop(producer.try_enqueue(record).unwrap());
+    first.await.unwrap();
+    second.await.unwrap();
+}
+
+#[tokio::test]
+async fn waiting_senders_are_let_in_first_come_first_served() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.messages", "10")
+        .create()
+        .unwrap();
+    let sends = (0..1_000).map(|index| {
+        let producer = producer.clone();
+        async move {
+            producer
+                .send(ProducerRecord::to("t").payload(index.to_string()))
+                .await
+        }
+    });
+    // Polled in order for the first time, so they come in order.
+    for delivery in join_all(sends).await {
+        delivery.unwrap();
+    }
+    let expected: Vec<_> = (0..1_000).map(|index| index.to_string()).collect();
+    assert_eq!(payloads(&cluster, "t").await, expected);
+}
+
+#[tokio::test]
+async fn nobody_overtakes_those_who_wait() {
     let cluster = cluster("t", 1);
     let producer: Producer = config(&cluster)
         .set("queue.buffering.max.kbytes", "1")
         .set("linger.ms", "60000")
         .create()
         .unwrap();
-    let never = producer.reserve_bytes(1025).await.unwrap_err();
-    assert_eq!(never.field(), Some("payload"));
-    let permit = producer.reserve_bytes(1024).await.unwrap();
-    let mut waits = pin!(producer.reserve_bytes(1000));
-    assert!(futures::poll!(&mut waits).is_pending());
-    let delivery = permit.send(ProducerRecord::to("t").payload(vec![0; 24]));
-    drop(waits.await.unwrap());
+    let first = producer
+        .enqueue(ProducerRecord::to("t").payload(vec![0; 1_000]))
+        .await
+        .unwrap();
+    let mut waiting = Box::pin(producer.enqueue(ProducerRecord::to("t").payload(vec![1; 500])));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    // There is room for this one, but others wait.
+    let error = producer
+        .try_enqueue(ProducerRecord::to("t").payload("2"))
+        .unwrap_err();
+    assert!(error.is_queue_full());
+    let report = producer.flush().await.unwrap();
+    assert_eq!((report.delivered, report.failed), (1, 0));
+    first.await.unwrap();
+    let second = waiting.await.unwrap();
     producer.flush().await.unwrap();
-    delivery.await.unwrap();
-    drop(producer.reserve_bytes(1024).await.unwrap());
+    second.await.unwrap();
 }
 
 #[tokio::test]
-async fn poll_reserve_keeps_its_place_in_the_handle() {
+async fn a_dropped_waiter_sends_nothing_and_passes_its_place_on() {
     let cluster = cluster("t", 1);
-    let mut producer = producer(&cluster, 1);
-    let held = producer.reserve_owned().await.unwrap();
-    let mut poll = |cx: &mut std::task::Context<'_>| producer.poll_reserve(cx);
-    assert!(futures::poll!(std::future::poll_fn(&mut poll)).is_pending());
-    let mut later = producer.clone();
-    let mut second =
-        Box::pin(async move { std::future::poll_fn(|cx| later.poll_reserve(cx)).await });
-    assert!(futures::poll!(&mut second).is_pending());
-    drop(held);
-    // The first one is first, although it was polled through a future that has gone.
-    assert!(futures::poll!(&mut second).is_pending());
-    let permit = std::future::poll_fn(|cx| producer.poll_reserve(cx)).await;
-    drop(permit.unwrap());
-    let permit = second.await.unwrap();
-    permit.send(ProducerRecord::to("t")).await.unwrap();
-    assert_room_is_whole(&producer, 1);
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.messages", "1")
+        .set("linger.ms", "60000")
+        .create()
+        .unwrap();
+    let first = producer
+        .enqueue(ProducerRecord::to("t").payload("1"))
+        .await
+        .unwrap();
+    let mut dropped = Box::pin(producer.enqueue(ProducerRecord::to("t").payload("dropped")));
+    let mut granted = Box::pin(producer.enqueue(ProducerRecord::to("t").payload("granted")));
+    let mut last = Box::pin(producer.enqueue(ProducerRecord::to("t").payload("2")));
+    assert!(futures::poll!(&mut dropped).is_pending());
+    assert!(futures::poll!(&mut granted).is_pending());
+    assert!(futures::poll!(&mut last).is_pending());
+    // One leaves while it waits, one after it was let in.
+    drop(dropped);
+    producer.flush().await.unwrap();
+    first.await.unwrap();
+    drop(granted);
+    let second = last.await.unwrap();
+    producer.flush().await.unwrap();
+    second.await.unwrap();
+    assert_eq!(payloads(&cluster, "t").await, ["1", "2"]);
 }
 
 #[tokio::test]
-async fn a_handle_that_is_dropped_passes_its_place_on() {
+async fn a_payload_that_can_never_fit_fails_at_once() {
     let cluster = cluster("t", 1);
-    let producer = producer(&cluster, 1);
-    let held = producer.reserve().await.unwrap();
-    let mut leaves = producer.clone();
-    let poll = std::future::poll_fn(|cx| leaves.poll_reserve(cx));
-    assert!(futures::poll!(poll).is_pending());
-    let mut waits = pin!(producer.reserve());
-    assert!(futures::poll!(&mut waits).is_pending());
-    drop(held);
-    assert!(futures::poll!(&mut waits).is_pending());
-    drop(leaves);
-    assert!(futures::poll!(&mut waits).is_ready());
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.kbytes", "1")
+        .create()
+        .unwrap();
+    let error = producer
+        .send(ProducerRecord::to("t").payload(vec![0; 1_025]))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::MessageSizeTooLarge));
+    assert!(
+        error.to_string().contains("queue.buffering.max.kbytes"),
+        "{error}"
+    );
+    assert_eq!(error.persistence(), Persistence::NotPersisted);
+    assert_eq!(error.into_record().get_payload().unwrap().len(), 1_025);
+    producer
+        .send(ProducerRecord::to("t").payload(vec![0; 1_024]))
+        .await
+        .unwrap();
 }
 
-#[tokio::test]
-async fn in_a_select_loop_a_pinned_reserve_keeps_its_place() {
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_room_ends_at_its_time_and_gives_the_record_back() {
     let cluster = cluster("t", 1);
-    let producer = producer(&cluster, 1);
-    let held = producer.reserve().await.unwrap();
-    let mut first = pin!(producer.reserve());
-    for _ in 0..10 {
-        tokio::select! {
-            biased;
-            _ = &mut first => panic!("there is no room"),
-            () = tokio::task::yield_now() => {}
-        }
+    let mut config = config(&cluster);
+    config
+        .set("queue.buffering.max.messages", "1")
+        .set("linger.ms", "60000");
+    let producer = Producer::builder(&config)
+        .max_block(Duration::from_secs(3))
+        .create()
+        .unwrap();
+    let first = producer
+        .enqueue(ProducerRecord::to("t").payload("1"))
+        .await
+        .unwrap();
+    let errors = [
+        producer
+            .send(ProducerRecord::to("t").payload("2"))
+            .await
+            .unwrap_err(),
+        producer
+            .send_timeout(ProducerRecord::to("t").payload("2"), Duration::from_secs(1))
+            .await
+            .unwrap_err(),
+        producer
+            .enqueue_timeout(ProducerRecord::to("t").payload("2"), Duration::from_secs(1))
+            .await
+            .unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.is_timed_out() && error.is_queue_full(), "{error:?}");
+        assert_eq!(error.record().get_payload(), Some(&b"2"[..]));
     }
-    let mut second = pin!(producer.reserve());
-    assert!(futures::poll!(&mut second).is_pending());
-    drop(held);
-    assert!(futures::poll!(&mut second).is_pending());
-    let permit = first.await.unwrap();
-    permit.send(ProducerRecord::to("t")).await.unwrap();
+    producer.close().await;
+    first.await.unwrap();
 }
 
 /// Spawns a send of each number, all of which wait in line before there is room, and waits for
@@ -247,31 +291,6 @@ async fn idle_permits_and_waiters_do_not_stop_others_for_ever() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_permits_and_waiters_do_not_stop_others_on_several_workers() {
     sends_behind_idle_ones().await;
-}
-
-#[tokio::test]
-async fn permits_that_move_keep_the_limit() {
-    let cluster = cluster("t", 1);
-    let producer = Producer::builder(config(&cluster).set("queue.buffering.max.messages", "4"))
-        .context(Counting::default())
-        .create()
-        .unwrap();
-    let most = Arc::new(AtomicUsize::new(0));
-    let tasks = (0..200).map(|index| {
-        let (producer, most) = (producer.clone(), Arc::clone(&most));
-        tokio::spawn(async move {
-            let permit = producer.reserve().await.unwrap();
-            tokio::task::yield_now().await;
-            let delivery = permit.send(ProducerRecord::with_opaque_to("t", index));
-            most.fetch_max(producer.in_flight_count(), Ordering::SeqCst);
-            delivery.await.unwrap();
-        })
-    });
-    for task in join_all(tasks).await {
-        task.unwrap();
-    }
-    assert!((1..=4).contains(&most.load(Ordering::SeqCst)));
-    assert_eq!(producer.context().seen().len(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,8 @@ mod oauth;
 #[cfg(feature = "mock")]
 mod partitioner;
 #[cfg(feature = "mock")]
+mod permits;
+#[cfg(feature = "mock")]
 mod ready;
 #[cfg(feature = "mock")]
 mod record;
