@@ -27,10 +27,13 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let mut trials = secure::trials();
-    #[cfg(feature = "mock")]
-    trials.extend(outbox::trials());
-    #[cfg(feature = "rdkafka")]
-    trials.extend(exactly_once::trials());
+    let trials = [
+        secure::trials(),
+        #[cfg(feature = "mock")]
+        outbox::trials(),
+        #[cfg(feature = "rdkafka")]
+        exactly_once::trials(),
+    ];
+    let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

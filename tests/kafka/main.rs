@@ -33,15 +33,18 @@ use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let mut trials = records::trials();
-    trials.extend(metadata::trials());
-    trials.extend(ready::trials());
-    trials.extend(logins::trials());
-    trials.extend(rights::trials());
-    trials.extend(base_producer::trials());
-    trials.extend(transactional_producer::trials());
-    #[cfg(feature = "rdkafka")]
-    trials.extend(consumed::trials());
-    trials.extend(chaos::trials());
+    let trials = [
+        records::trials(),
+        metadata::trials(),
+        ready::trials(),
+        logins::trials(),
+        rights::trials(),
+        base_producer::trials(),
+        transactional_producer::trials(),
+        #[cfg(feature = "rdkafka")]
+        consumed::trials(),
+        chaos::trials(),
+    ];
+    let trials = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
