@@ -1,14 +1,15 @@
 //! Rust allocations of a message: what a benchmark would tell less exactly.
-#![cfg(feature = "mock")]
+//!
+//! A binary of its own: its global allocator counts the allocations of the whole process.
 
-mod common;
+mod support;
 
 use std::alloc::System;
 use std::collections::VecDeque;
 
-use common::{cluster, config};
 use futures::{SinkExt, StreamExt, stream};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use support::mock::{cluster, config};
 use tokio_rdkafka::{ProduceExt, Producer, ProducerRecord};
 
 #[global_allocator]

@@ -1,8 +1,8 @@
 //! A million records through a sink on real Apache Kafka, in memory that does not grow with them; run
 //! it by `tests/with-kafka cargo test --features full --test forward`.
 //!
-//! Alone in its process, whose memory it measures. Without a cluster (`KAFKA_BOOTSTRAP_SERVERS`) it
-//! shows as ignored.
+//! A binary of its own: it measures the peak memory of the whole process. Without a cluster
+//! (`KAFKA_BOOTSTRAP_SERVERS`) it shows as ignored.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use futures::{StreamExt, stream};
 use libtest_mimic::{Arguments, Trial};
 use rdkafka::message::Message as _;
-use support::Cluster;
+use support::kafka::Cluster;
 use tokio_rdkafka::{Producer, ProducerRecord};
 
 const PARTITIONS: usize = 6;

@@ -1,13 +1,15 @@
 //! An idle producer costs nothing of ours: no thread, no wake-up.
-#![cfg(all(feature = "mock", target_os = "linux"))]
+//!
+//! A binary of its own: it counts threads and context switches of the whole process.
+#![cfg(target_os = "linux")]
 
-mod common;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use common::{cluster, config};
+use support::mock::{cluster, config};
 use tokio_rdkafka::{Producer, ProducerRecord};
 
 /// Context switches, voluntary and not, of the threads of this process by id, without librdkafka's

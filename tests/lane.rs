@@ -1,13 +1,15 @@
 //! The thread on which librdkafka's blocking calls run.
-#![cfg(all(feature = "mock", target_os = "linux"))]
+//!
+//! A binary of its own: it counts the threads of the whole process.
+#![cfg(target_os = "linux")]
 
-mod common;
+mod support;
 
 use std::fs;
 use std::path::PathBuf;
 
-use common::{cluster, config};
 use futures::future::join_all;
+use support::mock::{cluster, config, until};
 use tokio_rdkafka::{Producer, ProducerRecord};
 
 /// A thread that has just been made still has the name of the one that made it: this one.
@@ -27,7 +29,7 @@ async fn flushes_that_run_at_the_same_time_share_one_thread() {
     cluster.broker_down(1).unwrap();
     let producer: Producer = config(&cluster).create().unwrap();
     // librdkafka's threads have names of their own by then.
-    common::until(|| threads_of_ours() == 0).await;
+    until(|| threads_of_ours() == 0).await;
     let first = producer.try_enqueue(ProducerRecord::to("t")).unwrap();
     let mut flushes: Vec<_> = (0..50).map(|_| Box::pin(producer.flush())).collect();
     for flush in &mut flushes {
@@ -48,5 +50,5 @@ async fn flushes_that_run_at_the_same_time_share_one_thread() {
     first.await.unwrap();
     second.await.unwrap();
     // It ends with the last of them.
-    common::until(|| threads_of_ours() == 0).await;
+    until(|| threads_of_ours() == 0).await;
 }

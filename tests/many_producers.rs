@@ -1,9 +1,10 @@
 //! Making, using and dropping many producers: what valgrind looks at in `.ci/run`.
-#![cfg(feature = "mock")]
+//!
+//! A binary of its own: it waits until no client is left in the process.
 
-mod common;
+mod support;
 
-use common::{cluster, config};
+use support::mock::{DEADLINE, cluster, config, until};
 use tokio_rdkafka::{BaseProducer, Headers, Producer, ProducerRecord};
 
 /// Half of them are closed, half dropped; each tenth has a message that fails.
@@ -43,7 +44,7 @@ async fn a_hundred_producers_come_and_go() {
         future.await.unwrap();
     }
     // Teardown without a close ends on threads of its own: wait for what they leave.
-    common::until(|| !has_clients()).await;
+    until(|| !has_clients()).await;
 }
 
 #[test]
@@ -57,7 +58,7 @@ fn base_producers_come_and_go() {
                 .unwrap();
         }
         if index % 2 == 0 {
-            producer.flush(common::DEADLINE).unwrap();
+            producer.flush(DEADLINE).unwrap();
         }
     }
 }

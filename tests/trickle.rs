@@ -1,15 +1,15 @@
 //! A stream that trickles into a sink: the sink batches as a hand-written loop does.
 //!
-//! Alone in its process, whose threads it looks at.
-#![cfg(all(feature = "mock", target_os = "linux"))]
+//! A binary of its own: no thread of the whole process may be one for blocking calls.
+#![cfg(target_os = "linux")]
 
-mod common;
+mod support;
 
 use std::fs;
 use std::time::Duration;
 
-use common::{cluster, config, produce_requests};
 use futures::{StreamExt, stream};
+use support::mock::{cluster, config, produce_requests};
 use tokio::sync::mpsc;
 use tokio_rdkafka::{MockCluster, Producer, ProducerRecord};
 

@@ -6,7 +6,7 @@ use std::fmt;
 /// `enable.idempotence` keeps a record from being written twice for as long as no message of the
 /// producer times out. After a time-out librdkafka goes on as if it were a new producer, and records
 /// that had been written without an answer may be written again; with a `message.timeout.ms` of a
-/// second and brokers that are killed, `tests/chaos.rs` sees it happen.
+/// second and brokers that are killed, `tests/kafka/chaos.rs` sees it happen.
 ///
 /// Source: `rd_kafka_message_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

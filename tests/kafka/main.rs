@@ -1,0 +1,50 @@
+//! What a mock cannot prove, on real Apache Kafka. To run all of it, or one module:
+//!
+//! ```sh
+//! tests/with-kafka cargo test --features full --test kafka
+//! tests/with-kafka cargo test --features full --test kafka logins::
+//! ```
+//!
+//! Tests that lack something show as ignored: all of them without a cluster
+//! (`KAFKA_BOOTSTRAP_SERVERS`), those that stop nodes without `KAFKA_NODECTL`, and those of TLS and
+//! logins without the listeners of `tests/with-kafka` (`KAFKA_TLS_DIR`) or the feature `ssl`.
+//!
+//! What was produced is read back by rdkafka's consumer, not by ours.
+//!
+//! A binary of its own: its harness shows tests as ignored at run time, and keeps those that stop
+//! nodes apart from the others.
+
+mod base_producer;
+mod chaos;
+#[cfg(feature = "rdkafka")]
+mod consumed;
+mod logins;
+mod metadata;
+mod ready;
+mod records;
+mod rights;
+#[path = "../support/mod.rs"]
+mod support;
+mod transactional_producer;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = [
+        records::trials(),
+        metadata::trials(),
+        ready::trials(),
+        logins::trials(),
+        rights::trials(),
+        base_producer::trials(),
+        transactional_producer::trials(),
+        #[cfg(feature = "rdkafka")]
+        consumed::trials(),
+        chaos::trials(),
+    ];
+    let trials = trials.into_iter().flatten().collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

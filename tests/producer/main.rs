@@ -1,0 +1,34 @@
+//! `Producer` and what it is made of: configuration, contexts, records, capacity, delivery and its
+//! faults, and how it ends. All but the configuration and the tokens need the mock cluster.
+
+#[cfg(feature = "mock")]
+mod borrowed_payloads;
+#[cfg(feature = "mock")]
+mod cancel;
+#[cfg(feature = "mock")]
+mod capacity;
+mod config;
+#[cfg(feature = "mock")]
+mod context;
+#[cfg(feature = "mock")]
+mod faults;
+#[cfg(feature = "mock")]
+mod metadata;
+#[cfg(feature = "ssl")]
+mod oauth;
+#[cfg(feature = "mock")]
+mod partitioner;
+#[cfg(feature = "mock")]
+mod permits;
+#[cfg(feature = "mock")]
+mod ready;
+#[cfg(feature = "mock")]
+mod record;
+#[cfg(feature = "mock")]
+mod schedule;
+#[cfg(feature = "mock")]
+mod send;
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(feature = "mock")]
+mod teardown;

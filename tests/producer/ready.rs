@@ -1,0 +1,321 @@
+//! `ready`: whether a broker is up, and why none is.
+
+use std::cell::OnceCell;
+use std::future::poll_fn;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, mpsc};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio_rdkafka::{
+    ClientConfig, ConnectFailure, KafkaError, MockCluster, Producer, ProducerRecord,
+    RDKafkaErrorCode, TransactionalProducer,
+};
+
+use crate::support::mock::{DEADLINE, Errors, blocking_until, cluster, config, until};
+
+/// Far below `DEADLINE`, far above what a loaded machine needs.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
+fn producer(bootstrap_servers: &str) -> Producer {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap_servers)
+        .create()
+        .unwrap()
+}
+
+/// An address where nobody listens.
+const REFUSING: &str = "127.0.0.1:1";
+
+/// Takes connections, and never answers.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+/// Waits until a client has connected there and has asked something.
+fn asked(listener: &TcpListener) -> TcpStream {
+    let accepted = OnceCell::new();
+    blocking_until(|| {
+        let connection = listener.accept();
+        connection.is_ok_and(|(connection, _)| accepted.set(connection).is_ok())
+    });
+    let mut connection = accepted.into_inner().unwrap();
+    connection.set_read_timeout(Some(DEADLINE)).unwrap();
+    connection.read_exact(&mut [0]).unwrap();
+    connection
+}
+
+/// Not ready, and said so before the time was over.
+async fn failure_of(producer: &Producer) -> KafkaError {
+    let started = Instant::now();
+    let error = producer.ready(DEADLINE).await.unwrap_err();
+    assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
+    assert!(!error.is_timed_out(), "{error:?}");
+    error
+}
+
+#[tokio::test]
+async fn a_running_cluster_is_ready_for_all_who_wait() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).create().unwrap();
+    let waiting = (0..20).map(|_| producer.ready(DEADLINE));
+    for result in futures::future::join_all(waiting).await {
+        result.unwrap();
+    }
+    producer.ready(DEADLINE).await.unwrap();
+    let record = ProducerRecord::to("t").payload("v");
+    producer.send(record).await.unwrap();
+    producer.ready(Duration::MAX).await.unwrap();
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn a_transactional_producer_is_ready_before_its_init() {
+    let cluster = cluster("t", 1);
+    let mut producer: TransactionalProducer = config(&cluster)
+        .set("transactional.id", "id")
+        .create()
+        .unwrap();
+    producer.ready(DEADLINE).await.unwrap();
+    producer.init(DEADLINE).await.unwrap();
+    producer.ready(DEADLINE).await.unwrap();
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_refuses_is_told_each_time() {
+    let producer = producer(REFUSING);
+    for _ in 0..3 {
+        let error = failure_of(&producer).await;
+        assert_eq!(error.connect_failure(), Some(ConnectFailure::Refused));
+        assert_eq!(error.code(), Some(RDKafkaErrorCode::BrokerTransportFailure));
+        assert!(error.is_retriable());
+        assert!(error.to_string().contains(REFUSING), "{error}");
+    }
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn what_was_told_before_is_still_known() {
+    let context = Arc::new(Errors::default());
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", REFUSING);
+    let producer: Producer<_> = config.create_with_context(Arc::clone(&context)).unwrap();
+    let count = || context.all().len();
+    // The broker's, and that all are down.
+    until(|| count() >= 2).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = count();
+    let error = producer.ready(DEADLINE).await.unwrap_err();
+    assert_eq!(error.connect_failure(), Some(ConnectFailure::Refused));
+    // Not because it was raised again.
+    let errors = context.all();
+    let again = errors[before..]
+        .iter()
+        .filter(|error| error.connect_failure().is_some());
+    assert_eq!(again.count(), 0, "{errors:?}");
+    let refused = ConnectFailure::Refused;
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.connect_failure() == Some(refused))
+    );
+}
+
+#[tokio::test]
+async fn a_host_without_an_address_is_told() {
+    let producer = producer("nowhere.invalid:9092");
+    let error = failure_of(&producer).await;
+    assert_eq!(error.connect_failure(), Some(ConnectFailure::UnknownHost));
+    assert!(error.is_retriable());
+    assert!(error.to_string().contains("nowhere.invalid"), "{error}");
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn one_broker_that_is_up_is_enough() {
+    let cluster = cluster("t", 1);
+    for _ in 0..5 {
+        let up = cluster.bootstrap_servers();
+        let servers = format!("{REFUSING},{up},nowhere.invalid:1");
+        let producer = producer(&servers);
+        producer.ready(DEADLINE).await.unwrap();
+        producer.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_comes_back_is_ready_and_its_error_forgotten() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster)
+        .set("reconnect.backoff.max.ms", "200")
+        .create()
+        .unwrap();
+    for _ in 0..2 {
+        producer.ready(DEADLINE).await.unwrap();
+        cluster.broker_down(-1).unwrap();
+        let error = failure_of(&producer).await;
+        assert!(error.is_retriable(), "{error:?}");
+        cluster.broker_up(-1).unwrap();
+        let started = Instant::now();
+        while producer.ready(DEADLINE).await.is_err() {
+            assert!(started.elapsed() < DEADLINE);
+        }
+    }
+    let record = ProducerRecord::to("t").payload("v");
+    producer.send(record).await.unwrap();
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn nobody_down_while_one_of_three_is_up() {
+    let cluster = MockCluster::new(3).unwrap();
+    let producer: Producer = config(&cluster).create().unwrap();
+    producer.ready(DEADLINE).await.unwrap();
+    cluster.broker_down(1).unwrap();
+    cluster.broker_down(2).unwrap();
+    producer.ready(DEADLINE).await.unwrap();
+    producer.close().await;
+}
+
+/// Each call has a time of its own, and others have the worker meanwhile.
+#[tokio::test(flavor = "current_thread")]
+async fn asked_again_at_once_it_does_not_spin() {
+    let producer = producer(REFUSING);
+    failure_of(&producer).await;
+    let other = tokio::spawn(tokio::time::sleep(Duration::from_millis(300)));
+    let mut calls = 0;
+    while !other.is_finished() {
+        failure_of(&producer).await;
+        calls += 1;
+        assert!(calls < 100);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_broker_takes_all_the_time_and_no_worker() {
+    let (_listener, address) = silent();
+    let producer = producer(&address);
+    let timeout = Duration::from_millis(500);
+    let mut ticks = 0;
+    let mut ready = Box::pin(producer.ready(timeout));
+    let error = loop {
+        tokio::select! {
+            result = &mut ready => break result.unwrap_err(),
+            () = tokio::time::sleep(Duration::from_millis(1)) => ticks += 1,
+        }
+    };
+    assert!(error.is_timed_out() && error.connect_failure().is_none());
+    let text = error.to_string();
+    assert!(
+        text.starts_with("no broker was up within 500ms ("),
+        "{text}"
+    );
+    assert!(ticks >= 5, "{ticks}");
+    let error = producer.ready(Duration::ZERO).await.unwrap_err();
+    assert!(error.is_timed_out());
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn a_timeout_has_the_reason_as_its_source() {
+    let (_listener, address) = silent();
+    let producer = producer(&format!("{address},{REFUSING}"));
+    // The two are connected to in turn, in an order of chance.
+    let started = Instant::now();
+    let error = loop {
+        let error = producer
+            .ready(Duration::from_millis(200))
+            .await
+            .unwrap_err();
+        assert!(error.is_timed_out(), "{error:?}");
+        if error.connect_failure().is_some() {
+            break error;
+        }
+        assert!(started.elapsed() < DEADLINE);
+    };
+    assert_eq!(error.connect_failure(), Some(ConnectFailure::Refused));
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("Connection refused"), "{source}");
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn it_can_be_dropped_whenever_it_has_been_polled() {
+    let cluster = cluster("t", 1);
+    for servers in [cluster.bootstrap_servers(), REFUSING.to_owned()] {
+        for polls in 0..20 {
+            let producer = producer(&servers);
+            let mut ready = Box::pin(producer.ready(DEADLINE));
+            let mut left = polls;
+            let result = poll_fn(|cx| {
+                if left == 0 {
+                    return Poll::Ready(None);
+                }
+                left -= 1;
+                ready.as_mut().poll(cx).map(Some)
+            });
+            let result = result.await;
+            drop(ready);
+            // Others are not disturbed.
+            let next = producer.ready(DEADLINE).await;
+            assert!(result.is_none_or(|result| result.is_ok() == next.is_ok()));
+            let report = tokio::time::timeout(AT_ONCE, producer.close()).await;
+            assert_eq!(report.unwrap().failed, 0);
+            if polls > 8 {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_closed_producer_is_never_ready() {
+    let (listener, address) = silent();
+    let producer = producer(&address);
+    let mut waiting = Box::pin(producer.ready(DEADLINE));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    let _connection = asked(&listener);
+    let started = Instant::now();
+    producer.close().await;
+    assert!(waiting.await.unwrap_err().is_closed());
+    assert!(started.elapsed() < AT_ONCE);
+    let error = producer.ready(DEADLINE).await.unwrap_err();
+    assert!(error.is_closed());
+}
+
+#[test]
+fn a_runtime_may_end_while_somebody_waits() {
+    let (listener, address) = silent();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let producer = runtime.block_on(async { producer(&address) });
+    let (is_waiting, waits) = mpsc::channel();
+    runtime.spawn({
+        let producer = producer.clone();
+        async move {
+            let mut waiting = Box::pin(producer.ready(DEADLINE));
+            is_waiting
+                .send(futures::poll!(&mut waiting).is_pending())
+                .unwrap();
+            waiting.await
+        }
+    });
+    assert!(waits.recv_timeout(DEADLINE).unwrap());
+    let _connection = asked(&listener);
+    drop(runtime);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let closed = runtime.block_on(async { tokio::time::timeout(AT_ONCE, producer.close()).await });
+    closed.expect("the end");
+}

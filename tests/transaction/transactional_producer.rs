@@ -1,0 +1,535 @@
+//! Transactions of the async producer.
+
+mod stuck;
+
+use std::error::Error;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt, stream};
+use tokio_rdkafka::{
+    ApiKey, ClientConfig, ConsumerGroupMetadata, KafkaError, MockCluster, ProduceExt, Producer,
+    ProducerContext, ProducerRecord, PurgeConfig, RDKafkaErrorCode, SendError,
+    TopicPartitionOffset, Transaction, TransactionOutcome, TransactionalProducer,
+};
+
+use crate::support::mock::{
+    DEADLINE, Drop, cluster, config, payloads, poll_then_drop, produce_requests, until,
+};
+
+fn record(index: usize) -> ProducerRecord<'static> {
+    ProducerRecord::to("t").payload(index.to_string())
+}
+
+fn transactional(cluster: &MockCluster) -> ClientConfig {
+    let mut config = config(cluster);
+    config.set("transactional.id", "tests");
+    config
+}
+
+async fn initialized(config: &ClientConfig) -> TransactionalProducer {
+    let mut producer: TransactionalProducer = config.create().unwrap();
+    producer.init(DEADLINE).await.unwrap();
+    producer
+}
+
+/// A transaction of this producer works.
+async fn assert_works(producer: &mut TransactionalProducer) {
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    transaction.commit().await.unwrap();
+    let outcome = producer.outcome().await;
+    assert_eq!(outcome, Some(TransactionOutcome::Committed));
+}
+
+#[tokio::test]
+async fn a_transactional_id_makes_a_transactional_producer_alone() {
+    let cluster = cluster("t", 1);
+    let error = transactional(&cluster).create::<Producer>().unwrap_err();
+    assert_eq!(error.field(), Some("transactional.id"));
+    let error = config(&cluster)
+        .create::<TransactionalProducer>()
+        .unwrap_err();
+    assert_eq!(error.field(), Some("transactional.id"));
+    let mut producer: TransactionalProducer = transactional(&cluster).create().unwrap();
+    let error = producer.begin().await.unwrap_err();
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::State));
+    assert_eq!(producer.outcome().await, None);
+    producer.init(DEADLINE).await.unwrap();
+    assert_works(&mut producer).await;
+}
+
+#[tokio::test]
+async fn commits_and_aborts_follow_one_another() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    for turn in 0..10 {
+        let transaction = producer.begin().await.unwrap();
+        let futures = stream::iter(0..100).then(|index| transaction.enqueue(record(index)));
+        let futures: Vec<_> = futures.collect().await;
+        if turn % 2 == 0 {
+            transaction.commit().await.unwrap();
+        } else {
+            transaction.abort().await.unwrap();
+        }
+        for future in futures {
+            let delivered = future.unwrap().await;
+            assert!(delivered.is_ok() || turn % 2 == 1, "{delivered:?}");
+        }
+        let expected = [TransactionOutcome::Committed, TransactionOutcome::Aborted];
+        assert_eq!(producer.outcome().await, Some(expected[turn % 2]));
+        assert_eq!(producer.in_flight_count(), 0);
+    }
+    assert_eq!(producer.close().await.failed, 0);
+}
+
+#[tokio::test]
+async fn it_is_used_as_a_producer() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    let permit = transaction.reserve().await.unwrap();
+    permit.send(record(1)).await.unwrap();
+    let mut sink = transaction.sink();
+    sink.send(record(2)).await.unwrap();
+    let results = transaction.send_all([record(3), record(4)]);
+    assert_eq!(results.count().await, 2);
+    let items = stream::iter([(5, record(5))]);
+    let mut results = items.produce_each(&transaction);
+    assert_eq!(results.next().await.unwrap().0, 5);
+    transaction.commit().await.unwrap();
+    assert_eq!(payloads(&cluster, "t").await.len(), 6);
+}
+
+/// Handles, permits and sinks that outlive their transaction.
+#[tokio::test]
+async fn what_is_left_of_a_transaction_sends_nothing() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    for commits in [true, false] {
+        let transaction = producer.begin().await.unwrap();
+        let clone = Producer::clone(&transaction);
+        let permit = transaction.reserve_owned().await.unwrap();
+        let mut sink = transaction.sink();
+        sink.send(record(0)).await.unwrap();
+        if commits {
+            transaction.commit().await.unwrap();
+        } else {
+            transaction.abort().await.unwrap();
+        }
+        let next = producer.begin().await.unwrap();
+        let errors = [
+            clone.send(record(1)).await.unwrap_err(),
+            permit.send(record(2)).await.unwrap_err(),
+            sink.send(record(3)).await.unwrap_err(),
+            SendError::from(clone.try_enqueue(record(4)).unwrap_err()),
+        ];
+        for error in errors {
+            assert_eq!(error.code(), Some(RDKafkaErrorCode::State), "{error}");
+            assert!(error.to_string().contains("has been committed or aborted"));
+        }
+        next.send(record(0)).await.unwrap();
+        // The failures were not its own.
+        next.commit().await.unwrap();
+    }
+    assert_eq!(payloads(&cluster, "t").await, ["0", "0", "0", "0"]);
+}
+
+#[tokio::test]
+async fn a_record_that_failed_fails_the_commit() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let bad: [fn(&Transaction<'_>); 2] = [
+        // Refused at once, and nobody looks.
+        |transaction| drop(transaction.try_enqueue(record(1).partition(-7))),
+        |transaction| drop(transaction.try_enqueue_detached(record(1).partition(9))),
+    ];
+    for bad in bad {
+        let transaction = producer.begin().await.unwrap();
+        transaction.send(record(0)).await.unwrap();
+        bad(&transaction);
+        let error = transaction.commit().await.unwrap_err();
+        assert!(error.requires_abort() && !error.is_retriable(), "{error:?}");
+        let cause = error.error().source().expect("the record's error");
+        let cause = cause.downcast_ref::<KafkaError>().unwrap();
+        assert!(matches!(
+            cause.code(),
+            Some(RDKafkaErrorCode::InvalidArgument | RDKafkaErrorCode::UnknownPartition)
+        ));
+        let (transaction, _) = error.into_parts();
+        transaction.unwrap().abort().await.unwrap();
+        let outcome = producer.outcome().await;
+        assert_eq!(outcome, Some(TransactionOutcome::Aborted));
+        assert_works(&mut producer).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lack_of_room_is_no_failure() {
+    let cluster = cluster("t", 1);
+    let mut config = transactional(&cluster);
+    config.set("queue.buffering.max.messages", "1");
+    let mut producer = initialized(&config).await;
+    let transaction = producer.begin().await.unwrap();
+    let permit = transaction.reserve().await.unwrap();
+    let error = transaction.try_enqueue(record(1)).unwrap_err();
+    assert!(error.is_queue_full());
+    permit.send(error.into_record()).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn dropping_a_transaction_aborts_it() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    for _ in 0..3 {
+        let transaction = producer.begin().await.unwrap();
+        transaction.send(record(0)).await.unwrap();
+        drop(transaction);
+        // Without a begin.
+        let outcome = producer.outcome().await;
+        assert_eq!(outcome, Some(TransactionOutcome::Aborted));
+    }
+    assert_works(&mut producer).await;
+}
+
+async fn send_offsets<C: ProducerContext>(
+    transaction: &Transaction<'_, C>,
+) -> Result<(), KafkaError> {
+    let offsets = [TopicPartitionOffset::new("t", 0, 7)];
+    let group = ConsumerGroupMetadata::new("group");
+    transaction.send_offsets(&offsets, &group).await
+}
+
+#[tokio::test]
+async fn offsets_are_part_of_it() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let transaction = producer.begin().await.unwrap();
+    send_offsets(&transaction).await.unwrap();
+    let bad = [TopicPartitionOffset::new("t", 0, -7)];
+    let group = ConsumerGroupMetadata::new("group");
+    let error = transaction.send_offsets(&bad, &group).await.unwrap_err();
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::InvalidArgument));
+    transaction.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn run_commits_or_aborts() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let count = producer
+        .run(async |transaction| {
+            transaction.send_all((0..3).map(record)).count().await;
+            Ok::<_, KafkaError>(3)
+        })
+        .await;
+    assert_eq!(count.unwrap(), 3);
+    let outcome = producer.outcome().await;
+    assert_eq!(outcome, Some(TransactionOutcome::Committed));
+
+    let error = producer
+        .run(async |transaction| {
+            let _sent = transaction.send(record(3)).await;
+            Err::<(), Box<dyn Error + Send + Sync>>("no".into())
+        })
+        .await;
+    assert_eq!(error.unwrap_err().to_string(), "no");
+    let outcome = producer.outcome().await;
+    assert_eq!(outcome, Some(TransactionOutcome::Aborted));
+
+    // A record that failed, which the function has overlooked.
+    let error = producer
+        .run(async |transaction| {
+            let _overlooked = transaction.send(record(4).partition(9)).await;
+            Ok::<_, KafkaError>(())
+        })
+        .await
+        .unwrap_err();
+    assert!(error.requires_abort() && error.source().is_some());
+    let outcome = producer.outcome().await;
+    assert_eq!(outcome, Some(TransactionOutcome::Aborted));
+    assert_works(&mut producer).await;
+}
+
+#[tokio::test]
+async fn a_panic_in_run_aborts() {
+    let cluster = cluster("t", 1);
+    let producer = initialized(&transactional(&cluster)).await;
+    let producer = std::sync::Arc::new(tokio::sync::Mutex::new(producer));
+    let shared = std::sync::Arc::clone(&producer);
+    let panicked = tokio::spawn(async move {
+        let mut producer = shared.lock().await;
+        producer
+            .run(async |transaction| {
+                transaction.send(record(0)).await.unwrap();
+                if transaction.in_flight_count() == 0 {
+                    panic!("on purpose");
+                }
+                Ok::<_, KafkaError>(())
+            })
+            .await
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+    let mut producer = producer.lock().await;
+    let outcome = producer.outcome().await;
+    assert_eq!(outcome, Some(TransactionOutcome::Aborted));
+    assert_works(&mut producer).await;
+}
+
+/// That its future is `Send` where the function's is.
+#[tokio::test]
+async fn run_can_be_spawned() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let offset = tokio::spawn(async move {
+        producer
+            .run(async |transaction| {
+                let payload = String::from("borrowed");
+                let sent = transaction.send(ProducerRecord::to("t").payload(&payload));
+                let delivery = sent.await?;
+                Ok::<_, KafkaError>(delivery.offset())
+            })
+            .await
+    });
+    assert_eq!(offset.await.unwrap().unwrap(), Some(0));
+}
+
+/// What may have become of a transaction whose future was dropped after so many polls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Dropped {
+    Begin,
+    SendOffsets,
+    Commit,
+    Abort,
+    Run,
+}
+
+#[tokio::test]
+async fn futures_dropped_at_any_poll_point_leave_no_trace() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let mut arrived = 0;
+    for which in [
+        Dropped::Begin,
+        Dropped::SendOffsets,
+        Dropped::Commit,
+        Dropped::Abort,
+        Dropped::Run,
+    ] {
+        let mut outcomes = Vec::new();
+        for polls in 0.. {
+            assert!(polls < 50, "{which:?} is never done");
+            let mut is_done = false;
+            for how in [Drop::WhenWoken, Drop::AtOnce] {
+                is_done = match which {
+                    Dropped::Begin => poll_then_drop(producer.begin(), polls, how).await.is_some(),
+                    Dropped::Run => {
+                        let run = producer.run(async |transaction| {
+                            transaction.send(record(0)).await?;
+                            Ok::<_, SendErrorOrNot>(())
+                        });
+                        poll_then_drop(run, polls, how).await.is_some()
+                    }
+                    _ => {
+                        let transaction = producer.begin().await.unwrap();
+                        transaction.send(record(0)).await.unwrap();
+                        match which {
+                            Dropped::SendOffsets => {
+                                poll_then_drop(send_offsets(&transaction), polls, how)
+                                    .await
+                                    .is_some()
+                            }
+                            Dropped::Commit => poll_then_drop(transaction.commit(), polls, how)
+                                .await
+                                .is_some(),
+                            _ => poll_then_drop(transaction.abort(), polls, how)
+                                .await
+                                .is_some(),
+                        }
+                    }
+                };
+                outcomes.push(producer.outcome().await);
+                assert_works(&mut producer).await;
+                arrived += 1;
+            }
+            if is_done {
+                break;
+            }
+        }
+        // What was dropped in its commit is committed, and what before, is not.
+        let first = outcomes.first().copied().flatten();
+        assert_ne!(first, Some(TransactionOutcome::Unknown));
+        if matches!(which, Dropped::Commit | Dropped::Run) {
+            let last = outcomes.last().copied().flatten();
+            assert_eq!(last, Some(TransactionOutcome::Committed), "{which:?}");
+        }
+        assert!(!outcomes.contains(&Some(TransactionOutcome::Unknown)));
+    }
+    assert!(arrived > 0);
+    assert_eq!(producer.close().await.failed, 0);
+}
+
+/// Either.
+#[derive(Debug)]
+struct SendErrorOrNot;
+
+impl From<KafkaError> for SendErrorOrNot {
+    fn from(_: KafkaError) -> Self {
+        Self
+    }
+}
+
+impl From<SendError> for SendErrorOrNot {
+    fn from(_: SendError) -> Self {
+        Self
+    }
+}
+
+#[tokio::test]
+async fn begin_asks_for_an_init_that_has_succeeded() {
+    let cluster = cluster("t", 1);
+    cluster.broker_down(1).unwrap();
+    let mut producer: TransactionalProducer = transactional(&cluster).create().unwrap();
+    let error = producer.init(Duration::from_millis(300)).await.unwrap_err();
+    assert!(error.is_retriable(), "{error:?}");
+    cluster.broker_up(1).unwrap();
+    let error = producer.begin().await.unwrap_err();
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::State));
+    assert!(!error.is_retriable() && error.to_string().contains("init"));
+    producer.init(DEADLINE).await.unwrap();
+    assert_works(&mut producer).await;
+}
+
+/// Nobody would hear that the offsets are not in it.
+#[tokio::test]
+async fn offsets_whose_future_is_dropped_are_in_the_transaction_or_fail_it() {
+    let cluster = cluster("t", 1);
+    let mut config = transactional(&cluster);
+    config.set("transaction.timeout.ms", "3000");
+    let mut producer = initialized(&config).await;
+    let assert_fails = async |transaction: Transaction<'_>, text: &str| {
+        let error = transaction.commit().await.unwrap_err();
+        assert!(error.requires_abort(), "{error:?}");
+        let cause = error.error().source().expect("that of the offsets");
+        assert!(cause.to_string().contains(text), "{cause}");
+        error.into_parts().0.unwrap().abort().await.unwrap();
+    };
+
+    // It fails when its time is over.
+    let busy = [RDKafkaErrorCode::CoordinatorNotAvailable; 1_000];
+    cluster.request_errors(ApiKey::AddOffsetsToTxn, &busy);
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    let dropped = poll_then_drop(send_offsets(&transaction), 1, Drop::AtOnce).await;
+    assert!(dropped.is_none());
+    assert_fails(transaction, "").await;
+    cluster.clear_request_errors(ApiKey::AddOffsetsToTxn);
+
+    // It has to wait for another, and never begins.
+    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
+    let transaction = producer.begin().await.unwrap();
+    let mut first = Box::pin(send_offsets(&transaction));
+    assert!(futures::poll!(first.as_mut()).is_pending());
+    let dropped = poll_then_drop(send_offsets(&transaction), 1, Drop::AtOnce).await;
+    assert!(dropped.is_none());
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+    first.await.unwrap();
+    assert_fails(transaction, "before it began").await;
+
+    // It is done.
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    let dropped = poll_then_drop(send_offsets(&transaction), 1, Drop::AtOnce).await;
+    assert!(dropped.is_none());
+    transaction.commit().await.unwrap();
+}
+
+/// They could be written into the next one.
+#[tokio::test]
+async fn what_is_in_flight_in_a_transaction_is_not_purged() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    assert_works(&mut producer).await;
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(1)).await.unwrap();
+    cluster.start_request_tracking();
+    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
+    let sent = transaction.enqueue(record(2)).await.unwrap();
+    until(|| produce_requests(&cluster) == 1).await;
+    let inflight = PurgeConfig::default().inflight();
+    assert_eq!(transaction.purge(inflight).await, 0);
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+    sent.await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// The records were purged because of an error, which is the one to tell.
+#[tokio::test]
+async fn a_commit_tells_why_records_were_purged() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    cluster.request_errors(
+        ApiKey::AddPartitionsToTxn,
+        &[RDKafkaErrorCode::TopicAuthorizationFailed],
+    );
+    let transaction = producer.begin().await.unwrap();
+    let failed = transaction.send(record(0)).await.unwrap_err();
+    assert_eq!(failed.code(), Some(RDKafkaErrorCode::PurgeQueue));
+    let error = transaction.commit().await.unwrap_err();
+    let code = Some(RDKafkaErrorCode::TopicAuthorizationFailed);
+    assert_eq!(error.error().code(), code, "{error:?}");
+    assert!(error.requires_abort(), "{error:?}");
+    let cause = error.error().source().expect("the record's error");
+    let cause = cause.downcast_ref::<KafkaError>().unwrap();
+    assert_eq!(cause.code(), failed.code());
+    error.into_parts().0.unwrap().abort().await.unwrap();
+    assert_works(&mut producer).await;
+
+    // Those that the user has purged fail it too.
+    let error = producer
+        .run(async |transaction| {
+            let sent = transaction.enqueue(record(1).partition(9)).await;
+            transaction
+                .purge(PurgeConfig::default().queue().inflight())
+                .await;
+            drop(sent);
+            Ok::<_, KafkaError>(())
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        error.requires_abort() && error.source().is_some(),
+        "{error:?}"
+    );
+    assert_works(&mut producer).await;
+}
+
+/// Through the transaction it is used as a producer, also for that.
+#[tokio::test]
+async fn closed_within_a_transaction_it_ends() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(record(0)).await.unwrap();
+    assert_eq!(transaction.close().await.failed, 0);
+    let error = transaction.commit().await.unwrap_err();
+    assert!(error.error().is_closed(), "{error:?}");
+    drop(error);
+    let closed = tokio::time::timeout(DEADLINE, producer.close()).await;
+    assert_eq!(closed.unwrap().undelivered, 0);
+    assert!(producer.begin().await.unwrap_err().is_closed());
+}
+
+#[tokio::test]
+async fn dropped_with_a_transaction_it_goes_by_itself() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let transaction = producer.begin().await.unwrap();
+    transaction.enqueue_detached(record(0)).await.unwrap();
+    drop(transaction);
+    let context = std::sync::Arc::downgrade(producer.context());
+    drop(producer);
+    // The client has been destroyed, with all that it held.
+    until(|| context.strong_count() == 0).await;
+}
