@@ -32,7 +32,7 @@ async fn a_hundred_producers_come_and_go() {
         if index % 10 == 0 {
             let record = ProducerRecord::to("t")
                 .partition(9)
-                .headers(Headers::new().insert("h", "v"));
+                .headers(Headers::new().append("h", "v"));
             producer.send(record).await.unwrap_err();
         }
         if index % 2 == 0 {
