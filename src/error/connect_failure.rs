@@ -3,8 +3,8 @@
 /// Why a connection to a broker fails: [`KafkaError::connect_failure`].
 ///
 /// [`UnknownHost`](Self::UnknownHost), [`Refused`](Self::Refused) and
-/// [`SecurityProtocol`](Self::SecurityProtocol) may go away by themselves, for instance when a broker
-/// has started. The others need a change of the configuration, of the user's rights or of a
+/// [`SecurityProtocol`](Self::SecurityProtocol) may go away by themselves, for instance when a
+/// broker has started. The others need a change of the configuration, of the user's rights or of a
 /// certificate.
 ///
 /// Sources: the codes `_AUTHENTICATION`, `_SSL`, `_RESOLVE` and `_TRANSPORT` of librdkafka's error

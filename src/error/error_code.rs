@@ -5,8 +5,8 @@ use std::fmt;
 
 /// An error code of librdkafka (negative) or of the Kafka protocol (positive).
 ///
-/// Every `i32` is a valid value, so codes that only a newer librdkafka or broker knows are passed on
-/// unchanged. The known codes are associated constants, which also work in patterns:
+/// Every `i32` is a valid value, so codes that only a newer librdkafka or broker knows are passed
+/// on unchanged. The known codes are associated constants, which also work in patterns:
 ///
 /// ```
 /// use tokio_rdkafka::RDKafkaErrorCode;
@@ -24,8 +24,8 @@ use std::fmt;
 ///
 /// # Which codes are retriable
 ///
-/// [`is_retriable`](Self::is_retriable) returns true if sending the same record again may succeed. It
-/// says nothing about duplicates: check the [`Persistence`](crate::Persistence) too.
+/// [`is_retriable`](Self::is_retriable) returns true if sending the same record again may succeed.
+/// It says nothing about duplicates: check the [`Persistence`](crate::Persistence) too.
 ///
 /// | codes | reason |
 /// |---|---|

@@ -13,8 +13,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// An error of a client, a call or a record.
 ///
-/// It has a text and, if librdkafka or a broker reported it, a [code](Self::code). The predicates, for
-/// instance [`is_retriable`](Self::is_retriable), say what a caller can do.
+/// It has a text and, if librdkafka or a broker reported it, a [code](Self::code). The predicates,
+/// for instance [`is_retriable`](Self::is_retriable), say what a caller can do.
 ///
 /// A clone shares the error. Neither `Display` nor `Debug` shows a configuration value.
 #[derive(Clone)]
@@ -249,8 +249,8 @@ impl KafkaError {
 
     /// Returns true if a time limit has passed.
     ///
-    /// It may be the caller's limit, for instance on the wait for capacity, `message.timeout.ms`, or
-    /// the limit of a request.
+    /// It may be the caller's limit, for instance on the wait for capacity, `message.timeout.ms`,
+    /// or the limit of a request.
     pub fn is_timed_out(&self) -> bool {
         matches!(
             self.0.code,
@@ -263,7 +263,8 @@ impl KafkaError {
         ) || self.0.kind == Kind::NoCapacity
     }
 
-    /// Returns why the connection to a broker failed, if that is what failed and the reason is known.
+    /// Returns why the connection to a broker failed, if that is what failed and the reason is
+    /// known.
     ///
     /// It may be set in errors of [`Producer::ready`](crate::Producer::ready) and in those that
     /// [`ClientContext::error`](crate::ClientContext::error) receives.
@@ -299,9 +300,9 @@ impl KafkaError {
     ///
     /// The codes are [`Fenced`](RDKafkaErrorCode::Fenced),
     /// [`ProducerFenced`](RDKafkaErrorCode::ProducerFenced) and
-    /// [`InvalidProducerEpoch`](RDKafkaErrorCode::InvalidProducerEpoch). In a transactional call they
-    /// are always fatal. This also returns true for a record that librdkafka purged because of such
-    /// an error.
+    /// [`InvalidProducerEpoch`](RDKafkaErrorCode::InvalidProducerEpoch). In a transactional call
+    /// they are always fatal. This also returns true for a record that librdkafka purged because of
+    /// such an error.
     ///
     /// Source: `rd_kafka_txn_normalize_err` in rdkafka_txnmgr.c.
     pub fn is_fenced(&self) -> bool {
@@ -315,8 +316,8 @@ impl KafkaError {
 
     /// Returns true if the transaction has failed and must be aborted.
     ///
-    /// After the abort the caller may repeat it from its beginning, with all its records and offsets.
-    /// Only errors of transactional calls return true.
+    /// After the abort the caller may repeat it from its beginning, with all its records and
+    /// offsets. Only errors of transactional calls return true.
     ///
     /// Source: `rd_kafka_error_txn_requires_abort`.
     pub fn requires_abort(&self) -> bool {

@@ -65,8 +65,8 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 
 /// Waits for the delivery report of an enqueued message, and resolves with its result.
 ///
-/// [`Producer::enqueue`](crate::Producer::enqueue) returns it. The order of the message among others
-/// is fixed by then. The future does not keep the producer alive.
+/// [`Producer::enqueue`](crate::Producer::enqueue) returns it. The order of the message among
+/// others is fixed by then. The future does not keep the producer alive.
 ///
 /// # Errors
 ///
@@ -75,8 +75,8 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future does not cancel the message. It is still delivered, and the context's delivery
-/// callback runs.
+/// Dropping the future does not cancel the message. It is still delivered, and the context's
+/// delivery callback runs.
 ///
 /// # Panics
 ///

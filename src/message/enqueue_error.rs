@@ -6,7 +6,8 @@ use super::error_predicates::error_predicates;
 use super::record::ProducerRecord;
 use crate::error::KafkaError;
 
-/// The error of a call that refused a record at once. It returns the record as the caller passed it.
+/// The error of a call that refused a record at once. It returns the record as the caller passed
+/// it.
 ///
 /// ```
 /// # use tokio_rdkafka::{BaseProducer, ClientConfig, EnqueueError, ProducerRecord};

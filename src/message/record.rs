@@ -39,11 +39,11 @@ pub(crate) const ZERO_COPY_FROM: usize = 1024;
 ///
 /// # Copies
 ///
-/// Sending copies borrowed parts into librdkafka's queue, so they need to live only until the record
-/// is enqueued. Keys and headers are always copied.
+/// Sending copies borrowed parts into librdkafka's queue, so they need to live only until the
+/// record is enqueued. Keys and headers are always copied.
 ///
-/// A [`Producer`](crate::Producer) does not copy owned payloads (`Bytes`, `Vec<u8>`, `String`, …) of
-/// 1 KiB and more: librdkafka borrows them until the delivery has been reported. With
+/// A [`Producer`](crate::Producer) does not copy owned payloads (`Bytes`, `Vec<u8>`, `String`, …)
+/// of 1 KiB and more: librdkafka borrows them until the delivery has been reported. With
 /// `message.copy.max.bytes=0` librdkafka does not copy them into the request either.
 ///
 /// - Such a payload is dropped on the driver's task, or on a thread at teardown. A custom owner of

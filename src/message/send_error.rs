@@ -49,12 +49,13 @@ use crate::values::Persistence;
 /// }
 /// ```
 ///
-/// If the message is [`PossiblyPersisted`](Persistence::PossiblyPersisted), the caller has to choose:
+/// If the message is [`PossiblyPersisted`](Persistence::PossiblyPersisted), the caller has to
+/// choose:
 ///
 /// - Not sending the record again may lose it.
-/// - Sending it again may write it twice, also with `enable.idempotence`, because it is a new record
-///   to librdkafka. Do so if consumers recognise duplicates, for instance by an id in the key or in a
-///   header.
+/// - Sending it again may write it twice, also with `enable.idempotence`, because it is a new
+///   record to librdkafka. Do so if consumers recognise duplicates, for instance by an id in the
+///   key or in a header.
 ///
 /// A record that is sent again comes after the records that were enqueued in the meantime.
 pub struct SendError<D = ()>(Box<Inner<D>>);

@@ -9,8 +9,8 @@ use crate::ffi::TopicHandle;
 /// A handle of a topic, which saves the look-up by name for each record.
 ///
 /// [`Producer::topic`](crate::Producer::topic) returns it. It holds the topic's name and a weak
-/// reference to librdkafka's handle, so it keeps neither that handle nor the producer alive. Another
-/// producer, or its own after it has closed, uses the name only.
+/// reference to librdkafka's handle, so it keeps neither that handle nor the producer alive.
+/// Another producer, or its own after it has closed, uses the name only.
 #[derive(Clone)]
 pub struct Topic {
     name: Arc<str>,

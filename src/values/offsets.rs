@@ -133,9 +133,9 @@ pub(crate) fn check_offsets(offsets: &[TopicPartitionOffset]) -> Result<(), Kafk
 /// The consumer group whose offsets are committed, and the member that commits them.
 ///
 /// With the ids of a member, the group's coordinator rejects the offsets of a consumer that is no
-/// longer in the group (KIP-447). A worker that was stalled can then not commit offsets of partitions
-/// that another worker has taken over. The ids change with each rebalance, so read them from the
-/// consumer again for each transaction.
+/// longer in the group (KIP-447). A worker that was stalled can then not commit offsets of
+/// partitions that another worker has taken over. The ids change with each rebalance, so read them
+/// from the consumer again for each transaction.
 ///
 /// ```
 /// use tokio_rdkafka::ConsumerGroupMetadata;

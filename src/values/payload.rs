@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 
 /// The longest array that a [`Payload`] holds without an allocation, in bytes.
 ///
-/// It is what the largest variant of [`Repr`], `Bytes`, leaves: the enum takes 40 bytes in any case.
+/// It is what the largest variant of [`Repr`], `Bytes`, leaves: the enum takes 40 bytes in any
+/// case.
 const INLINE_LEN: usize = 38;
 
 /// The bytes of a key, a payload or a header value: borrowed, owned or shared.
@@ -284,6 +285,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::needless_borrows_for_generic_args)]
     fn references_of_every_kind_are_borrowed() {
         let text = "abc";
         let cow_text = Cow::Borrowed("abc");
