@@ -86,7 +86,7 @@ pub struct DeliveryFuture<D = ()> {
     receiver: Receiver<MessageState<D>, Outcome<D>>,
 }
 
-/// How a caller is told of a message's delivery: [`Tracked`] or [`Detached`].
+/// How a caller gets the result of a delivery: [`Tracked`] or [`Detached`].
 pub(crate) trait DeliveryKind<D> {
     /// What the caller gets once the message is enqueued.
     type Handle: Send;

@@ -4,8 +4,8 @@
 //!
 //! - `topic`, `record`: what a caller sends;
 //! - `enqueue_error`, `send_error`, `error_predicates`: the errors that return the record;
-//! - `delivery`, `owned_message`: what a caller is told of a delivery;
-//! - `delivery_future`: how a caller is told, and what a message carries until then.
+//! - `delivery`, `owned_message`: the result of a delivery;
+//! - `delivery_future`: how a caller gets the result, and what a message carries until then.
 
 mod delivery;
 mod delivery_future;

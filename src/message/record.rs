@@ -245,7 +245,11 @@ impl<'a, D> ProducerRecord<'a, D> {
         &self.fields.headers
     }
 
-    /// Returns the headers, to change them in place.
+    /// Returns the headers, to change them in place by [`push`](Headers::push),
+    /// [`set`](Headers::set), [`remove`](Headers::remove) and so on.
+    ///
+    /// [`append`](Headers::append) and [`insert`](Headers::insert) take the headers by value and
+    /// do not compile here.
     ///
     /// ```
     /// use tokio_rdkafka::ProducerRecord;
