@@ -153,9 +153,9 @@ pub use stream::{
 pub use transaction::ConsumedOffsets;
 pub use transaction::{CommitError, Transaction, TransactionalProducer};
 pub use values::{
-    Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, IntoPayload, PartitionInfo,
-    Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo, TopicPartitionOffset,
-    TransactionOutcome,
+    Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, IntoPayload,
+    PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,
+    TopicPartitionOffset, TransactionOutcome,
 };
 
 #[cfg(doctest)]
