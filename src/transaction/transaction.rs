@@ -64,7 +64,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         let begin = |client: &Client, _| client.begin_transaction();
         shared.transact(Step::Begin, timeout, begin).await?;
         shared.core.note_begin();
-        let producer = self.producer.within(shared.transactions.open_epoch());
+        let producer = self.producer.with_epoch(shared.transactions.open_epoch());
         Ok(Transaction::new(self, producer))
     }
 
