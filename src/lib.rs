@@ -51,8 +51,8 @@
 //! | | for |
 //! |---|---|
 //! | [`Producer`] | async code |
-//! | [`TransactionalProducer`] | async code that needs transactions; it requires `transactional.id` |
-//! | [`BaseProducer`] | synchronous code; it needs no runtime, and its user calls [`poll`](BaseProducer::poll) |
+//! | [`TransactionalProducer`] | async code with transactions; it requires `transactional.id` |
+//! | [`BaseProducer`] | synchronous code; it needs no runtime, and its user must poll |
 //!
 //! All three take the same [`ProducerRecord`], [`ClientConfig`] and [`ProducerContext`].
 //!
@@ -65,8 +65,8 @@
 //!
 //! # Back-pressure
 //!
-//! The queue is bounded by `queue.buffering.max.messages` and `queue.buffering.max.kbytes`. If it is
-//! full, senders wait in order, without retries and without a timer.
+//! The queue is bounded by `queue.buffering.max.messages` and `queue.buffering.max.kbytes`. If it
+//! is full, senders wait in order, without retries and without a timer.
 //! [`ProducerBuilder::max_block`] limits that wait. See [capacity](Producer#capacity).
 //!
 //! # Permits
@@ -87,13 +87,13 @@
 //! ## In a spawned task
 //!
 //! `tokio::spawn` needs a `Send` future. The compiler rejects some closures over borrowed items
-//! inside an `async` block: "implementation of `FnOnce` is not general enough". This is a limitation
-//! of the compiler. It affects closures whose argument has a lifetime, such as `&Row`,
+//! inside an `async` block: "implementation of `FnOnce` is not general enough". This is a
+//! limitation of the compiler. It affects closures whose argument has a lifetime, such as `&Row`,
 //! `&'static str` or a [`ProducerRecord`], in a sink, `produce`, `send_all`, and `send` in
 //! `buffer_unordered`. Use one of these forms:
 //!
-//! - Use one closure that takes an owned item (`rows.into_iter()` instead of `rows.iter()`) and does
-//!   everything: it builds the record with its `Ok` or its value, or it calls `send`.
+//! - Use one closure that takes an owned item (`rows.into_iter()` instead of `rows.iter()`) and
+//!   does everything: it builds the record with its `Ok` or its value, or it calls `send`.
 //! - Call `.boxed()` after the last closure. Put it before `forward`, `produce` or
 //!   `buffer_unordered`, but after `send_all`.
 //! - Collect the items of an iterator into a `Vec` before `send_all`, `produce` or
@@ -138,7 +138,8 @@
 //!
 //! Call [`Producer::close`] before the program ends: only `close` promises delivery. Its
 //! [`CloseReport`] counts what was delivered and what was not. [`Producer::close_timeout`] gives up
-//! at a deadline. After a drop without `close`, the driver delivers for as long as the runtime lives.
+//! at a deadline. After a drop without `close`, the driver delivers for as long as the runtime
+//! lives.
 //!
 //! # Errors
 //!
@@ -150,10 +151,10 @@
 //!
 //! # Security
 //!
-//! TLS and the SASL mechanisms are librdkafka's: set `security.protocol`, `ssl.*` and `sasl.*` in the
-//! [`ClientConfig`], and enable the features below. [`ClientContext::refresh_oauth_token`] provides
-//! OAUTHBEARER tokens. [`Producer::ready`] returns a [`ConnectFailure`] if a login or a certificate is
-//! refused.
+//! TLS and the SASL mechanisms are librdkafka's: set `security.protocol`, `ssl.*` and `sasl.*` in
+//! the [`ClientConfig`], and enable the features below. [`ClientContext::refresh_oauth_token`]
+//! provides OAUTHBEARER tokens. [`Producer::ready`] returns a [`ConnectFailure`] if a login or a
+//! certificate is refused.
 //!
 //! # Testing
 //!
@@ -199,10 +200,12 @@
 //! | `gssapi` | Kerberos; needs Cyrus SASL |
 //! | `zstd` | zstd, bundled |
 //! | `curl` | tokens by OIDC, together with `ssl`; needs libcurl |
-//! | `ssl-vendored`, `gssapi-vendored`, `libz-static`, `curl-static`, `zstd-pkg-config`, `external-lz4` | other sources of these libraries |
+//! | `ssl-vendored`, `gssapi-vendored`, `libz-static`, `curl-static` | the same, linked statically to bundled copies |
+//! | `zstd-pkg-config` | the system's zstd instead of the bundled one |
+//! | `external-lz4` | lz4 from the crate `lz4-sys` instead of librdkafka's copy |
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
 //! | `mock` | [`MockCluster`] |
-//! | `rdkafka` | [`ConsumedOffsets`]: offsets of a consumer of the crate `rdkafka` 0.39 in a transaction |
+//! | `rdkafka` | [`ConsumedOffsets`]: offsets of consumers of the crate `rdkafka` 0.39 |
 //! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `zstd` |
 #![cfg_attr(not(all(feature = "mock", feature = "rdkafka")), doc = "")]
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]

@@ -88,8 +88,8 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
 
     /// Sets how long a send or enqueue may wait for capacity in the queue. The default is no limit.
     ///
-    /// This is `max.block.ms` of Kafka's Java client, which librdkafka does not have. Sinks, streams
-    /// and permits are not subject to it.
+    /// This is `max.block.ms` of Kafka's Java client, which librdkafka does not have. Sinks,
+    /// streams and permits are not subject to it.
     pub fn max_block(self, max_block: Duration) -> Self {
         Self {
             max_block: Some(max_block),

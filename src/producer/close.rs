@@ -13,9 +13,9 @@ impl<C: ProducerContext> Producer<C> {
     /// resolves when every message has been delivered or has failed and the client is destroyed.
     ///
     /// Other calls fail from then on with an error for which
-    /// [`is_closed`](crate::KafkaError::is_closed) is true. Waiters for capacity fail in the same way
-    /// and get their records back. `close` can be called on any clone and any number of times: all
-    /// callers wait for the same close.
+    /// [`is_closed`](crate::KafkaError::is_closed) is true. Waiters for capacity fail in the same
+    /// way and get their records back. `close` can be called on any clone and any number of times:
+    /// all callers wait for the same close.
     ///
     /// A message that cannot be delivered fails after `message.timeout.ms`, 5 minutes by default.
     /// Use [`close_timeout`](Self::close_timeout) to wait for less.
@@ -28,7 +28,8 @@ impl<C: ProducerContext> Producer<C> {
         self.shared().closed().await
     }
 
-    /// Closes as [`close`](Self::close) does, and purges what has not been delivered after `timeout`.
+    /// Closes as [`close`](Self::close) does, and purges what has not been delivered after
+    /// `timeout`.
     ///
     /// The futures of purged messages resolve with errors. Records that were enqueued without a
     /// future are in the [report](CloseReport::records). If several callers set a deadline, the

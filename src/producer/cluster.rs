@@ -29,8 +29,8 @@ impl<C: ProducerContext> Producer<C> {
     /// does not answer within 500 ms, the request goes to another broker. Finding that broker takes
     /// a blocking call: see [threads](Self#threads). librdkafka gives one request at most one hour.
     ///
-    /// Source: `rd_kafka_DescribeCluster`, whose answer arrives as an event; `rd_kafka_metadata` finds
-    /// the other broker.
+    /// Source: `rd_kafka_DescribeCluster`, whose answer arrives as an event; `rd_kafka_metadata`
+    /// finds the other broker.
     ///
     /// # Errors
     ///
@@ -67,15 +67,15 @@ impl<C: ProducerContext> Producer<C> {
     /// # }
     /// ```
     ///
-    /// Source: `rd_kafka_DescribeTopics`, whose answer arrives as an event. The broker is chosen as in
-    /// [`cluster`](Self::cluster).
+    /// Source: `rd_kafka_DescribeTopics`, whose answer arrives as an event. The broker is chosen as
+    /// in [`cluster`](Self::cluster).
     ///
     /// # Errors
     ///
-    /// - [`UnknownTopicOrPartition`](RDKafkaErrorCode::UnknownTopicOrPartition) if the topic does not
-    ///   exist, or was created a moment ago and not all brokers know it yet.
-    /// - [`TopicAuthorizationFailed`](RDKafkaErrorCode::TopicAuthorizationFailed) if the user may not
-    ///   describe the topic, whether it exists or not.
+    /// - [`UnknownTopicOrPartition`](RDKafkaErrorCode::UnknownTopicOrPartition) if the topic does
+    ///   not exist, or was created a moment ago and not all brokers know it yet.
+    /// - [`TopicAuthorizationFailed`](RDKafkaErrorCode::TopicAuthorizationFailed) if the user may
+    ///   not describe the topic, whether it exists or not.
     /// - An error that [names](KafkaError::field) the field `topic` if `topic` is not a valid name.
     /// - Any other code that the broker returned.
     /// - The errors of [`cluster`](Self::cluster).
@@ -113,8 +113,8 @@ impl<C: ProducerContext> Producer<C> {
     /// Internal topics are included.
     ///
     /// librdkafka has only a blocking call for this, which concurrent callers share: see
-    /// [threads](Self#threads). A [`close`](Self::close) waits until the call returns: for up to 1 s,
-    /// or for as long as the call has already taken if that is more.
+    /// [threads](Self#threads). A [`close`](Self::close) waits until the call returns: for up to 1
+    /// s, or for as long as the call has already taken if that is more.
     ///
     /// Source: `rd_kafka_metadata`.
     ///

@@ -14,8 +14,8 @@ impl<C: ProducerContext> Producer<C> {
     /// Sends queued messages at once and waits for those that are in flight at the call.
     ///
     /// It resolves when each of these messages has been delivered or has failed. It does not wait
-    /// for messages that are enqueued later. librdkafka does not wait for `linger.ms` meanwhile, and
-    /// if others go on producing, for up to 200 ms afterwards.
+    /// for messages that are enqueued later. librdkafka does not wait for `linger.ms` meanwhile,
+    /// and if others go on producing, for up to 200 ms afterwards.
     ///
     /// Concurrent flushes share one blocking call: see [threads](Self#threads).
     ///
@@ -60,9 +60,9 @@ impl<C: ProducerContext> Producer<C> {
     /// were purged meanwhile. Concurrent purges share one blocking call, which selects what any of
     /// them selects: see [threads](Self#threads).
     ///
-    /// In a transaction a purge makes the commit fail, and [`inflight`](PurgeConfig::inflight) has no
-    /// effect. A message that has been sent could otherwise be written after the transaction ends,
-    /// as part of the next one.
+    /// In a transaction a purge makes the commit fail, and [`inflight`](PurgeConfig::inflight) has
+    /// no effect. A message that has been sent could otherwise be written after the transaction
+    /// ends, as part of the next one.
     ///
     /// Source: `rd_kafka_purge`.
     ///

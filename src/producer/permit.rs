@@ -24,7 +24,8 @@ pub struct Permit<'p, C: ProducerContext = DefaultProducerContext> {
 
 /// A [`Permit`] that owns a handle of its producer instead of borrowing it.
 ///
-/// It keeps the producer open. [`Producer::reserve_owned`] and [`Producer::poll_reserve`] return it.
+/// It keeps the producer open. [`Producer::reserve_owned`] and [`Producer::poll_reserve`] return
+/// it.
 ///
 /// Dropping an unused permit releases its capacity.
 #[must_use = "dropping an unused permit releases its capacity"]
@@ -35,8 +36,8 @@ pub struct OwnedPermit<C: ProducerContext = DefaultProducerContext> {
 impl<C: ProducerContext> Producer<C> {
     /// Waits for capacity for one record and reserves it.
     ///
-    /// [`Permit::send`] then enqueues the record without waiting. Use it to decide what to send after
-    /// the wait. [`max_block`](crate::ProducerBuilder::max_block) does not limit this wait.
+    /// [`Permit::send`] then enqueues the record without waiting. Use it to decide what to send
+    /// after the wait. [`max_block`](crate::ProducerBuilder::max_block) does not limit this wait.
     ///
     /// The permit holds capacity for one message and no payload bytes. The payload is charged at
     /// [`Permit::send`], even if that exceeds `queue.buffering.max.kbytes`. Use
@@ -47,7 +48,9 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// ```no_run
     /// # use tokio_rdkafka::{Producer, ProducerRecord};
-    /// # async fn run(producer: Producer, mut ticks: tokio::time::Interval) -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tokio::time::Interval;
+    /// # use tokio_rdkafka::BoxError;
+    /// # async fn run(producer: Producer, mut ticks: Interval) -> Result<(), BoxError> {
     /// let mut reserve = std::pin::pin!(producer.reserve());
     /// let permit = loop {
     ///     tokio::select! {
@@ -63,10 +66,10 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Unused permits
     ///
-    /// An unused permit keeps its capacity while others wait, for at least 1 s of real time in which
-    /// nothing is in flight and nobody acquires or releases capacity. Then the queue is overbooked
-    /// once by what the unused permits hold, and one warning is logged. Overbooking never raises a
-    /// limit above twice its value. It ends when these permits are used or dropped.
+    /// An unused permit keeps its capacity while others wait, for at least 1 s of real time in
+    /// which nothing is in flight and nobody acquires or releases capacity. Then the queue is
+    /// overbooked once by what the unused permits hold, and one warning is logged. Overbooking
+    /// never raises a limit above twice its value. It ends when these permits are used or dropped.
     ///
     /// A waiter can be granted capacity while its task does not poll it. After the same second it
     /// loses its turn, and waits again at its next poll.
@@ -77,8 +80,8 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up its place in the wait queue. Capacity that it was granted passes
-    /// to the next waiter.
+    /// Dropping the future gives up its place in the wait queue. Capacity that it was granted
+    /// passes to the next waiter.
     pub async fn reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
         let grant = self.wait_for_capacity(0, Purpose::Reserve, None).await?;
         Ok(Permit::new(self, grant, None))
@@ -86,8 +89,8 @@ impl<C: ProducerContext> Producer<C> {
 
     /// Waits for capacity for one record with `bytes` of payload and reserves it.
     ///
-    /// If the payload is shorter, [`Permit::send`] releases the rest. If it is longer, the record is
-    /// refused and the delivery future resolves with an error. Otherwise it works as
+    /// If the payload is shorter, [`Permit::send`] releases the rest. If it is longer, the record
+    /// is refused and the delivery future resolves with an error. Otherwise it works as
     /// [`reserve`](Self::reserve) does.
     ///
     /// # Errors
@@ -134,10 +137,12 @@ impl<C: ProducerContext> Producer<C> {
         Ok(Permit::new(self, grant, None))
     }
 
-    /// Polls for an [`OwnedPermit`]: [`reserve_owned`](Self::reserve_owned) for hand-written futures.
+    /// Polls for an [`OwnedPermit`]: [`reserve_owned`](Self::reserve_owned) for hand-written
+    /// futures.
     ///
-    /// While it is pending, this handle keeps the place in the wait queue. The place is given up when
-    /// the handle is dropped or [`abort_reserve`](Self::abort_reserve) is called. A clone has no place.
+    /// While it is pending, this handle keeps the place in the wait queue. The place is given up
+    /// when the handle is dropped or [`abort_reserve`](Self::abort_reserve) is called. A clone has
+    /// no place.
     ///
     /// # Errors
     ///
@@ -150,7 +155,8 @@ impl<C: ProducerContext> Producer<C> {
         Poll::Ready(Ok(OwnedPermit::new(self.clone(), grant)))
     }
 
-    /// Gives up the place in the wait queue that a pending [`poll_reserve`](Self::poll_reserve) took.
+    /// Gives up the place in the wait queue that a pending [`poll_reserve`](Self::poll_reserve)
+    /// took.
     pub fn abort_reserve(&mut self) {
         self.stop_waiting();
     }

@@ -38,12 +38,14 @@ use crate::sync::{coop, log};
 /// | [`send`](Self::send) | yes | yes |
 /// | [`enqueue`](Self::enqueue) | yes | no, returns a future |
 /// | [`try_enqueue`](Self::try_enqueue) | no, returns an error | no, returns a future |
-/// | [`enqueue_detached`](Self::enqueue_detached) | yes | no, only the context's callback runs |
-/// | [`try_enqueue_detached`](Self::try_enqueue_detached) | no, returns an error | no, only the context's callback runs |
-/// | [`reserve`](Self::reserve), then [`Permit::send`] | yes, before the record exists | no, returns a future |
+/// | [`enqueue_detached`](Self::enqueue_detached) | yes | no, a callback runs |
+/// | [`try_enqueue_detached`](Self::try_enqueue_detached) | no, returns an error | no, a callback runs |
+/// | [`reserve`](Self::reserve), then [`Permit::send`] | yes, in advance | no, returns a future |
 /// | [`blocking_enqueue`](Self::blocking_enqueue) | blocks the thread | no, returns a future |
 /// | [`sink`](Self::sink) | yes, in `poll_ready` | in `poll_flush` |
-/// | [`send_all`](Self::send_all), [`ProduceExt::produce`](crate::ProduceExt::produce) | yes | yields the results in order |
+/// | [`send_all`](Self::send_all), [`ProduceExt::produce`] | yes | yields the results in order |
+///
+/// [`ProduceExt::produce`]: crate::ProduceExt::produce
 ///
 /// # Capacity
 ///
@@ -63,13 +65,13 @@ use crate::sync::{coop, log};
 /// - A purge or a timeout can fail the whole queue at once. New messages are admitted while the
 ///   failed ones are still being reported. Memory can reach twice the limits until the last report.
 ///
-/// A waiter that was granted capacity, but whose task did not poll it for that second, loses its turn
-/// and waits again.
+/// A waiter that was granted capacity, but whose task did not poll it for that second, loses its
+/// turn and waits again.
 ///
-/// With a small queue and `linger.ms`, also set `max.in.flight` or `enable.idempotence`, which allows
-/// 5 requests per broker. By default librdkafka does not limit the requests in flight and sends one
-/// as soon as `linger.ms` has passed. If a full queue admits records one by one, each small request
-/// then leads to more small ones.
+/// With a small queue and `linger.ms`, also set `max.in.flight` or `enable.idempotence`, which
+/// allows 5 requests per broker. By default librdkafka does not limit the requests in flight and
+/// sends one as soon as `linger.ms` has passed. If a full queue admits records one by one, each
+/// small request then leads to more small ones.
 ///
 /// # Order
 ///
@@ -78,20 +80,20 @@ use crate::sync::{coop, log};
 ///
 /// # Topics
 ///
-/// The producer caches the handles of the topics that were used last: at least 4096, at most 8192. A
-/// handle that was evicted is created again at the next use. librdkafka itself keeps every topic
-/// until the producer is closed: about 4 KiB for each, and 2 KiB for each partition. It also requests
-/// all of them when it refreshes its metadata (`topic.metadata.refresh.interval.ms`), and topics that
-/// do not exist every second. So do not take topic names from unchecked input.
+/// The producer caches the handles of the topics that were used last: at least 4096, at most 8192.
+/// A handle that was evicted is created again at the next use. librdkafka itself keeps every topic
+/// until the producer is closed: about 4 KiB for each, and 2 KiB for each partition. It also
+/// requests all of them when it refreshes its metadata (`topic.metadata.refresh.interval.ms`), and
+/// topics that do not exist every second. So do not take topic names from unchecked input.
 ///
-/// A topic that is deleted and created again works within about a second. Records that are sent while
-/// it does not exist fail with `UnknownTopicOrPartition`, `UnknownTopic` or `UnknownPartition`, or
-/// wait for up to `message.timeout.ms`.
+/// A topic that is deleted and created again works within about a second. Records that are sent
+/// while it does not exist fail with `UnknownTopicOrPartition`, `UnknownTopic` or
+/// `UnknownPartition`, or wait for up to `message.timeout.ms`.
 ///
-/// One case needs care, because of librdkafka's issue 4898. If the leader of a partition had changed
-/// before and the producer did not notice the deletion, the new partition can stay without a leader
-/// for it. Delete the topic, wait until sends report that it is unknown, and only then create it
-/// again. Otherwise create a new producer.
+/// One case needs care, because of librdkafka's issue 4898. If the leader of a partition had
+/// changed before and the producer did not notice the deletion, the new partition can stay without
+/// a leader for it. Delete the topic, wait until sends report that it is unknown, and only then
+/// create it again. Otherwise create a new producer.
 ///
 /// # Threads
 ///
@@ -115,8 +117,9 @@ use crate::sync::{coop, log};
 /// # Shutdown
 ///
 /// Only [`close`](Self::close) promises delivery. Dropping the last handle never blocks. While the
-/// runtime lives, the driver still delivers what was enqueued, for up to `message.timeout.ms`. If the
-/// runtime shuts down first, a thread purges what is in flight and the futures resolve with errors.
+/// runtime lives, the driver still delivers what was enqueued, for up to `message.timeout.ms`. If
+/// the runtime shuts down first, a thread purges what is in flight and the futures resolve with
+/// errors.
 pub struct Producer<C: ProducerContext = DefaultProducerContext> {
     // Declared, and so dropped, before the handle, which may be the last.
     waiter: Option<Waiter<C>>,

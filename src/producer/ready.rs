@@ -17,8 +17,10 @@ impl<C: ProducerContext> Producer<C> {
     /// - as soon as all brokers have failed since the call, with the reason of one of them;
     /// - 1 s after one broker has failed for a lasting reason, such as a wrong password or a bad
     ///   certificate, if no other broker is up by then;
-    /// - 1 s after one broker has closed the connection instead of answering, if none is up by then;
-    /// - 1 s after the call, if all brokers or one of them had failed for a lasting reason before it.
+    /// - 1 s after one broker has closed the connection instead of answering, if none is up by
+    ///   then;
+    /// - 1 s after the call, if all brokers or one of them had failed for a lasting reason before
+    ///   it.
     ///
     /// librdkafka keeps trying to connect in any case, so `ready` can be called again.
     ///
@@ -41,20 +43,23 @@ impl<C: ProducerContext> Producer<C> {
     /// # }
     /// ```
     ///
-    /// All callers share one thread that asks the brokers: see [threads](Self#threads). It ends within
-    /// 1 s after the last caller has stopped waiting, and [`close`](Self::close) waits for it.
+    /// All callers share one thread that asks the brokers: see [threads](Self#threads). It ends
+    /// within 1 s after the last caller has stopped waiting, and [`close`](Self::close) waits for
+    /// it.
     ///
     /// Source: `rd_kafka_metadata`, and the event `RD_KAFKA_EVENT_ERROR` with the codes
     /// `_AUTHENTICATION`, `_SSL`, `_RESOLVE`, `_TRANSPORT` and `_ALL_BROKERS_DOWN`. librdkafka
     /// suppresses identical errors for 30 s, so the last one of each broker is kept. Some failures
-    /// appear only in librdkafka's log; they count if `log_level` is at least 6, which is the default.
+    /// appear only in librdkafka's log; they count if `log_level` is at least 6, which is the
+    /// default.
     ///
     /// # Errors
     ///
-    /// - No broker is up. [`connect_failure`](KafkaError::connect_failure) says why, if that is known.
-    ///   [`is_retriable`](KafkaError::is_retriable) is true if the reason may go away by itself.
-    /// - [Timed out](KafkaError::is_timed_out) after `timeout`, with the last failure of a broker if
-    ///   there was one.
+    /// - No broker is up. [`connect_failure`](KafkaError::connect_failure) says why, if that is
+    ///   known. [`is_retriable`](KafkaError::is_retriable) is true if the reason may go away by
+    ///   itself.
+    /// - [Timed out](KafkaError::is_timed_out) after `timeout`, with the last failure of a broker
+    ///   if there was one.
     /// - The producer is [closed](KafkaError::is_closed) or has had a [fatal](KafkaError::is_fatal)
     ///   error, or the system cannot start a thread.
     ///

@@ -34,16 +34,16 @@ impl<C: ProducerContext> Producer<C> {
     /// for the delivery, for up to `message.timeout.ms` (by default 5 minutes).
     ///
     /// One `send` after another waits for one network round trip each. To have several records in
-    /// flight, [`enqueue`](Self::enqueue) them and await the futures afterwards, or send from several
-    /// tasks. See also [how to spawn](crate#in-a-spawned-task) a stream of sends.
+    /// flight, [`enqueue`](Self::enqueue) them and await the futures afterwards, or send from
+    /// several tasks. See also [how to spawn](crate#in-a-spawned-task) a stream of sends.
     ///
     /// The future borrows the producer. To spawn it, move in a clone of the producer and a record
     /// that borrows nothing: `tokio::spawn(async move { producer.send(record).await })`.
     ///
     /// # Errors
     ///
-    /// Returns a [`SendError`] with the record and what is known about its persistence. The record is
-    /// refused before it is enqueued if:
+    /// Returns a [`SendError`] with the record and what is known about its persistence. The record
+    /// is refused before it is enqueued if:
     ///
     /// - a field of the record is invalid;
     /// - the payload is larger than `queue.buffering.max.kbytes` or `message.max.bytes` allows;
@@ -56,11 +56,13 @@ impl<C: ProducerContext> Producer<C> {
     /// # Cancel safety
     ///
     /// If the future is dropped while it waits for capacity, nothing is sent. Its place and its
-    /// capacity pass to the next waiter. If it is dropped later, the record is delivered nevertheless.
+    /// capacity pass to the next waiter. If it is dropped later, the record is delivered
+    /// nevertheless.
     ///
     /// # Panics
     ///
-    /// Panics if `max_block` is set, the call has to wait, and the runtime's time driver is disabled.
+    /// Panics if `max_block` is set, the call has to wait, and the runtime's time driver is
+    /// disabled.
     pub fn send(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -195,7 +197,8 @@ impl<C: ProducerContext> Producer<C> {
         self.try_produce::<Detached>(record)
     }
 
-    /// Enqueues a record from a thread outside of the runtime, and blocks it while the queue is full.
+    /// Enqueues a record from a thread outside of the runtime, and blocks it while the queue is
+    /// full.
     ///
     /// # Errors
     ///
@@ -357,8 +360,9 @@ impl<C: ProducerContext> Producer<C> {
         self.shared().capacity.try_acquire(bytes)
     }
 
-    /// Waits for capacity, then takes the record and enqueues it. If the record is refused, its future
-    /// resolves with the error. The waiter is kept as in [`poll_reserve`](Self::poll_reserve).
+    /// Waits for capacity, then takes the record and enqueues it. If the record is refused, its
+    /// future resolves with the error. The waiter is kept as in
+    /// [`poll_reserve`](Self::poll_reserve).
     ///
     /// # Panics
     ///
@@ -386,8 +390,8 @@ impl<C: ProducerContext> Producer<C> {
         })
     }
 
-    /// Enqueues a record even if there is no capacity. If it is refused for another reason, its future
-    /// resolves with the error.
+    /// Enqueues a record even if there is no capacity. If it is refused for another reason, its
+    /// future resolves with the error.
     #[inline]
     pub(crate) fn enqueue_unchecked(
         &self,
@@ -402,8 +406,8 @@ impl<C: ProducerContext> Producer<C> {
         }
     }
 
-    /// Produces a record whose capacity has been acquired. If it is refused, its future resolves with
-    /// the error.
+    /// Produces a record whose capacity has been acquired. If it is refused, its future resolves
+    /// with the error.
     #[inline]
     pub(crate) fn produce_or_fail(
         &self,

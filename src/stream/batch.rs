@@ -46,8 +46,8 @@ impl<'p, 'a, C: ProducerContext> Batch<'p, 'a, C> {
         }
     }
 
-    /// Acquires capacity for a valid record, if there is some and nobody waits. `upcoming` is how many
-    /// records may follow, this one included. If it returns false, call
+    /// Acquires capacity for a valid record, if there is some and nobody waits. `upcoming` is how
+    /// many records may follow, this one included. If it returns false, call
     /// [`poll_enqueue`](Self::poll_enqueue).
     #[inline]
     pub(crate) fn try_acquire(
@@ -68,7 +68,8 @@ impl<'p, 'a, C: ProducerContext> Batch<'p, 'a, C> {
         record.fields.is_plain() && self.producer.shared().core.takes_batches()
     }
 
-    /// Enqueues a record whose capacity was [acquired](Self::try_acquire) and that cannot be pushed.
+    /// Enqueues a record whose capacity was [acquired](Self::try_acquire) and that cannot be
+    /// pushed.
     // Out of line, or records that are pushed would be copied once more.
     #[inline(never)]
     pub(crate) fn enqueue(
@@ -79,8 +80,8 @@ impl<'p, 'a, C: ProducerContext> Batch<'p, 'a, C> {
         self.producer.produce_or_fail(record)
     }
 
-    /// Adds a record whose capacity was [acquired](Self::try_acquire). It is produced with those that
-    /// follow, and before any record that cannot be in the same batch.
+    /// Adds a record whose capacity was [acquired](Self::try_acquire). It is produced with those
+    /// that follow, and before any record that cannot be in the same batch.
     #[inline]
     pub(crate) fn push(
         &mut self,

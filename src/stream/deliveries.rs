@@ -13,8 +13,8 @@ type SendResult<D> = Result<Delivery, SendError<D>>;
 
 /// The deliveries of an item's records, in the order of the records.
 ///
-/// It dereferences to a slice of [`Delivery`], which is empty if the item had no record. It does not
-/// allocate for one record.
+/// It dereferences to a slice of [`Delivery`], which is empty if the item had no record. It does
+/// not allocate for one record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deliveries(SmallVec<[Delivery; 1]>);
 

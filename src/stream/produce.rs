@@ -24,9 +24,10 @@ pub trait ProduceExt: Stream + Sized {
     /// Produces the records of each item and yields its value with their results.
     ///
     /// An item is a pair `(value, records)`. The records are anything that is [`IntoIterator`]: an
-    /// `Option`, an array, a `Vec`. The value is yielded unchanged: an offset to commit, a row to mark,
-    /// a channel for the reply. Results come in the order of the stream, unless
-    /// [`unordered`](Produce::unordered) is set. An item without records keeps its place in that order.
+    /// `Option`, an array, a `Vec`. The value is yielded unchanged: an offset to commit, a row to
+    /// mark, a channel for the reply. Results come in the order of the stream, unless
+    /// [`unordered`](Produce::unordered) is set. An item without records keeps its place in that
+    /// order.
     ///
     /// To pass on errors of the stream, turn them into values without records.
     ///
@@ -104,7 +105,8 @@ pub trait ProduceExt: Stream + Sized {
 impl<St: Stream> ProduceExt for St {}
 
 pin_project! {
-    /// The stream that [`ProduceExt::produce`] returns: each value with the deliveries of its records.
+    /// The stream that [`ProduceExt::produce`] returns: each value with the deliveries of its
+    /// records.
     ///
     /// It takes an item from its source only while it is polled, and only if
     /// [`max_in_flight`](Self::max_in_flight) allows more. Records wait for capacity as in
@@ -353,8 +355,8 @@ macro_rules! settings {
 
                 /// Stops after the first failure that is yielded.
                 ///
-                /// The stream then takes no more items from its source. It yields the results of what
-                /// is in flight, which may contain more failures, and ends.
+                /// The stream then takes no more items from its source. It yields the results of
+                /// what is in flight, which may contain more failures, and ends.
                 pub fn stop_on_failure(mut self) -> Self {
                     self.window.stops_on_failure = true;
                     self
@@ -362,8 +364,8 @@ macro_rules! settings {
 
                 /// Yields results as they arrive, instead of in the order of the stream.
                 ///
-                /// An item then does not wait for an earlier one, for instance one whose partition has
-                /// no leader. This costs one allocation for each item.
+                /// An item then does not wait for an earlier one, for instance one whose partition
+                /// has no leader. This costs one allocation for each item.
                 pub fn unordered(mut self) -> Self {
                     self.window.set_unordered();
                     self

@@ -17,7 +17,8 @@ use crate::sync::coop;
 impl<C: ProducerContext> Producer<C> {
     /// Sends the records of an iterator and returns a stream of their results, in order.
     ///
-    /// Records are enqueued as fast as capacity allows, while the stream is polled. See [`SendAll`].
+    /// Records are enqueued as fast as capacity allows, while the stream is polled. See
+    /// [`SendAll`].
     ///
     /// If the compiler rejects it in a spawned `async` block, see
     /// [in a spawned task](crate#in-a-spawned-task).
@@ -27,8 +28,9 @@ impl<C: ProducerContext> Producer<C> {
     /// use tokio_rdkafka::{Producer, ProducerRecord};
     ///
     /// # async fn run(producer: Producer) -> Result<(), Box<dyn std::error::Error>> {
-    /// let rows = (1..=10_000_000).map(|row: u32| ProducerRecord::to("rows").payload(row.to_string()));
-    /// let mut results = producer.send_all(rows).max_in_flight(1_000);
+    /// let rows = 1..=10_000_000_u32;
+    /// let records = rows.map(|row| ProducerRecord::to("rows").payload(row.to_string()));
+    /// let mut results = producer.send_all(records).max_in_flight(1_000);
     /// while let Some(delivery) = results.try_next().await? {
     ///     println!("{:?}", delivery.offset());
     /// }
@@ -66,8 +68,8 @@ impl<C: ProducerContext> Producer<C> {
 ///
 /// # Cancel safety
 ///
-/// Records that were enqueued before the stream is dropped are delivered nevertheless. One record may
-/// be lost: it was taken from the iterator, but not enqueued.
+/// Records that were enqueued before the stream is dropped are delivered nevertheless. One record
+/// may be lost: it was taken from the iterator, but not enqueued.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct SendAll<I: Iterator, C: ProducerContext = DefaultProducerContext> {
     producer: Producer<C>,

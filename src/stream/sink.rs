@@ -49,26 +49,28 @@ const MIN_SWEEP: usize = 1024;
 /// # }
 /// ```
 ///
-/// In a spawned `async` block, create the record and its `Ok` in one closure, as above: `.map(Ok)` on
-/// a stream of records may not compile. See [in a spawned task](crate#in-a-spawned-task).
+/// In a spawned `async` block, create the record and its `Ok` in one closure, as above: `.map(Ok)`
+/// on a stream of records may not compile. See [in a spawned task](crate#in-a-spawned-task).
 ///
 /// # Capacity
 ///
-/// `poll_ready` waits in the wait queue until there is capacity, and holds none when it returns. So an
-/// idle sink that is ready keeps no capacity from others. `start_send` acquires the capacity without
-/// checking whether there is still some. So each sink can exceed `queue.buffering.max.messages` by
-/// one message, and `queue.buffering.max.kbytes` by the payload of that message. A sink waits without
-/// a time limit: [`max_block`](crate::ProducerBuilder::max_block) does not apply.
+/// `poll_ready` waits in the wait queue until there is capacity, and holds none when it returns. So
+/// an idle sink that is ready keeps no capacity from others. `start_send` acquires the capacity
+/// without checking whether there is still some. So each sink can exceed
+/// `queue.buffering.max.messages` by one message, and `queue.buffering.max.kbytes` by the payload
+/// of that message. A sink waits without a time limit:
+/// [`max_block`](crate::ProducerBuilder::max_block) does not apply.
 ///
 /// # Failures
 ///
-/// Each failed record is the error of one later call, or of `start_send` if it is refused there. The
-/// error carries the record and what is known about its persistence.
+/// Each failed record is the error of one later call, or of `start_send` if it is refused there.
+/// The error carries the record and what is known about its persistence.
 ///
 /// By default the first failure stops the sink: `start_send` then returns each record in an error.
 /// Records in flight are still delivered, and `poll_flush` and `poll_close` wait for them.
 ///
-/// - [`continue_on_failure`](Self::continue_on_failure) lets the sink accept records after a failure.
+/// - [`continue_on_failure`](Self::continue_on_failure) lets the sink accept records after a
+///   failure.
 /// - [`on_failure`](Self::on_failure) passes failures to a function instead of returning them. So
 ///   [`forward`], which ends at the first error, continues.
 ///
@@ -136,8 +138,8 @@ pub struct SinkStatistics<D = ()> {
 impl<C: ProducerContext> Producer<C> {
     /// Returns a [`Sink`](futures_sink::Sink) of records, to which a stream can be forwarded.
     ///
-    /// A producer can have any number of sinks. See [`ProducerSink`] for the records it takes, for its
-    /// capacity, and for how to spawn it.
+    /// A producer can have any number of sinks. See [`ProducerSink`] for the records it takes, for
+    /// its capacity, and for how to spawn it.
     pub fn sink(&self) -> ProducerSink<C> {
         ProducerSink::new(self.clone())
     }
@@ -165,8 +167,8 @@ impl<C: ProducerContext> ProducerSink<C> {
 
     /// Passes each failure to a function instead of returning it, and accepts further records.
     ///
-    /// A failure because the producer is closed or had a fatal error is still returned, and stops the
-    /// sink. The function runs while the sink is polled, so it must not block.
+    /// A failure because the producer is closed or had a fatal error is still returned, and stops
+    /// the sink. The function runs while the sink is polled, so it must not block.
     pub fn on_failure(
         mut self,
         handle: impl FnMut(SendError<C::DeliveryOpaque>) + Send + 'static,
@@ -187,7 +189,8 @@ impl<C: ProducerContext> ProducerSink<C> {
         &self.producer
     }
 
-    /// Waits until there is capacity for one record, and acquires none: see [capacity](Self#capacity).
+    /// Waits until there is capacity for one record, and acquires none: see
+    /// [capacity](Self#capacity).
     ///
     /// While it is pending, the sink has a place in the wait queue.
     /// [`abort_send`](Self::abort_send) gives it up.
@@ -250,8 +253,8 @@ impl<C: ProducerContext> ProducerSink<C> {
         }
     }
 
-    /// Gives up the place in the wait queue. Call [`poll_ready`](Self::poll_ready) again before the next
-    /// [`start_send`](Self::start_send).
+    /// Gives up the place in the wait queue. Call [`poll_ready`](Self::poll_ready) again before the
+    /// next [`start_send`](Self::start_send).
     pub fn abort_send(&mut self) {
         self.readiness = Readiness::NotReady;
         self.producer.stop_waiting();
@@ -272,7 +275,8 @@ impl<C: ProducerContext> ProducerSink<C> {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits as [`poll_flush`](Self::poll_flush) does, and flushes the producer to skip `linger.ms`.
+    /// Waits as [`poll_flush`](Self::poll_flush) does, and flushes the producer to skip
+    /// `linger.ms`.
     ///
     /// The producer stays open.
     ///
@@ -287,7 +291,9 @@ impl<C: ProducerContext> ProducerSink<C> {
                 let producer = producer.clone();
                 Box::pin(async move {
                     if let Err(error) = producer.flush().await {
-                        log(|| tracing::warn!(%error, "closing a sink: the flush failed; waiting without it"));
+                        log(|| {
+                            tracing::warn!(%error, "closing a sink without a flush, which failed");
+                        });
                     }
                     // Stays pending, because it is polled until the deliveries complete the close.
                     std::future::pending().await
@@ -348,8 +354,8 @@ impl<C: ProducerContext> ProducerSink<C> {
         Ok(())
     }
 
-    /// Removes ready futures behind a pending one. Otherwise one partition without a leader would let
-    /// those of all other partitions pile up.
+    /// Removes ready futures behind a pending one. Otherwise one partition without a leader would
+    /// let those of all other partitions pile up.
     #[cold]
     fn sweep(&mut self) {
         let (counts, failures) = (&self.counts, &mut self.failures);
@@ -447,8 +453,8 @@ impl<D> Counts<D> {
     }
 }
 
-/// Adds one without a read-modify-write. Only one thread counts at a time: the sink's, and after its
-/// drop the one that holds the lock of `left_by_sink`.
+/// Adds one without a read-modify-write. Only one thread counts at a time: the sink's, and after
+/// its drop the one that holds the lock of `left_by_sink`.
 fn add_one(count: &AtomicU64) {
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);
 }

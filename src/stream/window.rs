@@ -77,8 +77,8 @@ impl<T, F: ItemFuture> Window<T, F> {
         }
     }
 
-    /// Returns true if a record may be enqueued. This is always so if there is no item: otherwise an
-    /// item with more records than the limit would wait for itself.
+    /// Returns true if a record may be enqueued. This is always so if there is no item: otherwise
+    /// an item with more records than the limit would wait for itself.
     #[inline]
     pub(crate) fn has_capacity(&self) -> bool {
         self.in_flight < self.max_in_flight || self.len() == 0

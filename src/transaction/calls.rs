@@ -35,9 +35,9 @@ const OVERDUE_WAIT: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(1);
 
 impl<C: ProducerContext> Shared<C> {
-    /// Waits until no other call is under way, then makes a blocking call on a thread. It repeats the
-    /// call while its errors are retriable and there is time. A call that has begun is completed, even
-    /// if the future is dropped.
+    /// Waits until no other call is under way, then makes a blocking call on a thread. It repeats
+    /// the call while its errors are retriable and there is time. A call that has begun is
+    /// completed, even if the future is dropped.
     ///
     /// # Errors
     ///
@@ -110,9 +110,9 @@ impl<C: ProducerContext> Shared<C> {
         })
     }
 
-    /// Declares the call overdue after `timeout`, on a thread, unless the returned sender is dropped
-    /// before. librdkafka does not keep its time limit while it sends offsets and the group has no
-    /// coordinator (its issue 5456). Without a thread, the wait is as long as the call.
+    /// Declares the call overdue after `timeout`, on a thread, unless the returned sender is
+    /// dropped before. librdkafka does not keep its time limit while it sends offsets and the group
+    /// has no coordinator (its issue 5456). Without a thread, the wait is as long as the call.
     fn watch_call(self: &Arc<Self>, timeout: Duration) -> mpsc::Sender<()> {
         let (watch, completed) = mpsc::channel();
         let Ok(watching) = self.calls.begin(BlockingCall::TransactionWatch) else {
@@ -200,8 +200,8 @@ impl<C: ProducerContext> Shared<C> {
     }
 }
 
-/// Aborts the transaction after its handle was dropped, if it is open: now, or after the call that is
-/// under way. Never blocks.
+/// Aborts the transaction after its handle was dropped, if it is open: now, or after the call that
+/// is under way. Never blocks.
 pub(super) fn abandon<C: ProducerContext>(shared: &Arc<Shared<C>>) {
     let Some(under_way) = shared.transactions.abandon(&shared.calls) else {
         return;

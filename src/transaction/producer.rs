@@ -17,8 +17,8 @@ use crate::values::{
 
 /// An asynchronous producer whose records belong to transactions.
 ///
-/// Its configuration must have a `transactional.id`. It has one transaction at a time. So it cannot be
-/// cloned, and only a [`Transaction`] can send records.
+/// Its configuration must have a `transactional.id`. It has one transaction at a time. So it cannot
+/// be cloned, and only a [`Transaction`] can send records.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -43,16 +43,17 @@ use crate::values::{
 /// # Calls
 ///
 /// librdkafka's transactional calls block. They run on a [thread](Producer#threads), one at a time,
-/// while deliveries are served. A call that has begun is completed: dropping its future does not undo
-/// it, and the next call waits for it.
+/// while deliveries are served. A call that has begun is completed: dropping its future does not
+/// undo it, and the next call waits for it.
 ///
 /// # Exactly once
 ///
 /// Consume with `isolation.level=read_committed` and `enable.auto.commit=false`. Produce in a
 /// transaction, [send the offsets](Transaction::send_offsets) in it, and commit it.
 ///
-/// A producer that is initialized later with the same `transactional.id` fences this one. Its records
-/// and calls then fail with an error for which [`is_fenced`](KafkaError::is_fenced) is true.
+/// A producer that is initialized later with the same `transactional.id` fences this one. Its
+/// records and calls then fail with an error for which [`is_fenced`](KafkaError::is_fenced) is
+/// true.
 pub struct TransactionalProducer<C: ProducerContext = DefaultProducerContext> {
     pub(super) producer: Producer<C>,
 }
@@ -64,22 +65,23 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 
     /// Initializes transactions. Call it once, before the first [`begin`](Self::begin).
     ///
-    /// It fences earlier producers with the same `transactional.id`. It aborts a transaction that one
-    /// of them left open, and waits for one that is being completed.
+    /// It fences earlier producers with the same `transactional.id`. It aborts a transaction that
+    /// one of them left open, and waits for one that is being completed.
     ///
     /// Source: `rd_kafka_init_transactions`.
     ///
     /// # Errors
     ///
-    /// - [Retriable](KafkaError::is_retriable) if it has not completed after `timeout`. Call it again to
-    ///   resume it.
-    /// - [Fatal](KafkaError::is_fatal), for instance if the client may not use the `transactional.id`.
+    /// - [Retriable](KafkaError::is_retriable) if it has not completed after `timeout`. Call it
+    ///   again to resume it.
+    /// - [Fatal](KafkaError::is_fatal), for instance if the client may not use the
+    ///   `transactional.id`.
     /// - [`State`](RDKafkaErrorCode::State) if transactions are already initialized.
     ///
     /// # Cancel safety
     ///
-    /// The call begins when the future is first polled. After that it continues for up to `timeout`,
-    /// even if the future is dropped. Once the producer is closed, it ends within 1 s.
+    /// The call begins when the future is first polled. After that it continues for up to
+    /// `timeout`, even if the future is dropped. Once the producer is closed, it ends within 1 s.
     pub async fn init(&mut self, timeout: Duration) -> Result<(), KafkaError> {
         let call = Client::init_transactions;
         self.producer
@@ -104,17 +106,17 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 
     /// Aborts an open transaction, then closes as [`Producer::close`] does.
     ///
-    /// The abort takes up to `transaction.timeout.ms`. If a commit is under way, the call first waits
-    /// for it, for up to the time limit of that commit.
+    /// The abort takes up to `transaction.timeout.ms`. If a commit is under way, the call first
+    /// waits for it, for up to the time limit of that commit.
     ///
-    /// It does not wait for a [`send_offsets`](Transaction::send_offsets) that exceeded its time limit
-    /// and is still under way. The client is destroyed once librdkafka completes it. The brokers abort
-    /// the transaction after `transaction.timeout.ms`.
+    /// It does not wait for a [`send_offsets`](Transaction::send_offsets) that exceeded its time
+    /// limit and is still under way. The client is destroyed once librdkafka completes it. The
+    /// brokers abort the transaction after `transaction.timeout.ms`.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped during the abort, the producer stays open. After that, it is the same
-    /// as [`Producer::close`].
+    /// If the future is dropped during the abort, the producer stays open. After that, it is the
+    /// same as [`Producer::close`].
     pub async fn close(&mut self) -> CloseReport {
         // During an init there is no transaction to settle.
         if self.producer.shared().transactions.calling() != Some(Step::Init) {
@@ -125,8 +127,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 
     /// Waits until at least one broker is connected, authenticated and answering requests.
     ///
-    /// It works as [`Producer::ready`] does. Call it before [`init`](Self::init), which may report a
-    /// wrong password only as a timeout. It does not check transactions.
+    /// It works as [`Producer::ready`] does. Call it before [`init`](Self::init), which may report
+    /// a wrong password only as a timeout. It does not check transactions.
     ///
     /// # Errors
     ///
@@ -143,7 +145,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         self.producer.ready(timeout).await
     }
 
-    /// Returns `transaction.timeout.ms`: how long a transaction may take before the brokers abort it.
+    /// Returns `transaction.timeout.ms`: how long a transaction may take before the brokers abort
+    /// it.
     pub fn transaction_timeout(&self) -> Duration {
         self.producer.shared().transactions.timeout
     }
@@ -162,8 +165,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 
     /// Returns the fatal error, if there was one. Nothing can be sent after it.
     ///
-    /// For instance, the producer was [fenced](KafkaError::is_fenced): another producer with the same
-    /// `transactional.id` has taken over, or the transaction timed out.
+    /// For instance, the producer was [fenced](KafkaError::is_fenced): another producer with the
+    /// same `transactional.id` has taken over, or the transaction timed out.
     pub fn fatal_error(&self) -> Option<KafkaError> {
         self.producer.fatal_error()
     }
@@ -211,7 +214,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         self.producer.topics(timeout).await
     }
 
-    /// Resumes the commit of the last transaction if one has begun, otherwise aborts it if it is open.
+    /// Resumes the commit of the last transaction if one has begun, otherwise aborts it if it is
+    /// open.
     pub(super) async fn settle(&self) -> Result<(), KafkaError> {
         let shared = self.producer.shared();
         let timeout = shared.transactions.timeout;
@@ -262,8 +266,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         let shared = self.producer.shared();
         // A send of offsets may be under way whose future was dropped.
         shared.transactions.settled_phase().await?;
-        // librdkafka does not know of records that were refused, so they fail the commit here. It does
-        // know why it purged records, and how a commit continues that has begun.
+        // librdkafka does not know of records that were refused, so they fail the commit here. It
+        // does know why it purged records, and how a commit continues that has begun.
         match self.failure() {
             Some(_) if shared.transactions.is_committing() => {}
             Some(fatal) if fatal.is_fatal() => return Err(fatal),

@@ -16,9 +16,10 @@ use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 
 /// An open transaction, which [`TransactionalProducer::begin`] returns.
 ///
-/// It dereferences to a [`Producer`] whose records belong to the transaction: use its sends, permits,
-/// sinks and streams. Clones, permits and sinks that outlive the transaction send nothing, neither
-/// into it nor into the next one. Their records fail with [`State`](crate::RDKafkaErrorCode::State).
+/// It dereferences to a [`Producer`] whose records belong to the transaction: use its sends,
+/// permits, sinks and streams. Clones, permits and sinks that outlive the transaction send nothing,
+/// neither into it nor into the next one. Their records fail with
+/// [`State`](crate::RDKafkaErrorCode::State).
 ///
 /// # Drop
 ///
@@ -34,8 +35,8 @@ pub struct Transaction<'t, C: ProducerContext = DefaultProducerContext> {
 impl<C: ProducerContext> TransactionalProducer<C> {
     /// Begins a transaction after the previous one has ended.
     ///
-    /// It first waits for a call that is under way. If the previous transaction was dropped, it aborts
-    /// it, for up to `transaction.timeout.ms`.
+    /// It first waits for a call that is under way. If the previous transaction was dropped, it
+    /// aborts it, for up to `transaction.timeout.ms`.
     ///
     /// Source: `rd_kafka_begin_transaction`.
     ///
@@ -55,8 +56,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         shared.transactions.settled_phase().await?;
         if !shared.transactions.is_initialized() {
             shared.check_open()?;
-            // After an init that timed out, librdkafka would return a retriable error, although only
-            // another init helps.
+            // After an init that timed out, librdkafka would return a retriable error, although
+            // only another init helps.
             let error = KafkaError::with_text(
                 RDKafkaErrorCode::State,
                 "begin_transaction: call init before, and again if it has timed out",
@@ -74,8 +75,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 
     /// Runs a function in a transaction.
     ///
-    /// It commits the transaction if the function returns `Ok`. It aborts it if the function returns
-    /// `Err` or panics, or if the future is dropped before the commit begins.
+    /// It commits the transaction if the function returns `Ok`. It aborts it if the function
+    /// returns `Err` or panics, or if the future is dropped before the commit begins.
     ///
     /// ```no_run
     /// use tokio_rdkafka::{KafkaError, ProducerRecord, SendError, TransactionalProducer};
@@ -143,7 +144,8 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     /// Adds offsets of a consumer group to the transaction, which commits them with its records.
     ///
     /// Use it to consume, transform and produce. The consumer itself must not commit
-    /// (`enable.auto.commit=false`). Retriable errors are retried for up to `transaction.timeout.ms`.
+    /// (`enable.auto.commit=false`). Retriable errors are retried for up to
+    /// `transaction.timeout.ms`.
     ///
     /// Source: `rd_kafka_send_offsets_to_transaction`.
     ///
@@ -151,22 +153,22 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///
     /// - [Requires an abort](KafkaError::requires_abort), for instance if the group has rebalanced
     ///   without the consumer.
-    /// - [Retriable](KafkaError::is_retriable) if it has not completed in time. Call it again with the
-    ///   same offsets and the same group. While the group has no coordinator, librdkafka does not
-    ///   complete the call (its issue 5456). Until it does, `send_offsets`, `commit`, `abort` and the
-    ///   next `begin` fail after about 100 ms with
+    /// - [Retriable](KafkaError::is_retriable) if it has not completed in time. Call it again with
+    ///   the same offsets and the same group. While the group has no coordinator, librdkafka does
+    ///   not complete the call (its issue 5456). Until it does, `send_offsets`, `commit`, `abort`
+    ///   and the next `begin` fail after about 100 ms with
     ///   [`PreviousInProgress`](crate::RDKafkaErrorCode::PreviousInProgress), which is retriable.
     /// - [Fatal](KafkaError::is_fatal), for instance if the producer has been
     ///   [fenced](KafkaError::is_fenced).
-    /// - [`InvalidArgument`](crate::RDKafkaErrorCode::InvalidArgument) if the offsets or the group are
-    ///   not valid. Nothing was sent.
+    /// - [`InvalidArgument`](crate::RDKafkaErrorCode::InvalidArgument) if the offsets or the group
+    ///   are not valid. Nothing was sent.
     ///
     /// # Cancel safety
     ///
-    /// The call begins when the future is first polled and no other call is under way. After that it
-    /// is completed, even if the future is dropped, and a commit or an abort waits for it. If the
-    /// future is dropped before the call begins, or if the call fails after the drop, the commit
-    /// fails.
+    /// The call begins when the future is first polled and no other call is under way. After that
+    /// it is completed, even if the future is dropped, and a commit or an abort waits for it. If
+    /// the future is dropped before the call begins, or if the call fails after the drop, the
+    /// commit fails.
     pub async fn send_offsets(
         &self,
         offsets: &[TopicPartitionOffset],
@@ -185,16 +187,17 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///
     /// Returns a [`CommitError`]:
     ///
-    /// - If a record of the transaction failed or was refused, nothing is committed. A record that was
-    ///   refused because the queue was full does not count. The record's error is the source. The code
-    ///   is [`Inconsistent`](crate::RDKafkaErrorCode::Inconsistent), or the one for which librdkafka
-    ///   purged records.
+    /// - If a record of the transaction failed or was refused, nothing is committed. A record that
+    ///   was refused because the queue was full does not count. The record's error is the source.
+    ///   The code is [`Inconsistent`](crate::RDKafkaErrorCode::Inconsistent), or the one for which
+    ///   librdkafka purged records.
     /// - Otherwise it is librdkafka's error. [`KafkaError::is_retriable`],
     ///   [`KafkaError::requires_abort`] and [`KafkaError::is_fatal`] say what to do.
     ///
-    /// The error contains the transaction, and so borrows the producer. `?` cannot convert it into a
-    /// [`BoxError`] or an `anyhow::Error`. Use `map_err(KafkaError::from)` to give the transaction up,
-    /// which [drops](Self#drop) it, or [`into_parts`](CommitError::into_parts) to keep it.
+    /// The error contains the transaction, and so borrows the producer. `?` cannot convert it into
+    /// a [`BoxError`] or an `anyhow::Error`. Use `map_err(KafkaError::from)` to give the
+    /// transaction up, which [drops](Self#drop) it, or [`into_parts`](CommitError::into_parts) to
+    /// keep it.
     ///
     /// [`BoxError`]: crate::BoxError
     ///
@@ -242,7 +245,8 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         self.commit_timeout(timeout).await
     }
 
-    /// Commits as [`commit`](Self::commit) does, for up to `timeout`. Less than 100 ms counts as 100 ms.
+    /// Commits as [`commit`](Self::commit) does, for up to `timeout`. Less than 100 ms counts as
+    /// 100 ms.
     ///
     /// # Errors
     ///
@@ -259,13 +263,14 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         }
     }
 
-    /// Aborts the transaction. Consumers with `isolation.level=read_committed` never see its records.
+    /// Aborts the transaction. Consumers with `isolation.level=read_committed` never see its
+    /// records.
     ///
     /// It takes up to `transaction.timeout.ms`:
     ///
-    /// 1. It continues to deliver for up to 1 s. If nothing of the transaction has been delivered yet,
-    ///    it continues for up to a quarter of `transaction.timeout.ms`, at most 15 s. The reason is at
-    ///    [`BaseProducer::abort_transaction`](crate::BaseProducer::abort_transaction).
+    /// 1. It continues to deliver for up to 1 s. If nothing of the transaction has been delivered
+    ///    yet, it continues for up to a quarter of `transaction.timeout.ms`, at most 15 s. The
+    ///    reason is at [`BaseProducer::abort_transaction`](crate::BaseProducer::abort_transaction).
     /// 2. It purges records that have not been sent, which fail with
     ///    [`PurgeQueue`](crate::RDKafkaErrorCode::PurgeQueue).
     /// 3. It waits for the records that have been sent, and aborts.
@@ -278,8 +283,8 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///   [fenced](KafkaError::is_fenced).
     /// - [Retriable](KafkaError::is_retriable) if it has not completed in time. The next
     ///   [`begin`](TransactionalProducer::begin) resumes it.
-    /// - [`State`](crate::RDKafkaErrorCode::State) if a commit had timed out before. Only the commit
-    ///   can be resumed then, and it has committed the transaction.
+    /// - [`State`](crate::RDKafkaErrorCode::State) if a commit had timed out before. Only the
+    ///   commit can be resumed then, and it has committed the transaction.
     ///
     /// # Cancel safety
     ///
@@ -370,7 +375,7 @@ impl<C: ProducerContext> Error for CommitError<'_, C> {
     }
 }
 
-/// Drops the transaction, which aborts it.
+/// Drops the transaction, which aborts it unless its commit has begun.
 impl<C: ProducerContext> From<CommitError<'_, C>> for KafkaError {
     fn from(failed: CommitError<'_, C>) -> Self {
         failed.error
