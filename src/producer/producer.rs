@@ -45,6 +45,7 @@ use crate::sync::{coop, log};
 /// | [`sink`](Self::sink) | yes, in `poll_ready` | in `poll_flush` |
 /// | [`send_all`](Self::send_all), [`ProduceExt::produce`] | yes | yields the results in order |
 ///
+/// [`Permit::send`]: crate::Permit::send
 /// [`ProduceExt::produce`]: crate::ProduceExt::produce
 ///
 /// # Capacity
@@ -56,12 +57,13 @@ use crate::sync::{coop, log};
 /// Capacity is granted first come, first served: while others wait, no call overtakes them. The
 /// limits are exact, with four exceptions:
 ///
-/// - A [`Permit`] without reserved bytes can exceed `queue.buffering.max.kbytes` by one payload.
+/// - A [`Permit`](crate::Permit) without reserved bytes can exceed `queue.buffering.max.kbytes` by
+///   one payload.
 /// - A [`ProducerSink`](crate::ProducerSink) can exceed each limit by one record.
 /// - If unused permits hold capacity while others wait, nothing is in flight and nobody acquires or
 ///   releases capacity for 1 s of real time, the queue is overbooked once by what they hold. It is
 ///   never overbooked above twice its limits. One warning is logged. The overbooking ends when
-///   these permits are used or dropped. See [`reserve`](Self::reserve#unused-permits).
+///   these permits are used or dropped. See [`reserve`](Self::reserve).
 /// - A purge or a timeout can fail the whole queue at once. New messages are admitted while the
 ///   failed ones are still being reported. Memory can reach twice the limits until the last report.
 ///

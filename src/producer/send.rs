@@ -206,8 +206,9 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Panics
     ///
-    /// Panics if it is called in an async context, as [`Handle::block_on`] does. Also panics in the
-    /// case of [`enqueue`](Self::enqueue).
+    /// Panics if it is called in an async context, as
+    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does. Also panics in the case of
+    /// [`enqueue`](Self::enqueue).
     pub fn blocking_enqueue(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,

@@ -18,7 +18,7 @@ use crate::values::{
 /// An asynchronous producer whose records belong to transactions.
 ///
 /// Its configuration must have a `transactional.id`. It has one transaction at a time. So it cannot
-/// be cloned, and only a [`Transaction`] can send records.
+/// be cloned, and only a [`Transaction`](crate::Transaction) can send records.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -49,7 +49,7 @@ use crate::values::{
 /// # Exactly once
 ///
 /// Consume with `isolation.level=read_committed` and `enable.auto.commit=false`. Produce in a
-/// transaction, [send the offsets](Transaction::send_offsets) in it, and commit it.
+/// transaction, [send the offsets](crate::Transaction::send_offsets) in it, and commit it.
 ///
 /// A producer that is initialized later with the same `transactional.id` fences this one. Its
 /// records and calls then fail with an error for which [`is_fenced`](KafkaError::is_fenced) is
@@ -109,8 +109,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// The abort takes up to `transaction.timeout.ms`. If a commit is under way, the call first
     /// waits for it, for up to the time limit of that commit.
     ///
-    /// It does not wait for a [`send_offsets`](Transaction::send_offsets) that exceeded its time
-    /// limit and is still under way. The client is destroyed once librdkafka completes it. The
+    /// It does not wait for a [`send_offsets`](crate::Transaction::send_offsets) that exceeded its
+    /// time limit and is still under way. The client is destroyed once librdkafka completes it. The
     /// brokers abort the transaction after `transaction.timeout.ms`.
     ///
     /// # Cancel safety
