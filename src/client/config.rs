@@ -119,6 +119,9 @@ impl ClientConfig {
     /// Returns an error that names the property if one is unknown, missing, refused, in conflict
     /// with another, or has an invalid value. The error never shows a value that may be secret.
     ///
+    /// A [`Producer`](crate::Producer) refuses `transactional.id`, and a
+    /// [`TransactionalProducer`](crate::TransactionalProducer) requires it.
+    ///
     /// Except for a [`BaseProducer`](crate::BaseProducer), also returns an error if it is called
     /// outside a tokio runtime.
     pub fn create<T: FromClientConfig>(&self) -> Result<T, KafkaError> {

@@ -65,8 +65,8 @@ const NOT_VERIFIED: &[&str] = &["certificate verify failed", "Failed to verify"]
 
 /// Returns a client-level error with its diagnosis.
 ///
-/// `text` is librdkafka's, and `shown` the same without secrets. `certificate_failure` returns why a
-/// broker's certificate was last refused.
+/// `text` is librdkafka's, and `shown` the same without secrets. `certificate_failure` returns why
+/// a broker's certificate was last refused.
 pub(crate) fn client_error(
     code: i32,
     text: &str,

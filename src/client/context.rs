@@ -15,8 +15,9 @@ use crate::values::RDKafkaLogLevel;
 /// # Where the methods run
 ///
 /// [`refresh_oauth_token`](Self::refresh_oauth_token) runs in a tokio task of its own. All other
-/// methods run on the producer's driver task; for a [`BaseProducer`](crate::BaseProducer) they run in
-/// [`poll`](crate::BaseProducer::poll). During teardown they may run on a thread outside the runtime.
+/// methods run on the producer's driver task; for a [`BaseProducer`](crate::BaseProducer) they run
+/// in [`poll`](crate::BaseProducer::poll). During teardown they may run on a thread outside the
+/// runtime.
 ///
 /// They must not block, and they should be quick: reports of deliveries wait until they return. A
 /// panic in one is caught, logged and counted; the producer goes on.
@@ -59,16 +60,17 @@ pub trait ClientContext: Send + Sync + 'static {
 
     /// Returns a token for SASL/OAUTHBEARER authentication.
     ///
-    /// A [`Producer`](crate::Producer) or [`TransactionalProducer`](crate::TransactionalProducer) calls
-    /// it when it starts, and again after 80 % of a token's lifetime. It connects to no broker before
-    /// it has the first token. `config` is the value of `sasl.oauthbearer.config`, if that is set.
+    /// A [`Producer`](crate::Producer) or [`TransactionalProducer`](crate::TransactionalProducer)
+    /// calls it when it starts, and again after 80 % of a token's lifetime. It connects to no
+    /// broker before it has the first token. `config` is the value of `sasl.oauthbearer.config`, if
+    /// that is set.
     ///
     /// It is not called with `sasl.oauthbearer.method=oidc`, with which librdkafka fetches tokens
     /// itself, nor with `enable.sasl.oauthbearer.unsecure.jwt=true`.
     ///
-    /// It runs in a task of its own, so it may await. There is no time limit. Meanwhile the old token
-    /// is used until it expires, and messages wait up to `message.timeout.ms`. The task is aborted
-    /// once the producer has closed.
+    /// It runs in a task of its own, so it may await. There is no time limit. Meanwhile the old
+    /// token is used until it expires, and messages wait up to `message.timeout.ms`. The task is
+    /// aborted once the producer has closed.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -96,7 +98,8 @@ pub trait ClientContext: Send + Sync + 'static {
     /// [`Authentication`](crate::RDKafkaErrorCode::Authentication). The text contains those of the
     /// error and of its sources, so they must not contain a secret.
     ///
-    /// The producer calls it again about 10 seconds later. To retry sooner, retry inside the method.
+    /// The producer calls it again about 10 seconds later. To retry sooner, retry inside the
+    /// method.
     ///
     /// The default returns an error that says that the method is not implemented.
     fn refresh_oauth_token(
@@ -115,10 +118,9 @@ pub trait ClientContext: Send + Sync + 'static {
     /// authentication.
     ///
     /// It is called at the times that [`refresh_oauth_token`](Self::refresh_oauth_token) describes.
-    /// Answer soon, from any thread, by
-    /// [`set_oauth_token`](crate::BaseProducer::set_oauth_token) or
-    /// [`set_oauth_token_failure`](crate::BaseProducer::set_oauth_token_failure). Until then it is not
-    /// called again.
+    /// Answer soon, from any thread, by [`set_oauth_token`](crate::BaseProducer::set_oauth_token)
+    /// or [`set_oauth_token_failure`](crate::BaseProducer::set_oauth_token_failure). Until then it
+    /// is not called again.
     ///
     /// The default emits a [`tracing`] event with the target `librdkafka`.
     fn oauth_token_requested(&self, config: Option<&str>) {
@@ -210,9 +212,9 @@ pub trait ProducerContext: ClientContext {
     /// each record. The default returns `None`, and librdkafka chooses partitions according to the
     /// property `partitioner`.
     ///
-    /// A partitioner of your own needs `sticky.partitioning.linger.ms=0`, because otherwise librdkafka
-    /// would not call it for records without a key. The producer sets that value. Creating the producer
-    /// fails if the configuration sets another value, or sets `partitioner`.
+    /// A partitioner of your own needs `sticky.partitioning.linger.ms=0`, because otherwise
+    /// librdkafka would not call it for records without a key. The producer sets that value.
+    /// Creating the producer fails if the configuration sets another value, or sets `partitioner`.
     fn partitioner(&self) -> Option<&dyn Partitioner> {
         None
     }

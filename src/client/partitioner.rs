@@ -7,8 +7,8 @@ use crate::ffi::PartitionerArgs;
 /// Chooses the partition of each record that has none.
 ///
 /// A producer uses the partitioner that its context returns from
-/// [`ProducerContext::partitioner`](crate::ProducerContext::partitioner). A closure is a partitioner,
-/// too.
+/// [`ProducerContext::partitioner`](crate::ProducerContext::partitioner). A closure is a
+/// partitioner, too.
 ///
 /// # When it runs
 ///
@@ -23,8 +23,8 @@ use crate::ffi::PartitionerArgs;
 /// # What it must not do
 ///
 /// It runs while librdkafka holds locks. It must be quick, must not block, and must not call its
-/// producer, which could deadlock. The same holds for the panic hook and the `tracing` subscriber, if
-/// the partitioner can panic.
+/// producer, which could deadlock. The same holds for the panic hook and the `tracing` subscriber,
+/// if the partitioner can panic.
 ///
 /// # Failures
 ///

@@ -45,9 +45,10 @@ impl TopicHandle {
             count += 1;
         }
         let batch = &mut batch[..count];
-        // SAFETY: the handle is valid, and `count` messages of the array are initialized. Their bytes
-        // live during the call. librdkafka copies them (F_COPY; keys always) and does not write to
-        // them. It writes to the `err` of the array's messages and keeps no pointer to the array.
+        // SAFETY: the handle is valid, and `count` messages of the array are initialized. Their
+        // bytes live during the call. librdkafka copies them (F_COPY; keys always) and does not
+        // write to them. It writes to the `err` of the array's messages and keeps no pointer to the
+        // array.
         let enqueued = unsafe {
             sys::rd_kafka_produce_batch(
                 self.as_ptr(),
@@ -61,12 +62,12 @@ impl TopicHandle {
             return;
         }
         for (index, message) in batch.iter().enumerate() {
-            // SAFETY: the message is initialized. The code is read as a C int, because the bindings'
-            // enum does not have every value; no reference to the enum is created.
+            // SAFETY: the message is initialized. The code is read as a C int, because the
+            // bindings' enum does not have every value; no reference to the enum is created.
             let code = unsafe { addr_of!((*message.as_ptr()).err).cast::<c_int>().read() };
             if code != 0 {
-                // SAFETY: the opaque comes from `into_raw` in `raw_message`. The message was refused,
-                // so librdkafka keeps no copy of the pointer, and no event will return it.
+                // SAFETY: the opaque comes from `into_raw` in `raw_message`. The message was
+                // refused, so librdkafka keeps no copy of the pointer, and no event will return it.
                 let opaque = unsafe { O::from_raw((*message.as_ptr())._private) };
                 refused(index, code, opaque);
             }

@@ -45,8 +45,8 @@ impl CertificateFailures {
         let failures = Arc::new(Self::default());
         let verifies = conf.get("enable.ssl.certificate.verification");
         if verifies.as_deref() == Some("true") {
-            // SAFETY: the configuration is ours alone. The callback gets the opaque, which the caller
-            // keeps as long as the client has threads that may call it.
+            // SAFETY: the configuration is ours alone. The callback gets the opaque, which the
+            // caller keeps as long as the client has threads that may call it.
             unsafe {
                 sys::rd_kafka_conf_set_opaque(
                     conf.as_ptr(),
@@ -93,11 +93,11 @@ fn failure_of_code(error: c_int) -> Option<ConnectFailure> {
 /// The size in bytes of librdkafka's buffer for a broker's name (`RD_KAFKA_NODENAME_SIZE`).
 const NAME_SIZE: usize = 256;
 
-/// The C callback for each certificate of a chain that OpenSSL has verified, up to the first one that
-/// it refuses.
+/// The C callback for each certificate of a chain that OpenSSL has verified, up to the first one
+/// that it refuses.
 ///
-/// It never overrules OpenSSL. Returning 1 accepts the certificate, so it does that only if OpenSSL's
-/// own result, `*error`, is success (rdkafka.h).
+/// It never overrules OpenSSL. Returning 1 accepts the certificate, so it does that only if
+/// OpenSSL's own result, `*error`, is success (rdkafka.h).
 unsafe extern "C" fn verify(
     _client: *mut sys::rd_kafka_t,
     broker: *const c_char,
@@ -115,10 +115,10 @@ unsafe extern "C" fn verify(
     let recorded = catch_panic(|| {
         let mut name = [0; NAME_SIZE];
         for (index, byte) in name.iter_mut().enumerate() {
-            // SAFETY: the broker's name is a C string in a buffer of that size, which lives as long as
-            // the broker. If the broker stands for a coordinator, another thread may change the name
-            // meanwhile (`rd_kafka_broker_set_nodename`). So each byte is read once, as volatile, up
-            // to the first zero, and any bytes will do.
+            // SAFETY: the broker's name is a C string in a buffer of that size, which lives as long
+            // as the broker. If the broker stands for a coordinator, another thread may change the
+            // name meanwhile (`rd_kafka_broker_set_nodename`). So each byte is read once, as
+            // volatile, up to the first zero, and any bytes will do.
             *byte = unsafe { ptr::read_volatile(broker.add(index).cast::<u8>()) };
             if *byte == 0 {
                 break;

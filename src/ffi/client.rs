@@ -24,8 +24,8 @@ use crate::values::PurgeConfig;
 
 /// A producer client. All its messages carry opaques of the type that it was created for.
 ///
-/// Queues, topic handles and events of the client hold references to it. Dropping the last reference
-/// blocks, because `rd_kafka_destroy` joins librdkafka's threads.
+/// Queues, topic handles and events of the client hold references to it. Dropping the last
+/// reference blocks, because `rd_kafka_destroy` joins librdkafka's threads.
 pub(crate) struct Client {
     ptr: NonNull<sys::rd_kafka_t>,
     opaque: TypeId,
@@ -70,7 +70,8 @@ impl Client {
         }
         let certificates = CertificateFailures::install(&mut conf);
         let (client, text) = with_errstr(|errstr, size| {
-            // SAFETY: the configuration is valid and ours to pass on; the buffer has the given size.
+            // SAFETY: the configuration is valid and ours to pass on; the buffer has the given
+            // size.
             unsafe {
                 sys::rd_kafka_new(
                     sys::rd_kafka_type_t::RD_KAFKA_PRODUCER,
@@ -129,8 +130,8 @@ impl Client {
 
     /// Makes librdkafka create OAuth tokens on its background thread.
     ///
-    /// Otherwise polling the main queue would create them, and block on HTTP. Unsecured tokens would
-    /// not be renewed.
+    /// Otherwise polling the main queue would create them, and block on HTTP. Unsecured tokens
+    /// would not be renewed.
     fn create_tokens_in_background(&self) -> Result<(), String> {
         // SAFETY: the client is valid; the returned error is ours.
         unsafe {
@@ -143,8 +144,8 @@ impl Client {
 
     /// Blocks until no message is outstanding, at most `timeout`. Linger is off meanwhile.
     ///
-    /// Another thread or task must serve the queue, because librdkafka's count of messages falls only
-    /// when their events are destroyed.
+    /// Another thread or task must serve the queue, because librdkafka's count of messages falls
+    /// only when their events are destroyed.
     pub(crate) fn flush(&self, timeout: Duration) {
         let timeout_ms = millis(timeout).max(1);
         // SAFETY: the client is valid. The result only says whether the call timed out, which the

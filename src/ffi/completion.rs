@@ -5,14 +5,14 @@
 //!                            └─→ Receiver    belongs to the future that awaits the result
 //! ```
 //!
-//! A completer carries a value until it completes, and then leaves a result in the value's place. If
-//! it is dropped before, its receiver gets `None`.
+//! A completer carries a value until it completes, and then leaves a result in the value's place.
+//! If it is dropped before, its receiver gets `None`.
 //!
-//! A pair shares one slot. A segment is one allocation with [`SLOTS`] slots and one reference count.
-//! The count starts at two references for each slot, one for its completer and one for its receiver,
-//! including pairs that have not been created yet. So creating a pair never increments it. When it
-//! reaches zero the segment becomes spare and is used again. In the steady state a message needs no
-//! allocation, and its completion takes no lock.
+//! A pair shares one slot. A segment is one allocation with [`SLOTS`] slots and one reference
+//! count. The count starts at two references for each slot, one for its completer and one for its
+//! receiver, including pairs that have not been created yet. So creating a pair never increments
+//! it. When it reaches zero the segment becomes spare and is used again. In the steady state a
+//! message needs no allocation, and its completion takes no lock.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -77,7 +77,8 @@ struct Segment<T, R> {
     references: AtomicUsize,
     /// Where to put the segment when its last reference ends; `None` while it is there.
     spare: Option<Arc<Spare<T, R>>>,
-    /// Not dropped: when the last reference ends, every slot's waker and contents have been taken out.
+    /// Not dropped: when the last reference ends, every slot's waker and contents have been taken
+    /// out.
     slots: ManuallyDrop<[Slot<T, R>; SLOTS]>,
 }
 
@@ -99,8 +100,8 @@ enum Contents<T, R> {
     Result(R),
 }
 
-/// Leaves a result for the receiver. A slot has only one, so it has exclusive access to the cells that
-/// are the completer's.
+/// Leaves a result for the receiver. A slot has only one, so it has exclusive access to the cells
+/// that are the completer's.
 pub(crate) struct Completer<T, R> {
     slot: NonNull<Slot<T, R>>,
 }
@@ -110,8 +111,8 @@ pub(crate) struct Receiver<T, R> {
     slot: NonNull<Slot<T, R>>,
 }
 
-// SAFETY: moving a completer or receiver moves its access to the values in the slot. They are `Send`,
-// as are a waker and a payload guard. The state orders the accesses of the two.
+// SAFETY: moving a completer or receiver moves its access to the values in the slot. They are
+// `Send`, as are a waker and a payload guard. The state orders the accesses of the two.
 unsafe impl<T: Send, R: Send> Send for Completer<T, R> {}
 // SAFETY: as above.
 unsafe impl<T: Send, R: Send> Send for Receiver<T, R> {}
@@ -119,7 +120,8 @@ unsafe impl<T: Send, R: Send> Send for Receiver<T, R> {}
 unsafe impl<T: Send, R: Send> Sync for Completer<T, R> {}
 // SAFETY: through `&Receiver` only the atomic state can be accessed.
 unsafe impl<T: Send, R: Send> Sync for Receiver<T, R> {}
-// SAFETY: the slots are empty. Moving them moves the right to fill them with values that are `Send`.
+// SAFETY: the slots are empty. Moving them moves the right to fill them with values that are
+// `Send`.
 unsafe impl<T: Send, R: Send> Send for Unused<T, R> {}
 
 impl<T, R> Completers<T, R> {
@@ -186,7 +188,8 @@ impl<T, R> Completers<T, R> {
 impl<T, R> Drop for Unused<T, R> {
     fn drop(&mut self) {
         if self.left > 0 {
-            // SAFETY: `self` owns the references of the unused slots, and does not use them after this.
+            // SAFETY: `self` owns the references of the unused slots, and does not use them after
+            // this.
             unsafe { Segment::release(self.next, self.left * REFERENCES_PER_SLOT) }
         }
     }
@@ -216,8 +219,8 @@ impl<T, R> Segment<T, R> {
     #[inline]
     unsafe fn release(slot: NonNull<Slot<T, R>>, references: usize) {
         // SAFETY: the slot is live, as the caller's references keep the segment. Its index leads to
-        // the first slot, and that slot's offset to the segment. The pointer has provenance for both,
-        // see `next_segment`.
+        // the first slot, and that slot's offset to the segment. The pointer has provenance for
+        // both, see `next_segment`.
         let segment = unsafe {
             let first = slot.sub(usize::from(slot.as_ref().index));
             first.byte_sub(offset_of!(Self, slots)).cast::<Self>()
@@ -263,15 +266,16 @@ impl<T, R> Completer<T, R> {
 
     #[inline]
     fn slot(&self) -> &Slot<T, R> {
-        // SAFETY: the completer's reference keeps the segment alive. All fields that change while the
-        // slot is shared are cells or atomics.
+        // SAFETY: the completer's reference keeps the segment alive. All fields that change while
+        // the slot is shared are cells or atomics.
         unsafe { self.slot.as_ref() }
     }
 
     #[inline]
     fn contents(&mut self) -> &mut Contents<T, R> {
         let contents = self.slot().contents.with_mut(|contents| contents);
-        // SAFETY: until the completer completes, the contents are its own, and it is borrowed mutably.
+        // SAFETY: until the completer completes, the contents are its own, and it is borrowed
+        // mutably.
         unsafe { &mut *contents }
     }
 
@@ -309,8 +313,8 @@ impl<T, R> Completer<T, R> {
         let this = ManuallyDrop::new(self);
         let slot = this.slot();
         let waker = match slot.state.swap(state::DONE, AcqRel) {
-            // SAFETY: in this state the waker is the completer's, and a receiver that sees `DONE` does
-            // not touch it.
+            // SAFETY: in this state the waker is the completer's, and a receiver that sees `DONE`
+            // does not touch it.
             state::WAITING => slot.waker.with_mut(|waker| unsafe { (*waker).take() }),
             state::EMPTY => None,
             _gone => {
@@ -350,16 +354,16 @@ impl<T, R> Completer<T, R> {
         drop_foreign(mem::replace(self.contents(), Contents::Nothing));
         let slot = self.slot();
         if slot.state.swap(state::DONE, AcqRel) == state::WAITING {
-            // SAFETY: in this state the waker is the completer's, and a receiver that sees `DONE` does
-            // not touch it.
+            // SAFETY: in this state the waker is the completer's, and a receiver that sees `DONE`
+            // does not touch it.
             let waker = slot.waker.with_mut(|waker| unsafe { (*waker).take() });
             waker.into_iter().for_each(wake);
         }
     }
 }
 
-/// The references of a completer or receiver that is being dropped. Releases them even if the drop of
-/// a value in the slot panics.
+/// The references of a completer or receiver that is being dropped. Releases them even if the drop
+/// of a value in the slot panics.
 struct References<T, R> {
     slot: NonNull<Slot<T, R>>,
     count: usize,
@@ -374,8 +378,8 @@ impl<T, R> Drop for References<T, R> {
     }
 }
 
-// SAFETY: `from_raw` recreates the completer that `into_raw` took. A `Completer` is `Send` for these
-// types. The payload guard stays in the slot until it is taken or the value is dropped.
+// SAFETY: `from_raw` recreates the completer that `into_raw` took. A `Completer` is `Send` for
+// these types. The payload guard stays in the slot until it is taken or the value is dropped.
 unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
     #[inline]
     fn into_raw(self) -> *mut c_void {
@@ -404,8 +408,8 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
     }
 
     unsafe fn payload_len(raw: *mut c_void) -> usize {
-        // SAFETY: by contract it comes from `into_raw`, so it points to a slot, which the completer's
-        // reference keeps alive. All fields that change are cells or atomics.
+        // SAFETY: by contract it comes from `into_raw`, so it points to a slot, which the
+        // completer's reference keeps alive. All fields that change are cells or atomics.
         let slot: &Slot<T, R> = unsafe { &*raw.cast_const().cast() };
         slot.payload_len.load(Relaxed) as usize
     }
@@ -414,8 +418,8 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
 impl<T, R> Receiver<T, R> {
     #[inline]
     fn slot(&self) -> &Slot<T, R> {
-        // SAFETY: the receiver's reference keeps the segment alive. All fields that change while the
-        // slot is shared are cells or atomics.
+        // SAFETY: the receiver's reference keeps the segment alive. All fields that change while
+        // the slot is shared are cells or atomics.
         unsafe { self.slot.as_ref() }
     }
 
@@ -431,8 +435,8 @@ impl<T, R> Receiver<T, R> {
         self.slot().state.load(Relaxed) == state::TAKEN
     }
 
-    /// Returns the result, or `None` if the completer was dropped without one. Until then, stores the
-    /// task's waker and returns `Pending`.
+    /// Returns the result, or `None` if the completer was dropped without one. Until then, stores
+    /// the task's waker and returns `Pending`.
     ///
     /// # Panics
     ///

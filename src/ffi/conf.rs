@@ -63,8 +63,8 @@ impl Conf {
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         let name = CString::new(name).ok()?;
         let mut size = 0;
-        // SAFETY: the configuration and the name are valid. With NULL for the buffer librdkafka only
-        // returns the size that it needs.
+        // SAFETY: the configuration and the name are valid. With NULL for the buffer librdkafka
+        // only returns the size that it needs.
         let result =
             unsafe { rd_kafka_conf_get(self.as_ptr(), name.as_ptr(), ptr::null_mut(), &mut size) };
         if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int {
@@ -103,8 +103,8 @@ impl Conf {
         result != UNKNOWN
     }
 
-    /// Returns true if librdkafka creates OAuth tokens itself: with built-in OIDC, and unsecured ones
-    /// for tests.
+    /// Returns true if librdkafka creates OAuth tokens itself: with built-in OIDC, and unsecured
+    /// ones for tests.
     pub(super) fn creates_oauth_tokens(&self) -> bool {
         let is = |property: &str, value: &str| {
             let set = self.get(property).unwrap_or_default();
@@ -154,7 +154,8 @@ impl Conf {
 
 impl Drop for Conf {
     fn drop(&mut self) {
-        // SAFETY: it is ours. A configuration that a client has taken over is forgotten, not dropped.
+        // SAFETY: it is ours. A configuration that a client has taken over is forgotten, not
+        // dropped.
         unsafe { sys::rd_kafka_conf_destroy(self.as_ptr()) }
     }
 }

@@ -59,8 +59,8 @@ impl<O: Opaque> Event<O> {
             }),
             sys::RD_KAFKA_EVENT_LOG => {
                 let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
-                // SAFETY: the event is valid and a log event. The strings are C strings that live as
-                // long as it does.
+                // SAFETY: the event is valid and a log event. The strings are C strings that live
+                // as long as it does.
                 unsafe {
                     sys::rd_kafka_event_log(ptr.as_ptr(), &mut facility, &mut text, &mut level);
                     Event::Log {
@@ -76,8 +76,8 @@ impl<O: Opaque> Event<O> {
                 Event::Stats(unsafe { to_string(sys::rd_kafka_event_stats(ptr.as_ptr())) })
             }
             sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => {
-                // SAFETY: the event is valid. The string is NULL or a C string that lives as long as
-                // the client, which the event holds.
+                // SAFETY: the event is valid. The string is NULL or a C string that lives as long
+                // as the client, which the event holds.
                 let config = unsafe {
                     let config = sys::rd_kafka_event_config_string(ptr.as_ptr());
                     (!config.is_null()).then(|| to_string(config))
@@ -149,8 +149,8 @@ impl<O: Opaque> DeliveryEvent<O> {
     /// Takes the next message and its opaque.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<(BorrowedMessage<'_>, O)> {
-        // SAFETY: the event is valid and ours alone. It returns each message once. The message lives
-        // until the event is destroyed, which the borrow of `self` prevents.
+        // SAFETY: the event is valid and ours alone. It returns each message once. The message
+        // lives until the event is destroyed, which the borrow of `self` prevents.
         let ptr = unsafe { sys::rd_kafka_event_message_next(self.event.ptr.as_ptr()) };
         let ptr = NonNull::new(ptr.cast_mut())?;
         let has_offsets = *self.has_offsets.get_or_insert_with(|| {

@@ -63,7 +63,8 @@ pub(super) struct BorrowedHeaders<'a> {
 impl<'a> BorrowedHeaders<'a> {
     /// # Safety
     ///
-    /// `ptr` is NULL, or points to the headers of a message that lives and does not change for `'a`.
+    /// `ptr` is NULL, or points to the headers of a message that lives and does not change for
+    /// `'a`.
     pub(super) unsafe fn new(ptr: *const sys::rd_kafka_headers_t) -> Self {
         Self {
             ptr,

@@ -56,8 +56,8 @@ impl<'a> BorrowedMessage<'a> {
     }
 
     pub(crate) fn topic(&self) -> &'a str {
-        // SAFETY: the message is valid by `new`'s contract. It keeps its topic handle alive, and the
-        // handle keeps its name, a C string.
+        // SAFETY: the message is valid by `new`'s contract. It keeps its topic handle alive, and
+        // the handle keeps its name, a C string.
         let name = unsafe {
             let handle = (*self.ptr.as_ptr()).rkt;
             if handle.is_null() {

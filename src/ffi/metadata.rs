@@ -53,8 +53,8 @@ impl Client {
     /// if there is none. The request is about the topics that the client knows.
     pub(crate) fn is_answered(&self, timeout: Duration) -> bool {
         let mut metadata = ptr::null();
-        // SAFETY: the client is valid, and NULL stands for no topic. On success the pointer is set to
-        // an object that is ours; otherwise it stays NULL.
+        // SAFETY: the client is valid, and NULL stands for no topic. On success the pointer is set
+        // to an object that is ours; otherwise it stays NULL.
         unsafe {
             let code = rd_kafka_metadata(
                 self.as_ptr(),
@@ -78,8 +78,8 @@ impl Metadata {
     fn fetch(client: &Client, all_topics: bool, timeout: Duration) -> Result<Self, i32> {
         let mut metadata = ptr::null();
         let timeout = millis(timeout.min(LONGEST_REQUEST));
-        // SAFETY: the client is valid, and NULL stands for no topic. On success the pointer is set to
-        // an object that is ours; otherwise it stays NULL.
+        // SAFETY: the client is valid, and NULL stands for no topic. On success the pointer is set
+        // to an object that is ours; otherwise it stays NULL.
         let code = unsafe {
             let client = client.as_ptr();
             let all_topics = c_int::from(all_topics);
@@ -103,9 +103,9 @@ impl Drop for Metadata {
 ///
 /// `topic` is valid.
 unsafe fn topic_info(topic: *const sys::rd_kafka_metadata_topic) -> TopicInfo {
-    // SAFETY: by this function's contract the topic is valid, and the counts are those of the arrays.
-    // The code is read as a C int, because the bindings' enum does not have every value; no reference
-    // to the struct is created.
+    // SAFETY: by this function's contract the topic is valid, and the counts are those of the
+    // arrays. The code is read as a C int, because the bindings' enum does not have every value; no
+    // reference to the struct is created.
     unsafe {
         let code = ptr::addr_of!((*topic).err).cast::<c_int>().read();
         TopicInfo {

@@ -29,8 +29,8 @@ impl Client {
             .map(|extension| extension.as_ptr())
             .collect();
         let (code, text) = with_errstr(|errstr, size| {
-            // SAFETY: the client is valid. All strings are C strings that live during the call, which
-            // copies them. List and buffer have the given sizes.
+            // SAFETY: the client is valid. All strings are C strings that live during the call,
+            // which copies them. List and buffer have the given sizes.
             unsafe {
                 rd_kafka_oauthbearer_set_token(
                     self.as_ptr(),

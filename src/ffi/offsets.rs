@@ -39,8 +39,8 @@ impl Offsets {
     }
 
     fn add(&mut self, topic: &CStr, offset: &TopicPartitionOffset) {
-        // SAFETY: the list is ours alone, and the name is copied. The returned element is valid until
-        // the next one is added, and has no metadata yet. The list frees the metadata:
+        // SAFETY: the list is ours alone, and the name is copied. The returned element is valid
+        // until the next one is added, and has no metadata yet. The list frees the metadata:
         // `rd_kafka_mem_malloc` uses the same allocator, and aborts instead of returning NULL.
         unsafe {
             let element = sys::rd_kafka_topic_partition_list_add(
@@ -119,9 +119,9 @@ impl Group {
     pub(crate) fn of_consumer<C: rdkafka::ClientContext>(
         client: &rdkafka::client::Client<C>,
     ) -> Option<Self> {
-        // SAFETY: the client is borrowed, so its handle is valid during the call. Both crates use the
-        // same `rdkafka-sys`, and so the same librdkafka. Any thread may call it. It returns NULL
-        // without a group, otherwise an object that is ours.
+        // SAFETY: the client is borrowed, so its handle is valid during the call. Both crates use
+        // the same `rdkafka-sys`, and so the same librdkafka. Any thread may call it. It returns
+        // NULL without a group, otherwise an object that is ours.
         let native = unsafe { sys::rd_kafka_consumer_group_metadata(client.native_ptr()) };
         NonNull::new(native).map(Self)
     }

@@ -19,8 +19,8 @@ impl PayloadGuard {
         Self(Box::new(payload))
     }
 
-    /// Returns the borrowed bytes. Moving the guard does not move them, because an owned payload keeps
-    /// them in an allocation of its own.
+    /// Returns the borrowed bytes. Moving the guard does not move them, because an owned payload
+    /// keeps them in an allocation of its own.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -37,8 +37,8 @@ impl fmt::Debug for PayloadGuard {
     }
 }
 
-/// A value that a message carries: from the produce call to the delivery event, or back to the caller
-/// if the call fails.
+/// A value that a message carries: from the produce call to the delivery event, or back to the
+/// caller if the call fails.
 ///
 /// # Safety
 ///
@@ -55,8 +55,8 @@ pub(crate) unsafe trait Opaque: Send + Sized + 'static {
     /// `raw` comes from `into_raw` of the same type, and this is the only call for it.
     unsafe fn from_raw(raw: *mut c_void) -> Self;
 
-    /// Returns where to store the guard of a borrowed payload, or `None` if the value has no field for
-    /// one. Payloads must then be copied.
+    /// Returns where to store the guard of a borrowed payload, or `None` if the value has no field
+    /// for one. Payloads must then be copied.
     fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>>;
 
     /// Stores the length of the message's payload, for [`payload_len`](Self::payload_len).
@@ -66,8 +66,8 @@ pub(crate) unsafe trait Opaque: Send + Sized + 'static {
     ///
     /// # Safety
     ///
-    /// `raw` comes from `into_raw` of the same type. `from_raw` has not been called for it, and is not
-    /// called before this returns.
+    /// `raw` comes from `into_raw` of the same type. `from_raw` has not been called for it, and is
+    /// not called before this returns.
     unsafe fn payload_len(raw: *mut c_void) -> usize;
 }
 
@@ -126,7 +126,8 @@ unsafe impl<T: Send + 'static> Opaque for Carried<T> {
         if Self::IS_EMPTY {
             raw.addr()
         } else {
-            // SAFETY: by contract it comes from `Box::into_raw`, and nobody takes it back meanwhile.
+            // SAFETY: by contract it comes from `Box::into_raw`, and nobody takes it back
+            // meanwhile.
             unsafe { (*raw.cast::<Self>()).payload_len }
         }
     }

@@ -47,13 +47,13 @@ impl<'a> PartitionerArgs<'a> {
 
 /// The C callback for each record without a partition.
 ///
-/// librdkafka calls it in the produce call. If it does not know the topic's partitions then, it calls
-/// it later, on a thread of its own.
+/// librdkafka calls it in the produce call. If it does not know the topic's partitions then, it
+/// calls it later, on a thread of its own.
 ///
 /// # Safety
 ///
-/// Only librdkafka may call it, for a client that was created for opaques of type `O` and whose topics
-/// have a `Box<PartitionerFn>` as their opaque.
+/// Only librdkafka may call it, for a client that was created for opaques of type `O` and whose
+/// topics have a `Box<PartitionerFn>` as their opaque.
 pub(super) unsafe extern "C" fn partition<O: Opaque>(
     topic: *const sys::rd_kafka_topic_t,
     key: *const c_void,

@@ -50,15 +50,17 @@ impl Queue {
     /// Sets a function that is called each time the queue changes from empty to not empty.
     ///
     /// It runs on the thread that enqueues the event, under librdkafka's locks. That thread may be
-    /// one of librdkafka's, or one that calls librdkafka. The function must be quick, must not block,
-    /// and must not call librdkafka. It is not called for events that are already in the queue.
+    /// one of librdkafka's, or one that calls librdkafka. The function must be quick, must not
+    /// block, and must not call librdkafka. It is not called for events that are already in the
+    /// queue.
     pub(crate) fn wake_with(&mut self, waker: impl Fn() + Send + Sync + 'static) {
         self.disable_waker();
         let waker: Arc<Box<Waker>> = Arc::new(Box::new(waker));
         let opaque = Arc::as_ptr(&waker);
         self.waker = Some(waker);
-        // SAFETY: the queue is valid. The opaque lives until `disable_waker` has unset the callback.
-        // That takes the queue's lock, under which the callback runs, so the callback has returned.
+        // SAFETY: the queue is valid. The opaque lives until `disable_waker` has unset the
+        // callback. That takes the queue's lock, under which the callback runs, so the callback has
+        // returned.
         unsafe {
             sys::rd_kafka_queue_cb_event_enable(
                 self.ptr.as_ptr(),

@@ -57,7 +57,8 @@ impl TopicHandle {
                 ptr,
                 client: Arc::clone(client),
             })),
-            // SAFETY: the call takes no arguments. The value is this thread's, set by the call above.
+            // SAFETY: the call takes no arguments. The value is this thread's, set by the call
+            // above.
             None => Err(unsafe { rd_kafka_last_error() }),
         }
     }
@@ -118,8 +119,8 @@ impl TopicHandle {
         if code == 0 {
             Ok(())
         } else {
-            // SAFETY: it comes from `into_raw` above. The call failed, so librdkafka keeps no copy of
-            // the pointer, and no event will return it.
+            // SAFETY: it comes from `into_raw` above. The call failed, so librdkafka keeps no copy
+            // of the pointer, and no event will return it.
             Err((code, unsafe { O::from_raw(opaque) }))
         }
     }

@@ -42,8 +42,8 @@ impl Client {
         group: &Group,
         timeout: Duration,
     ) -> Result<(), CallError> {
-        // SAFETY: client, list and group are valid during the call, which copies list and group. The
-        // returned error is ours.
+        // SAFETY: client, list and group are valid during the call, which copies list and group.
+        // The returned error is ours.
         unsafe {
             CallError::check(sys::rd_kafka_send_offsets_to_transaction(
                 self.as_ptr(),

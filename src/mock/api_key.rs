@@ -4,8 +4,8 @@ use std::fmt;
 
 /// A kind of request of the Kafka protocol, identified by its number.
 ///
-/// The constants are the kinds that [`MockCluster`](crate::MockCluster) answers. They can be used in
-/// patterns. Any other number can be converted with `ApiKey::from`.
+/// The constants are the kinds that [`MockCluster`](crate::MockCluster) answers. They can be used
+/// in patterns. Any other number can be converted with `ApiKey::from`.
 ///
 /// Source: <https://kafka.apache.org/protocol#protocol_api_keys>.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

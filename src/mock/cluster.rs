@@ -26,10 +26,10 @@ const CONFIG: &[(&str, &str)] = &[
 
 /// A Kafka cluster inside the process, for tests and examples.
 ///
-/// It runs librdkafka's mock brokers, which listen on ports of the loopback interface. Any client can
-/// connect to its [`bootstrap_servers`](Self::bootstrap_servers). The brokers have the ids 1, 2 and so
-/// on. [`create_topic`](Self::create_topic) creates a topic; a producer that asks for a topic also
-/// creates it, with four partitions. Threads can share a cluster.
+/// It runs librdkafka's mock brokers, which listen on ports of the loopback interface. Any client
+/// can connect to its [`bootstrap_servers`](Self::bootstrap_servers). The brokers have the ids 1, 2
+/// and so on. [`create_topic`](Self::create_topic) creates a topic; a producer that asks for a
+/// topic also creates it, with four partitions. Threads can share a cluster.
 ///
 /// ```
 /// use tokio_rdkafka::{ApiKey, MockCluster, RDKafkaErrorCode};
@@ -53,8 +53,8 @@ const CONFIG: &[(&str, &str)] = &[
 ///
 /// # Blocking
 ///
-/// Most methods wait for the mock's thread, usually one or two milliseconds. On a machine under load
-/// a call may rarely take a second, because librdkafka may miss a wake-up.
+/// Most methods wait for the mock's thread, usually one or two milliseconds. On a machine under
+/// load a call may rarely take a second, because librdkafka may miss a wake-up.
 ///
 /// Dropping the cluster closes all connections and blocks until librdkafka's threads have ended.
 /// Clients may still be connected; for them all brokers are down.
@@ -65,8 +65,8 @@ const CONFIG: &[(&str, &str)] = &[
 ///
 /// - **Threads.** It has one thread, which competes with the code under test for processor time.
 /// - **Retention.** A partition keeps its newest 5 MiB or 100 000 batches, whichever is less.
-/// - **Replication.** A partition has one log, whatever its replication factor. `acks` is ignored: a
-///   batch is acknowledged once it is appended. Topics have no properties such as
+/// - **Replication.** A partition has one log, whatever its replication factor. `acks` is ignored:
+///   a batch is acknowledged once it is appended. Topics have no properties such as
 ///   `min.insync.replicas`.
 /// - **Timestamps.** The timestamp of a delivery is always
 ///   [`LogAppendTime(1234)`](crate::Timestamp::LogAppendTime). The record in the log keeps the
@@ -76,13 +76,13 @@ const CONFIG: &[(&str, &str)] = &[
 ///   aborted transactions at any isolation level. Offsets that a transaction commits are dropped.
 /// - **Fencing.** Each producer gets a new producer id, so a second producer with the same
 ///   `transactional.id` does not fence the first. To test fencing, call
-///   `request_errors(ApiKey::EndTxn, &[RDKafkaErrorCode::ProducerFenced])`: the next commit or abort
-///   of a transaction with records then fails as [fenced](KafkaError::is_fenced).
+///   `request_errors(ApiKey::EndTxn, &[RDKafkaErrorCode::ProducerFenced])`: the next commit or
+///   abort of a transaction with records then fails as [fenced](KafkaError::is_fenced).
 /// - **Admin requests.** It supports none.
-/// - **Protocol.** It supports neither TLS nor SASL, and only record batches of version 2. It offers
-///   Produce up to version 9 and Fetch up to version 11, because librdkafka's handlers of newer
-///   versions dereference NULL for a partition without a leader. So its answer "not the leader" does
-///   not name the leader (KIP-951), and clients have to ask for it.
+/// - **Protocol.** It supports neither TLS nor SASL, and only record batches of version 2. It
+///   offers Produce up to version 9 and Fetch up to version 11, because librdkafka's handlers of
+///   newer versions dereference NULL for a partition without a leader. So its answer "not the
+///   leader" does not name the leader (KIP-951), and clients have to ask for it.
 ///
 /// Source: `rd_kafka_mock_cluster_new` and the other functions of rdkafka_mock.h, which librdkafka
 /// calls experimental.
@@ -118,9 +118,9 @@ impl MockCluster {
     /// # Errors
     ///
     /// - [`RDKafkaErrorCode::TopicAlreadyExists`] if the topic exists.
-    /// - [`RDKafkaErrorCode::InvalidArgument`] if the name is not valid, `partitions` is not between 1
-    ///   and 100 000, or `replication_factor` is less than 1. A valid name has 1 to 249 bytes and no
-    ///   NUL byte.
+    /// - [`RDKafkaErrorCode::InvalidArgument`] if the name is not valid, `partitions` is not
+    ///   between 1 and 100 000, or `replication_factor` is less than 1. A valid name has 1 to 249
+    ///   bytes and no NUL byte.
     pub fn create_topic(
         &self,
         topic: &str,
@@ -131,8 +131,8 @@ impl MockCluster {
             .create_topic(topic, partitions, replication_factor)
     }
 
-    /// Sets the error that the cluster reports for a topic: in metadata, and when a transaction adds
-    /// partitions of the topic.
+    /// Sets the error that the cluster reports for a topic: in metadata, and when a transaction
+    /// adds partitions of the topic.
     ///
     /// [`RDKafkaErrorCode::NoError`] removes it. Creates the topic if it does not exist.
     ///
@@ -166,16 +166,16 @@ impl MockCluster {
         self.inner.clear_request_errors(api_key.raw());
     }
 
-    /// Pushes errors with which one broker answers its next requests of a kind, each with an optional
-    /// delay.
+    /// Pushes errors with which one broker answers its next requests of a kind, each with an
+    /// optional delay.
     ///
-    /// Later requests are served. With [`RDKafkaErrorCode::NoError`] the request is served, and only
-    /// its answer is delayed. A delay adds to the
+    /// Later requests are served. With [`RDKafkaErrorCode::NoError`] the request is served, and
+    /// only its answer is delayed. A delay adds to the
     /// [`broker_round_trip_time`](Self::broker_round_trip_time), and also delays later answers on
     /// the same connection.
     ///
-    /// From the first call on, [`request_errors`](Self::request_errors) has no effect on this broker
-    /// for that kind of request.
+    /// From the first call on, [`request_errors`](Self::request_errors) has no effect on this
+    /// broker for that kind of request.
     ///
     /// # Errors
     ///
@@ -211,9 +211,9 @@ impl MockCluster {
     /// Closes the connections of a broker and refuses new ones. A `broker_id` of −1 means all
     /// brokers.
     ///
-    /// Partitions keep their leader. librdkafka closes the broker's port and binds it again, to keep
-    /// it for [`broker_up`](Self::broker_up). If another process binds it in between, librdkafka
-    /// aborts this process.
+    /// Partitions keep their leader. librdkafka closes the broker's port and binds it again, to
+    /// keep it for [`broker_up`](Self::broker_up). If another process binds it in between,
+    /// librdkafka aborts this process.
     ///
     /// # Errors
     ///
@@ -273,11 +273,11 @@ impl MockCluster {
         self.inner.set_partition_leader(topic, partition, broker_id)
     }
 
-    /// Makes the leader of a partition redirect consumers to another broker. A `broker_id` of −1 ends
-    /// that.
+    /// Makes the leader of a partition redirect consumers to another broker. A `broker_id` of −1
+    /// ends that.
     ///
-    /// A topic that does not exist is created, with the partitions 0 to `partition`. The broker need
-    /// not exist; but then consumers cannot fetch, and [`records`](Self::records) times out.
+    /// A topic that does not exist is created, with the partitions 0 to `partition`. The broker
+    /// need not exist; but then consumers cannot fetch, and [`records`](Self::records) times out.
     ///
     /// # Errors
     ///
@@ -321,7 +321,8 @@ impl MockCluster {
         self.inner.start_request_tracking();
     }
 
-    /// Stops recording requests and deletes those recorded. Call [`requests`](Self::requests) first.
+    /// Stops recording requests and deletes those recorded. Call [`requests`](Self::requests)
+    /// first.
     pub fn stop_request_tracking(&self) {
         self.inner.stop_request_tracking();
     }
@@ -342,14 +343,16 @@ impl MockCluster {
     /// cluster no longer retains.
     ///
     /// Each call creates a consumer on a thread of its own and takes some milliseconds. The
-    /// consumer's requests (ApiVersion, Metadata, ListOffsets, Fetch) are treated as any others: they
-    /// are recorded by request tracking, and get pushed errors and delays.
+    /// consumer's requests (ApiVersion, Metadata, ListOffsets, Fetch) are treated as any others:
+    /// they are recorded by request tracking, and get pushed errors and delays.
     ///
     /// # Errors
     ///
-    /// - [`RDKafkaErrorCode::UnknownTopicOrPartition`] if the topic does not exist. It is not created.
+    /// - [`RDKafkaErrorCode::UnknownTopicOrPartition`] if the topic does not exist. It is not
+    ///   created.
     /// - The error that [`topic_error`](Self::topic_error) has set.
-    /// - [`RDKafkaErrorCode::LeaderNotAvailable`] if a partition has no leader, or its leader is down.
+    /// - [`RDKafkaErrorCode::LeaderNotAvailable`] if a partition has no leader, or its leader is
+    ///   down.
     /// - [`RDKafkaErrorCode::OperationTimedOut`] or a similar code if the call takes more than 30
     ///   seconds.
     /// - [`RDKafkaErrorCode::InvalidArgument`] if the name is not valid.

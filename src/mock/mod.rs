@@ -1,7 +1,7 @@
 //! The mock cluster: Kafka brokers inside the process, for tests and examples.
 //!
-//! It owns `MockCluster` and its companions. It may use `message`, `ffi` and what is below them. To be
-//! read in this order:
+//! It owns `MockCluster` and its companions. It may use `message`, `ffi` and what is below them. To
+//! be read in this order:
 //!
 //! - `cluster`: what users call;
 //! - `records`: reads the records of a topic;

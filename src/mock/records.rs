@@ -11,7 +11,8 @@ use crate::message::OwnedMessage;
 /// How often the reader checks whether the caller still waits for the result.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// The consumer's configuration. It has no group, so it needs no coordinator and commits no offsets.
+/// The consumer's configuration. It has no group, so it needs no coordinator and commits no
+/// offsets.
 const CONFIG: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
     ("auto.offset.reset", "earliest"),

@@ -1,8 +1,8 @@
 //! Owner of `rd_kafka_mock_cluster_t`.
 //!
-//! The mock runs on a thread of librdkafka inside this process. A request or an argument that makes it
-//! dereference NULL is undefined behaviour of this process. The methods refuse such arguments, and
-//! [`Cluster::new`] switches off the request versions whose handlers dereference NULL.
+//! The mock runs on a thread of librdkafka inside this process. A request or an argument that makes
+//! it dereference NULL is undefined behaviour of this process. The methods refuse such arguments,
+//! and [`Cluster::new`] switches off the request versions whose handlers dereference NULL.
 
 use std::ffi::{CString, c_int};
 use std::fmt;
@@ -44,9 +44,9 @@ const FETCH: i16 = 1;
 
 /// The least time between two operations.
 ///
-/// The mock's thread wakes up, executes the operations in its queue, and only then empties its wake-up
-/// pipe. An operation that arrives in between loses its wake-up, and waits for up to a second
-/// (rdkafka_mock.c, `rd_kafka_mock_cluster_io_poll`).
+/// The mock's thread wakes up, executes the operations in its queue, and only then empties its
+/// wake-up pipe. An operation that arrives in between loses its wake-up, and waits for up to a
+/// second (rdkafka_mock.c, `rd_kafka_mock_cluster_io_poll`).
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The broker id that means all brokers.
@@ -76,8 +76,8 @@ unsafe impl Send for Cluster {}
 // SAFETY: a function that is called through `&Cluster` does one of two things (rdkafka_mock.c, all
 // functions used here). It holds the cluster's lock while it accesses state that the mock's thread
 // accesses too (error stacks, request tracking). Or it puts an operation into the cluster's queue,
-// which has a lock, and waits for the reply on a queue of its own. `push_request_error_rtts` reads the
-// list of brokers on its caller's thread; `removed` is locked there and where the list changes.
+// which has a lock, and waits for the reply on a queue of its own. `push_request_error_rtts` reads
+// the list of brokers on its caller's thread; `removed` is locked there and where the list changes.
 unsafe impl Sync for Cluster {}
 
 /// A request that the cluster received.
@@ -97,8 +97,8 @@ pub(crate) enum CoordinatorKind {
 }
 
 impl Cluster {
-    /// Starts a cluster with the brokers 1 to `brokers`. `conf` is the configuration of the client on
-    /// which it runs, which has no brokers of its own.
+    /// Starts a cluster with the brokers 1 to `brokers`. `conf` is the configuration of the client
+    /// on which it runs, which has no brokers of its own.
     pub(crate) fn new(brokers: i32, conf: Conf) -> Result<Self, KafkaError> {
         if !(1..=MAX_BROKERS).contains(&brokers) {
             return Err(invalid(format!(
@@ -107,8 +107,8 @@ impl Cluster {
         }
         let client = Client::new_producer::<Carried<()>>(conf, None)
             .map_err(|text| KafkaError::with_text(RDKafkaErrorCode::Fail, text))?;
-        // SAFETY: the client is valid. It outlives the cluster, because `drop` destroys the cluster and
-        // fields are dropped after that.
+        // SAFETY: the client is valid. It outlives the cluster, because `drop` destroys the cluster
+        // and fields are dropped after that.
         let ptr = unsafe { sys::rd_kafka_mock_cluster_new(client.as_ptr(), brokers) };
         let ptr = NonNull::new(ptr).ok_or_else(|| {
             KafkaError::with_text(
@@ -128,7 +128,8 @@ impl Cluster {
         };
         for (api_key, versions) in API_VERSIONS {
             let (min, max) = versions.into_inner();
-            // SAFETY: the cluster is valid, and implements these versions. No client has connected yet.
+            // SAFETY: the cluster is valid, and implements these versions. No client has connected
+            // yet.
             check(cluster.operate(|| unsafe {
                 rd_kafka_mock_set_apiversion(cluster.as_ptr(), api_key, min, max)
             }))?;
@@ -176,8 +177,8 @@ impl Cluster {
         }
         // librdkafka does the same, but only after a multiplication that may overflow.
         let replicas = replication_factor.min(self.brokers);
-        // SAFETY: cluster and name are valid. The counts are positive and bounded, so librdkafka can
-        // allocate the arrays.
+        // SAFETY: cluster and name are valid. The counts are positive and bounded, so librdkafka
+        // can allocate the arrays.
         check(self.operate(|| unsafe {
             rd_kafka_mock_topic_create(self.as_ptr(), topic.as_ptr(), partitions, replicas)
         }))
@@ -210,7 +211,8 @@ impl Cluster {
         unsafe { sys::rd_kafka_mock_clear_request_errors(self.as_ptr(), api_key) }
     }
 
-    /// Pushes errors, each with the delay of its response. A request may arrive between two of them.
+    /// Pushes errors, each with the delay of its response. A request may arrive between two of
+    /// them.
     pub(crate) fn push_broker_request_errors(
         &self,
         broker: i32,
@@ -244,8 +246,8 @@ impl Cluster {
         let topic = topic_name(topic)?;
         check_partition(partition)?;
         let _exists = broker.map(|broker| self.check_broker(broker)).transpose()?;
-        // SAFETY: cluster and name are valid. The partition is not negative, so librdkafka may index an
-        // array with it.
+        // SAFETY: cluster and name are valid. The partition is not negative, so librdkafka may
+        // index an array with it.
         check(self.operate(|| unsafe {
             rd_kafka_mock_partition_set_leader(
                 self.as_ptr(),
@@ -330,8 +332,8 @@ impl Cluster {
         };
         let key = CString::new(key)
             .map_err(|_| invalid("coordinator: the name contains a NUL byte".to_owned()))?;
-        // rdkafka_mock.h allows any broker, but the handler of FindCoordinator aborts for an unknown
-        // one.
+        // rdkafka_mock.h allows any broker, but the handler of FindCoordinator aborts for an
+        // unknown one.
         let _exists = self.check_broker(broker)?;
         // SAFETY: the cluster and both strings are valid.
         check(self.operate(|| unsafe {
@@ -355,8 +357,8 @@ impl Cluster {
         let array = unsafe { sys::rd_kafka_mock_get_requests(self.as_ptr(), &mut count) };
         let requests = (0..count)
             .map(|index| {
-                // SAFETY: the array has `count` pointers to requests, which live until it is destroyed
-                // below.
+                // SAFETY: the array has `count` pointers to requests, which live until it is
+                // destroyed below.
                 unsafe {
                     let request = *array.add(index);
                     Request {
@@ -401,9 +403,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // SAFETY: the cluster is ours, and `&mut self` shows that no call is in progress. Its client is
-        // alive, as the field is dropped after this. This is not the mock's thread, on which no code
-        // of ours runs.
+        // SAFETY: the cluster is ours, and `&mut self` shows that no call is in progress. Its
+        // client is alive, as the field is dropped after this. This is not the mock's thread, on
+        // which no code of ours runs.
         self.operate(|| unsafe { sys::rd_kafka_mock_cluster_destroy(self.as_ptr()) });
     }
 }

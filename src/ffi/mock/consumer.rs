@@ -34,7 +34,8 @@ impl Consumer {
     /// Creates a consumer. `conf` must not have a `group.id`, so that there is no group to leave.
     pub(crate) fn new(conf: Conf) -> Result<Self, KafkaError> {
         let (client, text) = with_errstr(|errstr, size| {
-            // SAFETY: the configuration is valid and ours to pass on; the buffer has the given size.
+            // SAFETY: the configuration is valid and ours to pass on; the buffer has the given
+            // size.
             unsafe {
                 sys::rd_kafka_new(
                     sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
@@ -55,7 +56,8 @@ impl Consumer {
         self.0.as_ptr()
     }
 
-    /// Returns the partitions of a topic. Asks for all topics, because asking for one may create it.
+    /// Returns the partitions of a topic. Asks for all topics, because asking for one may create
+    /// it.
     pub(crate) fn partitions(
         &self,
         topic: &str,
@@ -100,7 +102,8 @@ impl Consumer {
         let topic =
             unsafe { sys::rd_kafka_topic_new(self.as_ptr(), topic.as_ptr(), ptr::null_mut()) };
         let Some(topic) = NonNull::new(topic) else {
-            // SAFETY: the call takes no arguments. The value is this thread's, set by the call above.
+            // SAFETY: the call takes no arguments. The value is this thread's, set by the call
+            // above.
             return Err(KafkaError::from_code(unsafe { rd_kafka_last_error() }));
         };
         // SAFETY: the client is valid; the returned queue is ours.
@@ -117,8 +120,8 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // SAFETY: the client is ours. Readers, with their topic handles and queues, borrow it, so they
-        // are gone.
+        // SAFETY: the client is ours. Readers, with their topic handles and queues, borrow it, so
+        // they are gone.
         unsafe { sys::rd_kafka_destroy(self.as_ptr()) }
     }
 }
@@ -135,7 +138,8 @@ struct Metadata(NonNull<sys::rd_kafka_metadata_t>);
 impl Metadata {
     fn of_all_topics(consumer: &Consumer, timeout: Duration) -> Result<Self, KafkaError> {
         let mut metadata = ptr::null();
-        // SAFETY: the client is valid, and NULL stands for no topic. On success the metadata is ours.
+        // SAFETY: the client is valid, and NULL stands for no topic. On success the metadata is
+        // ours.
         check(unsafe {
             rd_kafka_metadata(
                 consumer.as_ptr(),
@@ -152,9 +156,9 @@ impl Metadata {
     /// Returns the partitions of a topic, or `None` if the topic does not exist.
     fn partitions(&self, name: &CStr) -> Option<Result<Vec<Partition>, KafkaError>> {
         let metadata = self.0.as_ptr();
-        // SAFETY: the metadata is valid and ours, the counts are those of the arrays, and names are C
-        // strings. Codes are read as C ints, because the bindings' enum does not have every value; no
-        // reference to a struct with such an enum is created.
+        // SAFETY: the metadata is valid and ours, the counts are those of the arrays, and names are
+        // C strings. Codes are read as C ints, because the bindings' enum does not have every
+        // value; no reference to a struct with such an enum is created.
         unsafe {
             let brokers: Vec<i32> = elements((*metadata).brokers, (*metadata).broker_cnt)
                 .map(|broker| (*broker).id)
@@ -204,7 +208,8 @@ pub(crate) struct TopicReader<'a> {
 impl TopicReader<'_> {
     /// Starts to read a partition from an offset.
     pub(crate) fn start(&mut self, partition: i32, offset: i64) -> Result<(), KafkaError> {
-        // SAFETY: topic handle and queue are valid. `drop` stops the partition before it destroys them.
+        // SAFETY: topic handle and queue are valid. `drop` stops the partition before it destroys
+        // them.
         let result = unsafe {
             sys::rd_kafka_consume_start_queue(
                 self.topic.as_ptr(),
@@ -214,7 +219,8 @@ impl TopicReader<'_> {
             )
         };
         if result != 0 {
-            // SAFETY: the call takes no arguments. The value is this thread's, set by the call above.
+            // SAFETY: the call takes no arguments. The value is this thread's, set by the call
+            // above.
             return Err(KafkaError::from_code(unsafe { rd_kafka_last_error() }));
         }
         self.started.push(partition);
@@ -235,12 +241,12 @@ impl TopicReader<'_> {
 impl Drop for TopicReader<'_> {
     fn drop(&mut self) {
         for &partition in &self.started {
-            // SAFETY: the handle is valid and has started the partition. The result does not matter,
-            // as the queue is no longer read.
+            // SAFETY: the handle is valid and has started the partition. The result does not
+            // matter, as the queue is no longer read.
             unsafe { sys::rd_kafka_consume_stop(self.topic.as_ptr(), partition) };
         }
-        // SAFETY: both are ours. The client is alive, as `self` borrows it. Messages borrow `self`, so
-        // they are gone.
+        // SAFETY: both are ours. The client is alive, as `self` borrows it. Messages borrow `self`,
+        // so they are gone.
         unsafe {
             sys::rd_kafka_queue_destroy(self.queue.as_ptr());
             sys::rd_kafka_topic_destroy(self.topic.as_ptr());
