@@ -47,7 +47,7 @@ impl<O: Opaque> Core<O> {
     }
 
     /// Records that a transaction begins.
-    pub(crate) fn note_begin(&self) {
+    pub(crate) fn record_transaction_begin(&self) {
         self.delivered_before
             .store(self.delivered(), Ordering::SeqCst);
     }

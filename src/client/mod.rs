@@ -40,4 +40,4 @@ pub use context::{ClientContext, DefaultProducerContext, ProducerContext};
 pub(crate) use core::Core;
 pub use oauth_token::OAuthToken;
 pub use partitioner::{PartitionRequest, Partitioner};
-pub(crate) use transaction_times::{LEAST_TRANSACTION_TIME, delivery_before_abort};
+pub(crate) use transaction_times::{MIN_TRANSACTION_CALL_TIME, delivery_before_abort};

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// Both calls first wait for an answer of librdkafka's main thread. If that wait times out, the
 /// late answer is taken for that of the next call (rdkafka_txnmgr.c, `rd_kafka_txn_op_req0`).
-pub(crate) const LEAST_TRANSACTION_TIME: Duration = Duration::from_millis(100);
+pub(crate) const MIN_TRANSACTION_CALL_TIME: Duration = Duration::from_millis(100);
 
 /// How long an abort first goes on delivering, if a message of the transaction was delivered.
 ///

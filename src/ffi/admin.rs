@@ -16,7 +16,7 @@ use super::redeclared::{
 
 /// The options of an admin request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask {
+pub(crate) struct AdminRequest {
     /// Identifies the answer.
     pub(crate) ticket: usize,
     pub(crate) timeout: Duration,
@@ -29,9 +29,9 @@ impl Client {
     ///
     /// The answer arrives on the main queue within the timeout, unless the client is destroyed
     /// before.
-    pub(crate) fn describe_cluster(self: &Arc<Self>, ask: Ask) {
+    pub(crate) fn describe_cluster(self: &Arc<Self>, request: AdminRequest) {
         let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER;
-        let options = Options::new(self, operation, ask);
+        let options = Options::new(self, operation, request);
         let queue = Queue::main(self);
         // SAFETY: client, options and queue are valid during the call. It copies the options and
         // takes its own reference to the queue.
@@ -40,9 +40,9 @@ impl Client {
 
     /// Asks for a topic, as [`describe_cluster`](Self::describe_cluster) does for the brokers. Does
     /// not create the topic.
-    pub(crate) fn describe_topic(self: &Arc<Self>, name: &CStr, ask: Ask) {
+    pub(crate) fn describe_topic(self: &Arc<Self>, name: &CStr, request: AdminRequest) {
         let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-        let options = Options::new(self, operation, ask);
+        let options = Options::new(self, operation, request);
         let queue = Queue::main(self);
         let mut names = [name.as_ptr()];
         // SAFETY: client, options and queue are valid during the call. It copies the names and the
@@ -61,19 +61,19 @@ impl Client {
 struct Options(NonNull<sys::rd_kafka_AdminOptions_t>);
 
 impl Options {
-    fn new(client: &Client, operation: sys::rd_kafka_admin_op_t, ask: Ask) -> Self {
+    fn new(client: &Client, operation: sys::rd_kafka_admin_op_t, request: AdminRequest) -> Self {
         // SAFETY: the client is valid; the returned object is ours.
         let options = unsafe { sys::rd_kafka_AdminOptions_new(client.as_ptr(), operation) };
         let options = NonNull::new(options).expect("librdkafka has options for each operation");
         let options = Self(options);
         let ptr = options.as_ptr();
-        let timeout = millis(ask.timeout.min(LONGEST_REQUEST));
+        let timeout = millis(request.timeout.min(LONGEST_REQUEST));
         let (code, text) = with_errstr(|errstr, size| {
             // SAFETY: the options are ours; the buffer has the given size.
             unsafe { rd_kafka_AdminOptions_set_request_timeout(ptr, timeout, errstr, size) }
         });
         debug_assert_eq!(code, 0, "{text}");
-        if let Some(broker) = ask.broker {
+        if let Some(broker) = request.broker {
             let (code, text) = with_errstr(|errstr, size| {
                 // SAFETY: as above.
                 unsafe { rd_kafka_AdminOptions_set_broker(ptr, broker, errstr, size) }
@@ -82,7 +82,7 @@ impl Options {
         }
         // SAFETY: the options are ours. librdkafka passes the ticket on and never dereferences it.
         unsafe {
-            let ticket: *mut c_void = ptr::without_provenance_mut(ask.ticket);
+            let ticket: *mut c_void = ptr::without_provenance_mut(request.ticket);
             sys::rd_kafka_AdminOptions_set_opaque(options.as_ptr(), ticket);
         }
         options

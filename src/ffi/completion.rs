@@ -294,7 +294,7 @@ impl<T, R> Completer<T, R> {
 
     /// Returns true if there is a receiver. Once false, it stays false.
     #[inline]
-    pub(crate) fn is_awaited(&self) -> bool {
+    pub(crate) fn is_tracked(&self) -> bool {
         self.slot().state.load(Relaxed) < state::GONE
     }
 
@@ -307,7 +307,7 @@ impl<T, R> Completer<T, R> {
     /// Hands the result over to the receiver. Returns the waker to wake.
     #[inline]
     pub(crate) fn complete(self) -> Option<Waker> {
-        if !self.is_awaited() {
+        if !self.is_tracked() {
             return None;
         }
         let this = ManuallyDrop::new(self);
@@ -532,7 +532,7 @@ impl<T, R> Drop for Receiver<T, R> {
 impl<T, R> fmt::Debug for Completer<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Completer")
-            .field("is_awaited", &self.is_awaited())
+            .field("is_tracked", &self.is_tracked())
             .finish_non_exhaustive()
     }
 }

@@ -51,7 +51,7 @@ impl Client {
     ///
     /// librdkafka first waits for a broker that is connected and authenticated, and connects to one
     /// if there is none. The request is about the topics that the client knows.
-    pub(crate) fn is_answered(&self, timeout: Duration) -> bool {
+    pub(crate) fn is_answered_within(&self, timeout: Duration) -> bool {
         let mut metadata = ptr::null();
         // SAFETY: the client is valid, and NULL stands for no topic. On success the pointer is set
         // to an object that is ours; otherwise it stays NULL.

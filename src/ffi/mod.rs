@@ -41,7 +41,7 @@ mod redeclared;
 mod topic;
 mod transaction;
 
-pub(crate) use admin::Ask;
+pub(crate) use admin::AdminRequest;
 pub(crate) use answer::{Answer, Description};
 pub(crate) use batch::BATCH;
 pub(crate) use call_error::CallError;
