@@ -25,9 +25,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use rusqlite::Connection;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
-use tokio_rdkafka::{
-    BoxError, ClientConfig, Headers, MockCluster, ProduceExt, Producer, ProducerRecord,
-};
+use tokio_rdkafka::{BoxError, ClientConfig, MockCluster, ProduceExt, Producer, ProducerRecord};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS outbox (
@@ -126,7 +124,7 @@ async fn relay(
         Ok(Row { id, payload }) => {
             let key = id.to_string();
             let record = ProducerRecord::to(&topic)
-                .headers(Headers::new().insert(ID_HEADER, &key))
+                .header(ID_HEADER, &key)
                 .key(key)
                 .payload(payload);
             (Ok(id), Some(record))

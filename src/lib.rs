@@ -1,4 +1,4 @@
-//! An async-first Kafka producer for tokio services, on librdkafka.
+//! An async-first Kafka producer for tokio services, built on librdkafka.
 //!
 //! ```no_run
 //! use tokio_rdkafka::{ClientConfig, Producer, ProducerRecord};
@@ -12,7 +12,7 @@
 //!
 //!     let record = ProducerRecord::to("orders").key("customer-7").payload("three apples");
 //!     let delivery = producer.send(record).await?;
-//!     println!("in partition {} at {:?}", delivery.partition(), delivery.offset());
+//!     println!("partition {}, offset {:?}", delivery.partition(), delivery.offset());
 //!
 //!     producer.close().await;
 //!     Ok(())
@@ -23,57 +23,82 @@
 //!
 //! ```text
 //! ProducerRecord
-//!   → Producer::send      waits, first come, first served, for room (messages and bytes)
-//!   → librdkafka          one produce call; batches, sends, retries
-//!   → delivery reports    come in on the client's queue and wake the driver; nothing polls
-//!   → driver              one tokio task: callbacks, room given back, futures resolved
+//!   → Producer::send      waits for capacity (messages and bytes), first come, first served
+//!   → librdkafka          one produce call; librdkafka batches, sends and retries
+//!   → delivery report     arrives on the client's queue and wakes the driver; nothing polls
+//!   → driver              one tokio task: runs callbacks, releases capacity, completes futures
 //!   → DeliveryFuture      the caller's .await resolves with a Delivery
 //! ```
 //!
-//! # What it promises
+//! # Guarantees
 //!
 //! - The future of every enqueued message resolves exactly once, and its delivery callback runs
-//!   exactly once: also on time-outs, purges, a panicking callback, the drop of the last handle and
-//!   the end of the runtime.
-//! - A record that fails comes back as it was given, with what is known of its
-//!   [`Persistence`]. Offsets are those that a broker told, or `None`.
-//! - Dropping a future before its record was enqueued sends nothing; after that, it never cancels
-//!   the message.
-//! - A full queue lets senders in first come, first served, and wakes as many as there is room.
-//! - No call of the async API blocks a worker, an idle producer causes no wake-up, and dropping a
-//!   [`Producer`] never blocks. Only [`close`](Producer::close) promises delivery.
-//! - No panic of a callback stops anything, and no secret of the configuration shows in an error, a
-//!   log line or a `Debug`.
+//!   exactly once. This includes timeouts, purges, a panic in a callback, the drop of the last
+//!   handle and the shutdown of the runtime.
+//! - A failed record comes back to the caller as it was given, with what is known about its
+//!   [`Persistence`]. An offset is one that a broker reported, or `None`.
+//! - Dropping a future before its record was enqueued sends nothing. Dropping it later never
+//!   cancels the message.
+//! - A full queue admits senders first come, first served. It wakes as many waiters as there is
+//!   capacity for.
+//! - No call of the async API blocks a worker thread, and dropping a [`Producer`] never blocks. An
+//!   idle producer causes no wake-ups.
+//! - A panic in a callback is caught, logged and counted.
+//! - No secret of the configuration appears in an error, in a log line or in `Debug` output.
 //!
 //! # Which producer
 //!
-//! [`Producer`] is for async code, and [`TransactionalProducer`] where it needs transactions.
-//! [`BaseProducer`] is their counterpart without tokio: it never waits, but in transactional calls,
-//! and whoever uses it polls. All take the same [`ProducerRecord`], [`ClientConfig`] and
-//! [`ProducerContext`].
+//! | | for |
+//! |---|---|
+//! | [`Producer`] | async code |
+//! | [`TransactionalProducer`] | async code with transactions; it requires `transactional.id` |
+//! | [`BaseProducer`] | synchronous code; it needs no runtime, and its user must poll |
 //!
-//! # Streams
+//! All three take the same [`ProducerRecord`], [`ClientConfig`] and [`ProducerContext`].
 //!
-//! A [`ProducerSink`], of [`Producer::sink`], takes a stream of records that is forwarded to it.
-//! [`ProduceExt::produce`] makes a stream of what became of each item of a stream, and
-//! [`Producer::send_all`] one of what became of each record of an iterator; both in order, with a
-//! bound on what is in flight.
+//! # Sending
+//!
+//! [`Producer::send`] waits for capacity and for the delivery report. [`Producer::enqueue`] waits
+//! for capacity only and returns a [`DeliveryFuture`], so that many records can be in flight.
+//! [`Producer::try_enqueue`] never waits. The [table of methods](Producer#which-method) compares
+//! them all.
+//!
+//! # Back-pressure
+//!
+//! The queue is bounded by `queue.buffering.max.messages` and `queue.buffering.max.kbytes`. If it
+//! is full, senders wait in order, without retries and without a timer.
+//! [`ProducerBuilder::max_block`] limits that wait. See [capacity](Producer#capacity).
+//!
+//! # Permits
+//!
+//! [`Producer::reserve`] acquires capacity before the record exists. Sending with the [`Permit`]
+//! then neither waits nor fails because the queue is full. Use permits in `select!`, and for work
+//! that should begin only if its record can be sent.
+//!
+//! # Streams and sinks
+//!
+//! - [`Producer::sink`] returns a [`ProducerSink`], to which a stream of records is forwarded.
+//! - [`ProduceExt::produce`] turns a stream of items into a stream of their results.
+//! - [`Producer::send_all`] sends the records of an iterator and returns a stream of results.
+//!
+//! All of them bound what is in flight. Results come in order, unless
+//! [`unordered`](Produce::unordered) is set.
 //!
 //! ## In a spawned task
 //!
-//! What is spawned must be `Send`. In an `async` block or function rustc does not see that of a
-//! stream or an iterator with a closure that takes something with a lifetime: a `&Row`, a
-//! `&'static str`, a [`ProducerRecord`]. The error is "implementation of `FnOnce` is not general
-//! enough". This is a limitation of rustc, and concerns a sink, `produce`, `send_all`, and `send`
-//! in `buffer_unordered`. Any of these helps:
+//! `tokio::spawn` needs a `Send` future. The compiler rejects some closures over borrowed items
+//! inside an `async` block: "implementation of `FnOnce` is not general enough". This is a
+//! limitation of the compiler. It affects closures whose argument has a lifetime, such as `&Row`,
+//! `&'static str` or a [`ProducerRecord`], in a sink, `produce`, `send_all`, and `send` in
+//! `buffer_unordered`. Use one of these forms:
 //!
-//! - One closure that takes an owned item (`rows.into_iter()`, not `rows.iter()`), and makes all of
-//!   it: the record with its `Ok` or value, or the send.
-//! - `.boxed()` after the last closure: before `forward`, `produce` or `buffer_unordered`, but
-//!   after `send_all`.
-//! - To collect into a `Vec` what the closures of an iterator make, before `send_all`, `produce` or
+//! - Use one closure that takes an owned item (`rows.into_iter()` instead of `rows.iter()`) and
+//!   does everything: it builds the record with its `Ok` or its value, or it calls `send`.
+//! - Call `.boxed()` after the last closure. Put it before `forward`, `produce` or
+//!   `buffer_unordered`, but after `send_all`.
+//! - Collect the items of an iterator into a `Vec` before `send_all`, `produce` or
 //!   `buffer_unordered`.
-//! - Of `forward`, to spawn what it returns, without an `async` block.
+//! - Spawn the future that `forward` returns directly, without an `async` block.
 //!
 //! ```no_run
 //! use futures::{StreamExt, TryStreamExt, stream};
@@ -87,11 +112,11 @@
 //!         .boxed();
 //!     let sent: Vec<_> = sends.buffer_unordered(1_000).try_collect().await?;
 //!
-//!     // And this one.
+//!     // So does this one.
 //!     let records = rows.iter().map(|row| ProducerRecord::to("rows").payload(row));
 //!     let sent: Vec<_> = producer.send_all(records).boxed().try_collect().await?;
 //!
-//!     // This one takes a `String`.
+//!     // This closure takes a `String`.
 //!     stream::iter(rows)
 //!         .map(|row| Ok(ProducerRecord::to("rows").payload(row)))
 //!         .forward(producer.sink())
@@ -101,16 +126,86 @@
 //! # }
 //! ```
 //!
+//! # Transactions
+//!
+//! [`TransactionalProducer::begin`] returns a [`Transaction`]. It sends like a [`Producer`], and
+//! ends with [`commit`](Transaction::commit) or [`abort`](Transaction::abort).
+//! [`TransactionalProducer::run`] commits or aborts according to what a function returns. For
+//! exactly-once processing, add the consumer's offsets with
+//! [`send_offsets`](Transaction::send_offsets) or [`ConsumedOffsets`].
+//!
+//! # Shutdown
+//!
+//! Call [`Producer::close`] before the program ends: only `close` promises delivery. Its
+//! [`CloseReport`] counts what was delivered and what was not. [`Producer::close_timeout`] gives up
+//! at a deadline. After a drop without `close`, the driver delivers for as long as the runtime
+//! lives.
+//!
+//! # Errors
+//!
+//! [`SendError`] and [`EnqueueError`] carry the record. All other calls fail with a [`KafkaError`].
+//! Each of them answers the questions that decide what to do:
+//! [`is_retriable`](KafkaError::is_retriable), [`is_queue_full`](KafkaError::is_queue_full),
+//! [`is_fatal`](KafkaError::is_fatal), [`requires_abort`](KafkaError::requires_abort).
+//! [`ClientContext::error`] receives errors that belong to no record.
+//!
+//! # Security
+//!
+//! TLS and the SASL mechanisms are librdkafka's: set `security.protocol`, `ssl.*` and `sasl.*` in
+//! the [`ClientConfig`], and enable the features below. [`ClientContext::refresh_oauth_token`]
+//! provides OAUTHBEARER tokens. [`Producer::ready`] returns a [`ConnectFailure`] if a login or a
+//! certificate is refused.
+//!
+//! # Testing
+//!
+//! [`MockCluster`] (feature `mock`) is a Kafka cluster inside the process:
+//!
+#![cfg_attr(feature = "mock", doc = "```")]
+#![cfg_attr(not(feature = "mock"), doc = "```ignore")]
+//! use tokio_rdkafka::{ClientConfig, MockCluster, Producer, ProducerRecord};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = MockCluster::new(1)?;
+//! let producer: Producer = ClientConfig::new()
+//!     .set("bootstrap.servers", cluster.bootstrap_servers())
+//!     .create()?;
+//! producer.send(ProducerRecord::to("orders").payload("three apples")).await?;
+//! assert_eq!(cluster.records("orders").await?.len(), 1);
+//! # producer.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Examples
+//!
+//! The folder `examples` of the repository holds complete programs:
+//!
+//! | example | what it shows |
+//! |---|---|
+//! | `produce` | sending records and printing their deliveries |
+//! | `graceful_shutdown` | workers that share one producer, and `close_timeout` on Ctrl-C |
+//! | `pipeline` | the lines of a file forwarded to a sink |
+//! | `tcp_ingest` | many connections, one producer, and an answer for each line |
+//! | `outbox` | rows of an SQLite table, each marked after its delivery |
+//! | `exactly_once` | consume, transform and produce in transactions |
+//! | `secure` | TLS, client certificates and each kind of login |
+//!
 //! # Features
 //!
-//! | feature | what it brings |
+//! | feature | what it adds |
 //! |---|---|
 //! | `libz` (default) | gzip |
-//! | `ssl`, `gssapi`, `zstd`, `curl` | TLS, SCRAM, OAUTHBEARER; Kerberos; zstd; OIDC (with `ssl`). They need the system's libraries (OpenSSL, Cyrus SASL, zstd is bundled, libcurl) |
-//! | `ssl-vendored`, `gssapi-vendored`, `libz-static`, `curl-static`, `zstd-pkg-config`, `external-lz4` | other sources of these |
+//! | `ssl` | TLS, SCRAM and OAUTHBEARER; needs OpenSSL |
+//! | `gssapi` | Kerberos; needs Cyrus SASL |
+//! | `zstd` | zstd, bundled |
+//! | `curl` | tokens by OIDC, together with `ssl`; needs libcurl |
+//! | `ssl-vendored`, `gssapi-vendored`, `libz-static`, `curl-static` | the same, linked statically to bundled copies |
+//! | `zstd-pkg-config` | the system's zstd instead of the bundled one |
+//! | `external-lz4` | lz4 from the crate `lz4-sys` instead of librdkafka's copy |
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
-//! | `mock` | [`MockCluster`], a Kafka cluster inside the process for tests |
-//! | `rdkafka` | [`ConsumedOffsets`]: what a consumer of the crate `rdkafka` 0.39 has read becomes part of a transaction |
+//! | `mock` | [`MockCluster`] |
+//! | `rdkafka` | [`ConsumedOffsets`]: offsets of consumers of the crate `rdkafka` 0.39 |
 //! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `zstd` |
 #![cfg_attr(not(all(feature = "mock", feature = "rdkafka")), doc = "")]
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
@@ -153,9 +248,9 @@ pub use stream::{
 pub use transaction::ConsumedOffsets;
 pub use transaction::{CommitError, Transaction, TransactionalProducer};
 pub use values::{
-    Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, IntoPayload, PartitionInfo,
-    Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo, TopicPartitionOffset,
-    TransactionOutcome,
+    Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, IntoPayload,
+    PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,
+    TopicPartitionOffset, TransactionOutcome,
 };
 
 #[cfg(doctest)]

@@ -19,8 +19,8 @@ async fn a_hundred_producers_come_and_go() {
             .create()
             .unwrap();
         let headers = Headers::new()
-            .insert("index", Some(index.to_string()))
-            .insert("n", None::<&str>);
+            .append("index", Some(index.to_string()))
+            .append("n", None::<&str>);
         let record = ProducerRecord::to("t")
             .payload(index.to_string())
             .headers(headers);
@@ -33,7 +33,7 @@ async fn a_hundred_producers_come_and_go() {
         if index % 10 == 0 {
             let record = ProducerRecord::to("t")
                 .partition(9)
-                .headers(Headers::new().insert("h", "v"));
+                .headers(Headers::new().append("h", "v"));
             producer.send(record).await.unwrap_err();
         }
         if index % 2 == 0 {

@@ -1,18 +1,18 @@
-//! Which threads are in a delivery callback.
+//! The threads that are in a delivery callback.
 
 use std::sync::Mutex;
 use std::thread::{self, ThreadId};
 
 use crate::sync::lock;
 
-/// The threads that serve a delivery event. Its messages are outstanding until they are done, so
-/// what waits for deliveries would wait for itself on one of them.
+/// The threads that serve a delivery event. The event's messages stay in flight until its callbacks
+/// return, so a callback that waits for deliveries would wait for itself.
 #[derive(Debug, Default)]
 pub(super) struct CallbackThreads(Mutex<Vec<ThreadId>>);
 
-/// This thread reports while this lives.
+/// Marks this thread as being in a callback until it is dropped.
 #[derive(Debug)]
-pub(super) struct InCallback<'r>(&'r CallbackThreads);
+pub(super) struct InCallback<'t>(&'t CallbackThreads);
 
 impl CallbackThreads {
     pub(super) fn enter(&self) -> InCallback<'_> {
@@ -20,18 +20,18 @@ impl CallbackThreads {
         InCallback(self)
     }
 
-    /// Whether this thread is in a delivery callback.
-    pub(super) fn is_here(&self) -> bool {
+    /// Returns true if this thread is in a delivery callback.
+    pub(super) fn contains_current(&self) -> bool {
         lock(&self.0).contains(&thread::current().id())
     }
 }
 
 impl Drop for InCallback<'_> {
     fn drop(&mut self) {
-        let here = thread::current().id();
+        let current = thread::current().id();
         let mut threads = lock(&(self.0).0);
-        // One of them: a callback may poll, and be in another callback of that.
-        if let Some(index) = threads.iter().position(|&thread| thread == here) {
+        // Removes one entry only: a callback may poll, which runs callbacks on the same thread.
+        if let Some(index) = threads.iter().position(|&thread| thread == current) {
             threads.swap_remove(index);
         }
     }
@@ -42,16 +42,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_reports_until_its_outermost_report_ends() {
+    fn a_thread_is_in_a_callback_until_the_outermost_one_returns() {
         let threads = CallbackThreads::default();
         let outer = threads.enter();
         let inner = threads.enter();
         thread::scope(|scope| {
-            scope.spawn(|| assert!(!threads.is_here()));
+            scope.spawn(|| assert!(!threads.contains_current()));
         });
         drop(inner);
-        assert!(threads.is_here());
+        assert!(threads.contains_current());
         drop(outer);
-        assert!(!threads.is_here());
+        assert!(!threads.contains_current());
     }
 }

@@ -1,19 +1,20 @@
-//! Keeps records out of a transaction that is being ended.
+//! Keeps records out of a transaction that is being committed or aborted.
 
 use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use crate::sync::write;
 
-/// librdkafka looks whether a record may enter, and then lets it in: between the two another thread
-/// may have committed, and the record would turn up in the next transaction.
+/// Records enter through it while it is open. librdkafka checks the transaction's state before it
+/// enqueues a record. Between the two another thread could commit, and the record would become part
+/// of the next transaction.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    /// A lock of its own, so that a second one who wants to close is told, and does not wait.
+    /// Held while closed. A lock of its own, so that a second `close` fails instead of waiting.
     closing: Mutex<()>,
     records: RwLock<()>,
 }
 
-/// The way in is closed while this lives.
+/// Keeps the gate closed until it is dropped.
 #[derive(Debug)]
 pub(super) struct Closed<'g> {
     _records: RwLockWriteGuard<'g, ()>,
@@ -21,15 +22,15 @@ pub(super) struct Closed<'g> {
 }
 
 impl Gate {
-    /// A record's way in; `None` where the gate is closed. Never waits.
+    /// Keeps the gate open until the guard is dropped; `None` if it is closed. Never waits.
     pub(super) fn enter(&self) -> Option<RwLockReadGuard<'_, ()>> {
-        entered(self.records.try_read())
+        acquired(self.records.try_read())
     }
 
-    /// Lets nobody in any more, and waits for those who are on their way, which is one produce call;
-    /// `None` where the gate is closed already.
+    /// Closes the gate and waits for records that have entered, which takes one produce call each;
+    /// `None` if it is already closed.
     pub(super) fn close(&self) -> Option<Closed<'_>> {
-        let closing = entered(self.closing.try_lock())?;
+        let closing = acquired(self.closing.try_lock())?;
         Some(Closed {
             _records: write(&self.records),
             _closing: closing,
@@ -37,7 +38,8 @@ impl Gate {
     }
 }
 
-fn entered<G>(result: Result<G, TryLockError<G>>) -> Option<G> {
+/// The guard, also of a poisoned lock, which protects no data; `None` if the lock is held.
+fn acquired<G>(result: Result<G, TryLockError<G>>) -> Option<G> {
     match result {
         Ok(guard) => Some(guard),
         Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
@@ -53,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_enters_a_closed_gate_nor_closes_it_again() {
+    fn a_closed_gate_can_be_neither_entered_nor_closed() {
         let gate = Gate::default();
         {
             let _both = (gate.enter().unwrap(), gate.enter().unwrap());
@@ -67,21 +69,21 @@ mod tests {
     }
 
     #[test]
-    fn closing_waits_for_those_on_their_way() {
+    fn closing_waits_for_records_that_have_entered() {
         let gate = Gate::default();
-        let is_in = AtomicBool::new(false);
-        let way_in = gate.enter().unwrap();
+        let has_entered = AtomicBool::new(false);
+        let entered = gate.enter().unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
                 let _closed = gate.close().unwrap();
-                assert!(is_in.load(Ordering::SeqCst));
+                assert!(has_entered.load(Ordering::SeqCst));
             });
-            // Refused from the moment on when somebody waits to close.
+            // Entering fails once `close` waits.
             while gate.enter().is_some() {
                 thread::yield_now();
             }
-            is_in.store(true, Ordering::SeqCst);
-            drop(way_in);
+            has_entered.store(true, Ordering::SeqCst);
+            drop(entered);
         });
     }
 }

@@ -1,4 +1,4 @@
-//! The synchronous producer: no task, no runtime; whoever uses it polls.
+//! The synchronous producer: no task and no runtime; its user polls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,19 +15,21 @@ use crate::ffi::{Carried, Event, Queue};
 use crate::message::{EnqueueError, ProducerRecord, Topic};
 use crate::values::PurgeConfig;
 
-/// How many events one `poll` serves at the most, so that it returns even while deliveries keep
-/// coming in.
+/// The most events that one `poll` serves, so that it returns even if deliveries keep arriving.
 const EVENTS_PER_POLL: usize = 128;
 
-/// One slice of a flush: short, because librdkafka's count falls only when the queue is served
-/// between two slices.
+/// One slice of a flush. It is short, because librdkafka's count falls only when the queue is
+/// served between two slices.
 const FLUSH_SLICE: Duration = Duration::from_millis(5);
 
-/// How long the drain at the drop waits for an event before it purges again.
+/// How long the drop waits for an event before it purges again.
 const PURGE_AGAIN: Duration = Duration::from_millis(100);
 
-/// A producer that needs no runtime: [`send`](Self::send) puts records into librdkafka's queue, and
-/// callbacks run in [`poll`](Self::poll), which must be called regularly.
+/// A synchronous producer that needs no runtime.
+///
+/// [`send`](Self::send) puts records into librdkafka's queue. Callbacks run in
+/// [`poll`](Self::poll), which must be called regularly. Use [`Producer`](crate::Producer) in async
+/// code.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -49,33 +51,49 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 /// # }
 /// ```
 ///
+/// # Capacity
+///
+/// The limits are librdkafka's own: `queue.buffering.max.messages` and
+/// `queue.buffering.max.kbytes`. Nothing waits for capacity. If the queue is full, call
+/// [`poll`](Self::poll) and send again, as above: librdkafka counts a message until `poll` has
+/// served its delivery report.
+///
 /// # Drop
 ///
-/// Dropping it purges what has not been delivered, runs the callbacks of that, and waits for
-/// librdkafka's threads to end: it blocks. Call [`flush`](Self::flush) before, to have everything
-/// delivered, and do not drop it on a thread that must not block.
+/// Dropping it blocks: it purges what has not been delivered, runs the callbacks for it, and waits
+/// for librdkafka's threads to end. Call [`flush`](Self::flush) before to deliver everything. Do
+/// not drop it on a thread that must not block.
 pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
-    // Declared, and so dropped, before the core, whose client it refers to.
+    // Declared, and so dropped, before the core, whose client it references.
     pub(super) queue: Queue,
     pub(super) core: Core<Carried<C::DeliveryOpaque>>,
     context: Arc<C>,
     pub(super) callback_threads: CallbackThreads,
-    /// Of a producer with transactions.
+    /// `None` without `transactional.id`.
     pub(super) gate: Option<Gate>,
 }
 
 impl<C: ProducerContext> BaseProducer<C> {
-    /// Puts a record into librdkafka's queue; never blocks. The delivery callback runs in a later
-    /// [`poll`](Self::poll).
+    /// Enqueues a record without waiting: neither for capacity nor for the delivery.
+    ///
+    /// The delivery callback runs in a later [`poll`](Self::poll).
+    ///
+    /// rust-rdkafka calls this `send`, so its users find it under that name here.
+    /// [`Producer::send`](crate::Producer::send) in contrast waits for the delivery.
+    /// [`try_enqueue`](Self::try_enqueue) is the same call under the name that
+    /// [`Producer`](crate::Producer) uses for it.
     ///
     /// # Errors
     ///
-    /// The record comes back, with its opaque, where librdkafka's queue is full
-    /// (`queue.buffering.max.messages`, `queue.buffering.max.kbytes`;
-    /// [`is_queue_full`](EnqueueError::is_queue_full)), where it is too large
-    /// (`message.max.bytes`), its partition or topic is known not to exist, a field of it is wrong,
-    /// or after a fatal error; with `transactional.id`, also outside of a transaction
-    /// ([`State`](RDKafkaErrorCode::State)). No callback runs then.
+    /// Returns the record with its opaque, and runs no callback, if:
+    ///
+    /// - the [queue is full](EnqueueError::is_queue_full): see [capacity](Self#capacity);
+    /// - the record is larger than `message.max.bytes`;
+    /// - the topic or the partition is known not to exist;
+    /// - a field of the record is invalid;
+    /// - the producer has had a fatal error;
+    /// - the producer has a `transactional.id` and no transaction is open, or it is being committed
+    ///   or aborted ([`State`](RDKafkaErrorCode::State)).
     pub fn send<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
@@ -84,14 +102,14 @@ impl<C: ProducerContext> BaseProducer<C> {
         if let Err(error) = fields.check() {
             return Err(EnqueueError::new(error, ProducerRecord { fields, opaque }));
         }
-        // Held until the record is in.
-        let _way_in = match &self.gate {
+        // Held until the record is enqueued.
+        let _entered = match &self.gate {
             None => None,
             Some(gate) => match gate.enter() {
-                Some(way_in) => Some(way_in),
+                Some(entered) => Some(entered),
                 None => {
                     let record = ProducerRecord { fields, opaque };
-                    return Err(EnqueueError::new(transaction_ends(), record));
+                    return Err(EnqueueError::new(transaction_is_ending(), record));
                 }
             },
         };
@@ -105,11 +123,37 @@ impl<C: ProducerContext> BaseProducer<C> {
             })
     }
 
-    /// Waits up to `timeout` for deliveries, errors or statistics, runs their callbacks and those
-    /// of whatever else is there by then, and returns their number: as soon as it has served
-    /// something. Log lines are served too, but neither counted nor waited for.
+    /// Enqueues a record without waiting: [`send`](Self::send) under the name that
+    /// [`Producer::try_enqueue`](crate::Producer::try_enqueue) has.
     ///
-    /// [`Duration::ZERO`] serves what is there, [`Duration::MAX`] waits without an end.
+    /// Code that uses both producers can then use one word for one thing.
+    ///
+    /// ```no_run
+    /// use tokio_rdkafka::{BaseProducer, EnqueueError, ProducerRecord};
+    ///
+    /// # fn run(producer: BaseProducer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let record = ProducerRecord::to("events").payload("hello");
+    /// producer.try_enqueue(record).map_err(EnqueueError::into_owned)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`send`](Self::send).
+    pub fn try_enqueue<'a>(
+        &self,
+        record: ProducerRecord<'a, C::DeliveryOpaque>,
+    ) -> Result<(), EnqueueError<'a, C::DeliveryOpaque>> {
+        self.send(record)
+    }
+
+    /// Waits for deliveries, errors or statistics, runs their callbacks, and returns their number.
+    ///
+    /// It waits for up to `timeout` and returns once it has served something and the queue is
+    /// empty. Log lines are served too, but they are not counted and do not end the wait.
+    ///
+    /// [`Duration::ZERO`] serves what has already arrived. [`Duration::MAX`] waits without a limit.
     pub fn poll(&self, timeout: Duration) -> usize {
         let deadline = Instant::now().checked_add(timeout);
         let (mut served, mut events) = (0, 0);
@@ -151,21 +195,23 @@ impl<C: ProducerContext> BaseProducer<C> {
         served
     }
 
-    /// Sends what is queued without waiting for `linger.ms`, and polls until nothing is in flight.
+    /// Sends queued messages without waiting for `linger.ms`, and polls until nothing is in flight.
+    ///
+    /// Source: `rd_kafka_flush`.
     ///
     /// # Errors
     ///
-    /// [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut) where messages are still in
-    /// flight after `timeout`; they go on being delivered as long as somebody polls.
-    /// [`State`](RDKafkaErrorCode::State) in a delivery callback, whose own message it would wait
-    /// for.
+    /// - [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut) if messages are still in flight
+    ///   after `timeout`. Keep calling [`poll`](Self::poll) to deliver them.
+    /// - [`State`](RDKafkaErrorCode::State) in a delivery callback: it would wait for its own
+    ///   message.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.check_not_in_callback("flush")?;
         self.flush_for(|| timeout);
         match self.core.in_flight() {
             0 => Ok(()),
             in_flight => {
-                let text = format!("{in_flight} messages are still in flight");
+                let text = format!("flush: {in_flight} messages are still in flight");
                 Err(KafkaError::with_text(
                     RDKafkaErrorCode::OperationTimedOut,
                     text,
@@ -174,23 +220,27 @@ impl<C: ProducerContext> BaseProducer<C> {
         }
     }
 
-    /// Refuses what would wait for the delivery of a message whose callback it is called from.
+    /// # Errors
+    ///
+    /// The call `name` was made in a delivery callback, and would wait for the callback's own
+    /// message.
     pub(super) fn check_not_in_callback(&self, name: &str) -> Result<(), KafkaError> {
-        if self.callback_threads.is_here() {
+        if self.callback_threads.contains_current() {
             let text = format!(
-                "{name}: called from a delivery callback, for the end of which it would wait"
+                "{name}: called from a delivery callback, which it would wait for; call it outside"
             );
             return Err(KafkaError::with_text(RDKafkaErrorCode::State, text));
         }
         Ok(())
     }
 
-    /// Flushes until nothing is in flight, or that time is over, which may become another.
+    /// Flushes until nothing is in flight, or `timeout` has passed, which is asked again each time.
     pub(super) fn flush_for(&self, timeout: impl Fn() -> Duration) {
         let started = Instant::now();
         loop {
             let left = || timeout().saturating_sub(started.elapsed());
-            // Without any time, what is in flight may have been delivered, and only wait to be served.
+            // With a timeout of 0, serve at most what is in flight now: its reports may be in the
+            // queue.
             let most = if timeout().is_zero() {
                 self.core.in_flight()
             } else {
@@ -217,8 +267,8 @@ impl<C: ProducerContext> BaseProducer<C> {
         }
     }
 
-    /// librdkafka gives up what is in its queue once, when it raises a fatal error; what comes back
-    /// into the queue after that, to be tried again, would stay there until `message.timeout.ms`.
+    /// Purges the queue after a fatal error. librdkafka does so once, when it raises the error.
+    /// Messages that return to the queue later, for a retry, would stay until `message.timeout.ms`.
     pub(super) fn purge_after_fatal_error(&self) {
         if self.core.has_fatal_error() {
             self.core
@@ -226,11 +276,14 @@ impl<C: ProducerContext> BaseProducer<C> {
         }
     }
 
-    /// Gives up what `config` covers; the callbacks of it run in a later [`poll`](Self::poll).
+    /// Discards the messages that `config` selects. Their callbacks run in a later
+    /// [`poll`](Self::poll).
     ///
-    /// With `transactional.id` it fails the commit, and [`inflight`](PurgeConfig::inflight) has no
-    /// effect: what has been sent could be written behind the end of the transaction, and into the next
-    /// one.
+    /// With `transactional.id` a purge makes the commit fail, and
+    /// [`inflight`](PurgeConfig::inflight) has no effect. A message that has been sent could
+    /// otherwise be written after the transaction ends, as part of the next one.
+    ///
+    /// Source: `rd_kafka_purge`.
     pub fn purge(&self, config: PurgeConfig) {
         let config = match self.gate {
             Some(_) => config.without_inflight(),
@@ -241,17 +294,19 @@ impl<C: ProducerContext> BaseProducer<C> {
 
     /// Answers [`ClientContext::oauth_token_requested`] with a token.
     ///
-    /// Until the first token nothing connects: have [`poll`](Self::poll) called, and the request
-    /// answered, before a call that waits for brokers.
+    /// The client does not connect before it has a token. So call [`poll`](Self::poll) and answer
+    /// the request before any call that waits for brokers.
+    ///
+    /// Source: `rd_kafka_oauthbearer_set_token`.
     ///
     /// # Errors
     ///
-    /// [`InvalidArgument`](RDKafkaErrorCode::InvalidArgument) where the token has expired, or it, its
-    /// principal or an extension has a character that is not allowed: the request is still to be
-    /// answered. [`State`](RDKafkaErrorCode::State) where `sasl.mechanisms` is not `OAUTHBEARER`. No
-    /// error shows the token.
+    /// No error shows the token.
     ///
-    /// Source: `rd_kafka_oauthbearer_set_token`.
+    /// - [`InvalidArgument`](RDKafkaErrorCode::InvalidArgument) if the token has expired, or if the
+    ///   token, its principal or an extension has a character that is not allowed. The request
+    ///   still needs an answer.
+    /// - [`State`](RDKafkaErrorCode::State) if `sasl.mechanisms` is not `OAUTHBEARER`.
     ///
     /// [`ClientContext::oauth_token_requested`]: crate::ClientContext::oauth_token_requested
     pub fn set_oauth_token(&self, token: OAuthToken) -> Result<(), KafkaError> {
@@ -259,14 +314,16 @@ impl<C: ProducerContext> BaseProducer<C> {
     }
 
     /// Answers [`ClientContext::oauth_token_requested`] with the reason why there is no token.
-    /// [`ClientContext::error`] hears of it in a later [`poll`](Self::poll), and is shown the reason:
-    /// it should have no secret in it. A token is asked for again some 10 seconds later.
+    ///
+    /// A later [`poll`](Self::poll) reports it to [`ClientContext::error`] with `reason` in the
+    /// text, so `reason` must not contain a secret. librdkafka requests a token again after about
+    /// 10 s.
+    ///
+    /// Source: `rd_kafka_oauthbearer_set_token_failure`.
     ///
     /// # Errors
     ///
-    /// [`State`](RDKafkaErrorCode::State) where `sasl.mechanisms` is not `OAUTHBEARER`.
-    ///
-    /// Source: `rd_kafka_oauthbearer_set_token_failure`.
+    /// [`State`](RDKafkaErrorCode::State) if `sasl.mechanisms` is not `OAUTHBEARER`.
     ///
     /// [`ClientContext::oauth_token_requested`]: crate::ClientContext::oauth_token_requested
     /// [`ClientContext::error`]: crate::ClientContext::error
@@ -274,42 +331,44 @@ impl<C: ProducerContext> BaseProducer<C> {
         self.core.set_oauth_token_failure(reason)
     }
 
-    /// A handle of a topic, which saves the look-up by name.
+    /// Returns a handle of a topic, which saves the lookup by name.
     ///
     /// # Errors
     ///
-    /// Names what is wrong with the topic's name.
+    /// The topic's name is not valid.
     pub fn topic(&self, name: &str) -> Result<Topic, KafkaError> {
         self.core.topic(name)
     }
 
-    /// The number of messages whose delivery callback has not run yet.
+    /// Returns the number of messages that were enqueued and whose delivery callback has not
+    /// returned yet.
     pub fn in_flight_count(&self) -> usize {
         self.core.in_flight()
     }
 
-    /// The context that the producer was made with.
+    /// Returns the context that the producer was created with.
     pub fn context(&self) -> &Arc<C> {
         &self.context
     }
 
-    /// The error after which nothing can be sent any more, if there was one: the code and reason
-    /// that lie behind librdkafka's `_FATAL`.
+    /// Returns the fatal error, if there was one. Nothing can be sent after it.
+    ///
+    /// It has the code and reason that `rd_kafka_fatal_error` returns, instead of `_FATAL`.
     pub fn fatal_error(&self) -> Option<KafkaError> {
         self.core.fatal_error()
     }
 
-    /// How many callbacks of the context have panicked.
+    /// Returns how many callbacks of the context have panicked.
     pub fn callback_panics(&self) -> u64 {
         self.core.callback_panics()
     }
 }
 
 #[cold]
-fn transaction_ends() -> KafkaError {
+fn transaction_is_ending() -> KafkaError {
     KafkaError::with_text(
         RDKafkaErrorCode::State,
-        "the transaction is being committed or aborted",
+        "the transaction is being committed or aborted; send in the next one",
     )
 }
 
@@ -334,7 +393,7 @@ impl<C: ProducerContext> Drop for BaseProducer<C> {
         self.core.close();
         let everything = PurgeConfig::default().queue().inflight().non_blocking();
         while self.core.in_flight() > 0 {
-            // Again and again: one purge may miss messages on their way between two queues.
+            // Repeated, because one purge can miss messages that move between two queues.
             self.core.purge(everything);
             self.poll(PURGE_AGAIN);
         }

@@ -1,4 +1,4 @@
-//! Transactions: the calls block, and serve the queue meanwhile.
+//! Transactional calls, which block and serve the queue meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,48 +11,51 @@ use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::ffi::{CallError, Client, Group, Offsets};
 use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 
-/// How late the end of a call is noticed where another thread, which polls, got the interrupt.
+/// One slice of the wait for a call. A polling thread can receive the interrupt instead of the
+/// caller, which then notices the end of the call after this slice.
 const SLICE: Duration = Duration::from_millis(100);
 
 impl<C: ProducerContext> BaseProducer<C> {
-    /// Gets ready for transactions: to be called once, before the first
-    /// [`begin_transaction`](Self::begin_transaction). It fences earlier producers with the same
-    /// `transactional.id`, aborts the transaction that one of them may have left open, and waits for
-    /// one that is being completed.
+    /// Initializes transactions. Call it once, before the first
+    /// [`begin_transaction`](Self::begin_transaction).
     ///
-    /// Serves the queue meanwhile, as [`poll`](Self::poll) does.
+    /// It fences earlier producers with the same `transactional.id`. It aborts a transaction that
+    /// one of them left open, and waits for one that is being completed. It serves the queue
+    /// meanwhile, as [`poll`](Self::poll) does. A `timeout` of [`Duration::MAX`] means twice
+    /// `transaction.timeout.ms`.
+    ///
+    /// Source: `rd_kafka_init_transactions`.
     ///
     /// # Errors
     ///
-    /// - [Retriable](KafkaError::is_retriable) where it is not done after `timeout`
-    ///   ([`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut), or why there is no producer id
-    ///   yet): it goes on in the background, and the same call again resumes it.
-    ///   [`Duration::MAX`] stands for twice `transaction.timeout.ms`.
-    /// - [Fatal](KafkaError::is_fatal), for instance where the broker does not take
+    /// - [Retriable](KafkaError::is_retriable) if it has not completed after `timeout`. The code is
+    ///   [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut), or why there is no producer id
+    ///   yet. It continues in the background. Call it again to resume it.
+    /// - [Fatal](KafkaError::is_fatal), for instance if the broker does not accept
     ///   `transaction.timeout.ms`, or the client may not use the `transactional.id`.
-    /// - [`State`](RDKafkaErrorCode::State) where it has been done,
-    ///   [`NotConfigured`](RDKafkaErrorCode::NotConfigured) without `transactional.id`.
-    ///
-    /// Source: `rd_kafka_init_transactions`.
+    /// - [`State`](RDKafkaErrorCode::State) if transactions are already initialized.
+    /// - [`NotConfigured`](RDKafkaErrorCode::NotConfigured) without `transactional.id`.
     pub fn init_transactions(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.call("init_transactions", |client| {
             client.init_transactions(timeout)
         })
     }
 
-    /// Begins a transaction: what is sent from now on is part of it. It asks no broker and returns
-    /// at once; the broker's `transaction.timeout.ms` runs from the first record or offset on.
+    /// Begins a transaction. All records that are sent from now on belong to it.
+    ///
+    /// It asks no broker and returns at once. The broker measures `transaction.timeout.ms` from the
+    /// first record or offset on.
+    ///
+    /// Source: `rd_kafka_begin_transaction`.
     ///
     /// # Errors
     ///
-    /// - [Fatal](KafkaError::is_fatal), where there has been a fatal error.
-    /// - [`State`](RDKafkaErrorCode::State) without
-    ///   [`init_transactions`](Self::init_transactions), and in a transaction;
-    ///   [`NotConfigured`](RDKafkaErrorCode::NotConfigured) without `transactional.id`.
+    /// - [Fatal](KafkaError::is_fatal) if the producer has had a fatal error.
+    /// - [`State`](RDKafkaErrorCode::State) before [`init_transactions`](Self::init_transactions),
+    ///   and while a transaction is open.
+    /// - [`NotConfigured`](RDKafkaErrorCode::NotConfigured) without `transactional.id`.
     /// - [`Conflict`](RDKafkaErrorCode::Conflict), which is retriable, while another transactional
-    ///   call is under way, or has timed out and was not resumed.
-    ///
-    /// Source: `rd_kafka_begin_transaction`.
+    ///   call is under way, or if one has timed out and was not resumed.
     pub fn begin_transaction(&self) -> Result<(), KafkaError> {
         let client = self.core.client().ok_or_else(KafkaError::closed)?;
         client
@@ -62,29 +65,29 @@ impl<C: ProducerContext> BaseProducer<C> {
         Ok(())
     }
 
-    /// Makes a consumer group's offsets part of the transaction: they are committed with it, or not
-    /// at all. For what consumes, transforms and produces; the consumer itself must not commit
-    /// (`enable.auto.commit=false`).
+    /// Adds offsets of a consumer group to the transaction, which commits them with its records.
     ///
-    /// Without any offsets it does nothing. Serves the queue meanwhile, as [`poll`](Self::poll)
-    /// does.
+    /// Use it to consume, transform and produce. The consumer itself must not commit
+    /// (`enable.auto.commit=false`). Without offsets it does nothing. It serves the queue
+    /// meanwhile, as [`poll`](Self::poll) does. librdkafka limits `timeout` to
+    /// `transaction.timeout.ms`.
+    ///
+    /// Source: `rd_kafka_send_offsets_to_transaction`.
     ///
     /// # Errors
     ///
-    /// - [Requires an abort](KafkaError::requires_abort), for instance where the group has gone on
+    /// - [Requires an abort](KafkaError::requires_abort), for instance if the group has rebalanced
     ///   without the consumer ([`IllegalGeneration`](RDKafkaErrorCode::IllegalGeneration),
-    ///   [`UnknownMemberId`](RDKafkaErrorCode::UnknownMemberId)), or the group's coordinator has not
-    ///   answered after `timeout`, of which librdkafka takes no more than `transaction.timeout.ms`.
-    /// - [Retriable](KafkaError::is_retriable): it was not done, and may be tried again, with the
-    ///   same offsets and the same group. It cannot be resumed.
-    /// - [Fatal](KafkaError::is_fatal), for instance where the producer has been
+    ///   [`UnknownMemberId`](RDKafkaErrorCode::UnknownMemberId)), or if the group's coordinator has
+    ///   not answered within `timeout`.
+    /// - [Retriable](KafkaError::is_retriable) if it has not succeeded. Call it again with the same
+    ///   offsets and the same group. It starts anew: it cannot be resumed.
+    /// - [Fatal](KafkaError::is_fatal), for instance if the producer has been
     ///   [fenced](KafkaError::is_fenced).
     /// - [`State`](RDKafkaErrorCode::State) outside of a transaction.
     /// - [`InvalidArgument`](RDKafkaErrorCode::InvalidArgument) for a negative partition or offset,
     ///   two offsets for one partition, an empty topic or group, and texts that are too long or
-    ///   contain a NUL byte; nothing was sent.
-    ///
-    /// Source: `rd_kafka_send_offsets_to_transaction`.
+    ///   contain a NUL byte. Nothing was sent.
     pub fn send_offsets_to_transaction(
         &self,
         offsets: &[TopicPartitionOffset],
@@ -98,33 +101,34 @@ impl<C: ProducerContext> BaseProducer<C> {
         })
     }
 
-    /// Delivers what has been sent, and commits the transaction. When it returns `Ok`, the delivery
-    /// callbacks of all its records have run.
+    /// Delivers the records that were sent and commits the transaction.
     ///
-    /// Serves the queue meanwhile, as [`poll`](Self::poll) does: no other thread has to poll. Sends
-    /// of other threads are refused from its begin on
-    /// ([`State`](RDKafkaErrorCode::State)).
+    /// When it returns `Ok`, the delivery callbacks of all its records have run. It serves the
+    /// queue meanwhile, as [`poll`](Self::poll) does, so no other thread has to poll. Other threads
+    /// cannot send from its begin on: their records are refused with
+    /// [`State`](RDKafkaErrorCode::State).
+    ///
+    /// A `timeout` of less than 100 ms counts as 100 ms. [`Duration::MAX`] waits for as long as the
+    /// records (`message.timeout.ms`) and the transaction's coordinator take.
+    ///
+    /// Source: `rd_kafka_commit_transaction`.
     ///
     /// # Errors
     ///
-    /// - [Requires an abort](KafkaError::requires_abort), for instance where a record was not
+    /// - [Requires an abort](KafkaError::requires_abort), for instance if a record was not
     ///   delivered ([`Inconsistent`](RDKafkaErrorCode::Inconsistent)).
-    /// - [Retriable](KafkaError::is_retriable) where it is not done after `timeout`
-    ///   ([`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut)), less than 100 ms counting as
-    ///   that: it goes on in the background, and the same call again resumes it. Nothing else is
-    ///   possible until then: [`abort_transaction`](Self::abort_transaction) fails with
+    /// - [Retriable](KafkaError::is_retriable) if it has not completed after `timeout`
+    ///   ([`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut)). It continues in the
+    ///   background. Call it again to resume it. Until then
+    ///   [`abort_transaction`](Self::abort_transaction) fails with
     ///   [`Conflict`](RDKafkaErrorCode::Conflict), because the transaction may have been committed.
-    ///   [`Duration::MAX`] waits for as long as the records (`message.timeout.ms`) and the
-    ///   transaction's coordinator take.
-    /// - [Fatal](KafkaError::is_fatal), for instance where the producer has been
+    /// - [Fatal](KafkaError::is_fatal), for instance if the producer has been
     ///   [fenced](KafkaError::is_fenced).
-    /// - [`State`](RDKafkaErrorCode::State) outside of a transaction, and in a delivery callback,
-    ///   whose own record it would wait for.
+    /// - [`State`](RDKafkaErrorCode::State) outside of a transaction, and in a delivery callback:
+    ///   it would wait for its own record.
     /// - [`PreviousInProgress`](RDKafkaErrorCode::PreviousInProgress) or
     ///   [`Conflict`](RDKafkaErrorCode::Conflict), which are retriable, while another transactional
     ///   call is under way.
-    ///
-    /// Source: `rd_kafka_commit_transaction`.
     pub fn commit_transaction(&self, timeout: Duration) -> Result<(), KafkaError> {
         let name = "commit_transaction";
         let _closed = self.close_gate(name)?;
@@ -133,27 +137,31 @@ impl<C: ProducerContext> BaseProducer<C> {
         })
     }
 
-    /// Aborts the transaction: consumers with `isolation.level=read_committed` never see its records.
+    /// Aborts the transaction. Consumers with `isolation.level=read_committed` never see its
+    /// records.
+    ///
     /// When it returns `Ok`, the delivery callbacks of all its records have run, and a new
-    /// transaction may begin.
+    /// transaction can begin. It serves the queue and refuses sends as
+    /// [`commit_transaction`](Self::commit_transaction) does. It works in three steps:
     ///
-    /// It serves the queue and refuses sends as [`commit_transaction`](Self::commit_transaction)
-    /// does.
+    /// 1. It continues to deliver for up to 1 s. If nothing of the transaction has been delivered
+    ///    yet, it continues for up to a quarter of `timeout`, at most 15 s.
+    /// 2. It purges records that have not been sent, which fail with
+    ///    [`PurgeQueue`](RDKafkaErrorCode::PurgeQueue).
+    /// 3. It waits for the records that have been sent, and aborts.
     ///
-    /// For a second at the most it goes on delivering what was sent; while nothing of the transaction
-    /// has been delivered, for 15 s or a quarter of `timeout`, whichever is less. It then gives up what
-    /// has not been sent yet ([`PurgeQueue`](RDKafkaErrorCode::PurgeQueue)), and waits for what is on
-    /// its way. Without the first, an abort soon after the end of the transaction before would be a
-    /// fatal error ([librdkafka#4849](https://github.com/confluentinc/librdkafka/issues/4849)); it
-    /// still is where the coordinator takes longer than that to be done with the one before, say
-    /// because a partition of that has no leader.
+    /// Without the first step, an abort soon after the previous transaction could be a fatal error
+    /// ([librdkafka#4849](https://github.com/confluentinc/librdkafka/issues/4849)). It still is one
+    /// if the coordinator takes longer than that to complete the previous transaction, for instance
+    /// because one of its partitions has no leader.
+    ///
+    /// Source: `rd_kafka_abort_transaction`.
     ///
     /// # Errors
     ///
-    /// As [`commit_transaction`](Self::commit_transaction), but that none requires an abort, unless
-    /// the abort itself is to be made again. After a time-out it, too, must be resumed.
-    ///
-    /// Source: `rd_kafka_abort_transaction`.
+    /// The errors of [`commit_transaction`](Self::commit_transaction). After a timeout, call it
+    /// again to resume it. An error that [requires an abort](KafkaError::requires_abort) means that
+    /// the abort must be called again.
     pub fn abort_transaction(&self, timeout: Duration) -> Result<(), KafkaError> {
         let name = "abort_transaction";
         let _closed = self.close_gate(name)?;
@@ -172,22 +180,24 @@ impl<C: ProducerContext> BaseProducer<C> {
         })
     }
 
-    /// Lets no record enter while the transaction is being ended.
+    /// Keeps records out until the returned guard is dropped.
     fn close_gate(&self, name: &str) -> Result<Option<Closed<'_>>, KafkaError> {
         self.check_not_in_callback(name)?;
         match &self.gate {
-            Some(gate) => gate.close().map(Some).ok_or_else(|| another_ends(name)),
-            // librdkafka says what is missing.
+            Some(gate) => gate
+                .close()
+                .map(Some)
+                .ok_or_else(|| is_already_ending(name)),
+            // librdkafka returns the error that transactional.id is missing.
             None => Ok(None),
         }
     }
 
-    /// Makes a blocking call on a thread of its own, and serves the queue on this one until it has
-    /// returned.
+    /// Makes a blocking call on a new thread, and serves the queue on this one until it returns.
     ///
-    /// Not the other way round, in short calls that are resumed in turn with the queue: each
-    /// resumption of a commit or an abort may take the result of one step for that of another
-    /// (`rd_kafka_txn_op_req0`, "already set result"), and each would be over only after its time.
+    /// Short calls that are resumed between polls would need no thread. But a resumed commit or
+    /// abort can mistake the result of one step for that of another (`rd_kafka_txn_op_req0`,
+    /// "already set result"), and each slice would last for its whole timeout.
     fn call(
         &self,
         name: &str,
@@ -218,7 +228,7 @@ impl<C: ProducerContext> BaseProducer<C> {
 }
 
 #[cold]
-fn another_ends(name: &str) -> KafkaError {
+fn is_already_ending(name: &str) -> KafkaError {
     KafkaError::of_call(
         Class::Retriable,
         RDKafkaErrorCode::PreviousInProgress,

@@ -13,6 +13,12 @@ use crate::values::RDKafkaLogLevel;
 /// All methods but [`refresh_oauth_token`](Self::refresh_oauth_token) run on the producer's driver task (of a [`BaseProducer`](crate::BaseProducer): in
 /// `poll`), and at teardown maybe on a thread outside the runtime: they should be quick and must
 /// not block. A panic in one is caught, logged and counted, and stops nothing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a context: it does not implement `ClientContext`",
+    label = "not a `ClientContext`",
+    note = "every method has a default: `impl ClientContext for {Self} {{}}`",
+    note = "a producer's context implements `ProducerContext` as well"
+)]
 pub trait ClientContext: Send + Sync + 'static {
     /// A log line of librdkafka; `facility` says which part it is from. Values of the
     /// configuration that may be secret are struck out.
@@ -171,6 +177,13 @@ fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// # Ok(())
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a producer's context: it does not implement `ProducerContext`",
+    label = "not a `ProducerContext`",
+    note = "implement `ProducerContext` with a type `DeliveryOpaque` (`()` if records carry no value) \
+            and the callback `delivery`, and `ClientContext`, whose methods all have defaults",
+    note = "without delivery callbacks use `DefaultProducerContext`"
+)]
 pub trait ProducerContext: ClientContext {
     /// What a record carries for its delivery callback.
     type DeliveryOpaque: Send + Sync + 'static;

@@ -165,7 +165,7 @@ impl<O: Opaque> Core<O> {
         };
         if fields.payload_len() >= ZERO_COPY_FROM {
             if let Some(place) = opaque.payload_guard() {
-                *place = fields.lend();
+                *place = fields.take_payload_guard();
             }
         }
         let message = Message {

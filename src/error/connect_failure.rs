@@ -1,43 +1,48 @@
-//! Why a connection to a broker fails.
+//! The reasons for which a connection to a broker fails.
 
-/// Why a connection to a broker does not come about, as far as that can be told:
-/// [`KafkaError::connect_failure`].
+/// Why a connection to a broker fails: [`KafkaError::connect_failure`].
 ///
-/// A broker that cannot be reached may be there a moment later. The rest does not go away by itself:
-/// somebody has to change the configuration, or a certificate.
+/// [`UnknownHost`](Self::UnknownHost), [`Refused`](Self::Refused) and
+/// [`SecurityProtocol`](Self::SecurityProtocol) may go away by themselves, for instance when a
+/// broker has started. The others need a change of the configuration, of the user's rights or of a
+/// certificate.
 ///
-/// Source: the codes `_AUTHENTICATION`, `_SSL`, `_RESOLVE` and `_TRANSPORT` of librdkafka's error
-/// events, and their texts; of certificates OpenSSL's own verdict, through `ssl_cert_verify_cb`.
+/// Sources: the codes `_AUTHENTICATION`, `_SSL`, `_RESOLVE` and `_TRANSPORT` of librdkafka's error
+/// events with their texts, and OpenSSL's verdict on a certificate (`ssl_cert_verify_cb`).
+///
+/// [`KafkaError::connect_failure`]: crate::KafkaError::connect_failure
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConnectFailure {
-    /// The broker did not let the client log in: a wrong password, an unknown user, a mechanism that
-    /// it does not have, a token that is not valid, or none. Brokers do not tell wrong passwords from
+    /// The broker rejected the login: a wrong password, an unknown user, a mechanism that it does
+    /// not support, or an invalid or missing token. Brokers do not distinguish wrong passwords from
     /// unknown users.
     Authentication,
-    /// The broker's certificate is of a CA that is not known here (`ssl.ca.location`).
+    /// No trusted CA has signed the broker's certificate. Set `ssl.ca.location` to the CA's
+    /// certificate.
     UnknownCa,
-    /// The broker's certificate is of another host than the one connected to.
+    /// The broker's certificate is for another host name than that of the connection.
     WrongHost,
-    /// The broker's certificate has expired, or one of those that vouch for it.
+    /// The broker's certificate, or one of the chain that signed it, has expired.
     Expired,
-    /// The broker's certificate is not accepted for another reason, say because it is not valid yet.
+    /// The broker's certificate was rejected for another reason, for instance because it is not
+    /// valid yet.
     Certificate,
-    /// The broker does not accept the client's certificate, or asks for one where there is none.
+    /// The broker rejected the client's certificate, or requires one and got none.
     ClientCertificate,
     /// The TLS handshake failed for another reason.
     Tls,
-    /// There is no address for the name of the broker's host.
+    /// The name of the broker's host has no address.
     UnknownHost,
-    /// Nobody listens on the broker's port.
+    /// The broker's host refused the connection: nothing listens on the port.
     Refused,
-    /// The broker closed the connection at the first words: mostly, it speaks another
-    /// `security.protocol` on this port.
+    /// The broker closed the connection during the first exchange. Mostly its listener has another
+    /// `security.protocol`.
     SecurityProtocol,
 }
 
 impl ConnectFailure {
-    /// Whether it stays as it is until somebody does something about it.
+    /// Returns true if the failure lasts until somebody removes its cause.
     pub(crate) fn is_lasting(self) -> bool {
         !matches!(
             self,

@@ -5,8 +5,8 @@ use std::fmt;
 
 /// An error code of librdkafka (negative) or of the Kafka protocol (positive).
 ///
-/// Every `i32` is a valid value, so a code that a newer librdkafka or broker invents is carried
-/// through unchanged. The known codes are associated constants, usable in patterns:
+/// Every `i32` is a valid value, so codes that only a newer librdkafka or broker knows are passed
+/// on unchanged. The known codes are associated constants, which also work in patterns:
 ///
 /// ```
 /// use tokio_rdkafka::RDKafkaErrorCode;
@@ -24,32 +24,33 @@ use std::fmt;
 ///
 /// # Which codes are retriable
 ///
-/// [`is_retriable`](Self::is_retriable) says whether the same record may succeed when it is sent
-/// again. It says nothing about duplicates: look at [`Persistence`](crate::Persistence) too.
+/// [`is_retriable`](Self::is_retriable) returns true if sending the same record again may succeed.
+/// It says nothing about duplicates: check the [`Persistence`](crate::Persistence) too.
 ///
-/// | codes | why |
+/// | codes | reason |
 /// |---|---|
-/// | [`QueueFull`](Self::QueueFull) | there will be room |
-/// | [`MessageTimedOut`](Self::MessageTimedOut), [`OperationTimedOut`](Self::OperationTimedOut), [`TimedOutQueue`](Self::TimedOutQueue), [`RequestTimedOut`](Self::RequestTimedOut) | no answer in time |
+/// | [`QueueFull`](Self::QueueFull) | capacity is released as messages are delivered |
+/// | [`MessageTimedOut`](Self::MessageTimedOut), [`OperationTimedOut`](Self::OperationTimedOut), [`TimedOutQueue`](Self::TimedOutQueue), [`RequestTimedOut`](Self::RequestTimedOut) | no answer within the time limit |
 /// | [`BrokerTransportFailure`](Self::BrokerTransportFailure), [`NetworkException`](Self::NetworkException), [`Resolve`](Self::Resolve), [`AllBrokersDown`](Self::AllBrokersDown), [`BrokerNotAvailable`](Self::BrokerNotAvailable) | no connection |
 /// | [`LeaderNotAvailable`](Self::LeaderNotAvailable), [`NotLeaderForPartition`](Self::NotLeaderForPartition), [`ReplicaNotAvailable`](Self::ReplicaNotAvailable), [`FencedLeaderEpoch`](Self::FencedLeaderEpoch), [`UnknownLeaderEpoch`](Self::UnknownLeaderEpoch), [`KafkaStorageError`](Self::KafkaStorageError) | the partition's leader changes |
 /// | [`ISRInsufficient`](Self::ISRInsufficient), [`NotEnoughReplicas`](Self::NotEnoughReplicas), [`NotEnoughReplicasAfterAppend`](Self::NotEnoughReplicasAfterAppend) | too few replicas are in sync |
-/// | [`CoordinatorLoadInProgress`](Self::CoordinatorLoadInProgress), [`CoordinatorNotAvailable`](Self::CoordinatorNotAvailable), [`NotCoordinator`](Self::NotCoordinator), [`WaitingForCoordinator`](Self::WaitingForCoordinator), [`ConcurrentTransactions`](Self::ConcurrentTransactions) | the coordinator moves or is busy |
-/// | [`ThrottlingQuotaExceeded`](Self::ThrottlingQuotaExceeded), [`Retry`](Self::Retry) | asked to try later |
+/// | [`CoordinatorLoadInProgress`](Self::CoordinatorLoadInProgress), [`CoordinatorNotAvailable`](Self::CoordinatorNotAvailable), [`NotCoordinator`](Self::NotCoordinator), [`WaitingForCoordinator`](Self::WaitingForCoordinator), [`ConcurrentTransactions`](Self::ConcurrentTransactions) | the coordinator is moving or busy |
+/// | [`ThrottlingQuotaExceeded`](Self::ThrottlingQuotaExceeded), [`Retry`](Self::Retry) | librdkafka or the broker asks for a retry |
 ///
-/// All other codes are not retriable, and no error is after a fatal one
-/// ([`KafkaError::is_retriable`](crate::KafkaError::is_retriable) looks at that too).
+/// No other code is retriable. After a fatal error no error is retriable:
+/// [`KafkaError::is_retriable`](crate::KafkaError::is_retriable) checks that too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RDKafkaErrorCode(i32);
 
 impl RDKafkaErrorCode {
-    /// The number itself, as librdkafka or the broker gave it.
+    /// Returns the code as the number that librdkafka or the broker reported.
     pub const fn raw(self) -> i32 {
         self.0
     }
 
-    /// librdkafka's name of the code, for instance `_QUEUE_FULL` or `NOT_ENOUGH_REPLICAS`;
-    /// `ERR_<number>?` for one that it does not know.
+    /// Returns librdkafka's name of the code, for instance `_QUEUE_FULL` or `NOT_ENOUGH_REPLICAS`.
+    ///
+    /// An unknown code is named `ERR_<number>?`.
     ///
     /// Source: `rd_kafka_err2name`.
     pub fn name(self) -> Cow<'static, str> {
@@ -59,7 +60,7 @@ impl RDKafkaErrorCode {
         }
     }
 
-    /// librdkafka's description of the code.
+    /// Returns librdkafka's description of the code.
     ///
     /// Source: `rd_kafka_err2str`.
     pub fn description(self) -> Cow<'static, str> {
@@ -69,8 +70,8 @@ impl RDKafkaErrorCode {
         }
     }
 
-    /// Whether the same record may succeed when it is sent again; the table is
-    /// [above](Self#which-codes-are-retriable).
+    /// Returns true if sending the same record again may succeed, by the
+    /// [table of codes](Self#which-codes-are-retriable).
     pub const fn is_retriable(self) -> bool {
         matches!(
             self,
@@ -132,8 +133,7 @@ impl fmt::Display for RDKafkaErrorCode {
 
 macro_rules! codes {
     ($($constant:ident = $raw:literal, $name:literal, $description:literal;)*) => {
-        // The constants have the names of rust-rdkafka's enum, so that its users' `match`es
-        // carry over.
+        // The names of rust-rdkafka's enum, so that a `match` of its users still compiles.
         #[allow(non_upper_case_globals)]
         impl RDKafkaErrorCode {
             $(
@@ -155,7 +155,7 @@ macro_rules! codes {
     };
 }
 
-// Source: librdkafka's `rd_kafka_err_descs` (rdkafka.c). `ffi::error` tests that they agree.
+// Source: librdkafka's `rd_kafka_err_descs` (rdkafka.c). A test in `ffi` checks that they agree.
 codes! {
     BadMessage = -199, "_BAD_MSG", "Local: Bad message format";
     BadCompression = -198, "_BAD_COMPRESSION", "Local: Invalid compressed data";
@@ -334,7 +334,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_code_is_carried_through() {
+    fn an_unknown_code_is_passed_on_unchanged() {
         for raw in [i32::MIN, -250, 32_000, i32::MAX] {
             let code = RDKafkaErrorCode::from(raw);
             assert_eq!(code.raw(), raw);

@@ -1,4 +1,4 @@
-//! Errors: [`KafkaError`], and the two that give a record back.
+//! The error type: a code, a text and a source.
 
 use std::error::Error;
 use std::fmt;
@@ -8,12 +8,15 @@ use std::time::Duration;
 use super::connect_failure::ConnectFailure;
 use super::error_code::RDKafkaErrorCode;
 
-/// Any error, boxed.
+/// A boxed error of any type.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What went wrong: a code of librdkafka or of a broker with a text, or a reason of our own.
+/// An error of a client, a call or a record.
 ///
-/// Cheap to clone. Neither `Display` nor `Debug` shows a configuration value.
+/// It has a text and, if librdkafka or a broker reported it, a [code](Self::code). The predicates,
+/// for instance [`is_retriable`](Self::is_retriable), say what a caller can do.
+///
+/// A clone shares the error. Neither `Display` nor `Debug` shows a configuration value.
 #[derive(Clone)]
 pub struct KafkaError(Arc<Inner>);
 
@@ -26,26 +29,36 @@ struct Inner {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
+    /// Only the code tells more.
     Code,
+    /// A fatal error of the producer, or a later error because of it.
     Fatal,
+    /// The producer is closed.
     Closed,
+    /// The sink has stopped.
     Stopped,
+    /// The queue had no capacity within a time limit.
     NoCapacity,
+    /// A call of librdkafka failed.
     Call(Class),
+    /// A connection to a broker failed.
     Connect(ConnectFailure),
+    /// The tokio runtime or the operating system lacks something.
     Runtime,
+    /// The configuration is invalid: the property, if it is known.
     Config(Option<String>),
+    /// The record is invalid: the field.
     Record(&'static str),
 }
 
-/// What librdkafka says of the error of a call: its flags.
+/// The class that librdkafka gives the error of a call, by the error's flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// The producer cannot go on.
+    /// The producer can do nothing more.
     Fatal,
-    /// The transaction can only be aborted.
+    /// The transaction must be aborted.
     RequiresAbort,
-    /// The same call may be made again.
+    /// The same call may succeed later.
     Retriable,
     /// None of these.
     Other,
@@ -74,7 +87,7 @@ impl KafkaError {
         Self::new(Kind::Fatal, Some(code.into()), text)
     }
 
-    /// The error of a call, with librdkafka's own judgement of it.
+    /// The error of a call, in the class that librdkafka gives it.
     pub(crate) fn of_call(
         class: Class,
         code: impl Into<RDKafkaErrorCode>,
@@ -87,7 +100,7 @@ impl KafkaError {
         Self::new(kind, Some(code.into()), text)
     }
 
-    /// The same, because of that.
+    /// Sets the source.
     pub(crate) fn caused_by(self, cause: KafkaError) -> Self {
         let Inner {
             kind, code, text, ..
@@ -100,7 +113,7 @@ impl KafkaError {
         }))
     }
 
-    /// Of a message that was given up because of a fatal error.
+    /// The error of a message that was purged because of a fatal error.
     pub(crate) fn after_fatal(self, fatal: KafkaError) -> Self {
         let text = format!("{}, after a fatal error: {}", self.0.text, fatal.0.text);
         Self::new(Kind::Fatal, self.0.code, text).caused_by(fatal)
@@ -110,18 +123,19 @@ impl KafkaError {
         Self::new(Kind::Closed, None, "the producer is closed")
     }
 
+    /// The error of a producer whose runtime has ended, and with it the driver's task.
     pub(crate) fn runtime_ended() -> Self {
         let text = "the producer is closed: its tokio runtime has ended, and with it the driver task; \
                     create a producer for each runtime";
         Self::new(Kind::Closed, None, text)
     }
 
-    /// A sink takes no more records, since one failed.
+    /// The error of a sink that accepts no more records, because an earlier one failed.
     pub(crate) fn stopped(cause: &KafkaError) -> Self {
         Self(Arc::new(Inner {
             kind: Kind::Stopped,
             code: None,
-            text: "the sink has stopped after a failure".to_owned(),
+            text: "the sink has stopped, because an earlier record failed".to_owned(),
             source: Some(cause.clone().into()),
         }))
     }
@@ -134,7 +148,7 @@ impl KafkaError {
         Self::new(
             Kind::NoCapacity,
             Some(RDKafkaErrorCode::QueueFull),
-            format!("no room in the queue within {waited:?}"),
+            format!("the queue had no capacity within {waited:?}"),
         )
     }
 
@@ -144,8 +158,8 @@ impl KafkaError {
             Kind::Record("payload"),
             Some(RDKafkaErrorCode::MessageSizeTooLarge),
             format!(
-                "invalid record: payload of {payload} bytes can never fit \
-                 queue.buffering.max.kbytes, which allows {limit} bytes"
+                "invalid record: payload has {payload} bytes and can never fit into the queue: \
+                 queue.buffering.max.kbytes allows {limit} bytes"
             ),
         )
     }
@@ -154,7 +168,7 @@ impl KafkaError {
         Self::new(Kind::Runtime, None, text)
     }
 
-    /// `property` is `None` where librdkafka's text names it.
+    /// `property` is `None` if only librdkafka's text names it.
     pub(crate) fn config(property: Option<&str>, text: impl Into<String>) -> Self {
         Self::new(
             Kind::Config(property.map(str::to_owned)),
@@ -173,11 +187,11 @@ impl KafkaError {
     }
 
     pub(crate) fn timed_out(waited: Duration) -> Self {
-        let text = format!("not done within {waited:?}");
+        let text = format!("timed out after {waited:?}");
         Self::new(Kind::Code, Some(RDKafkaErrorCode::OperationTimedOut), text)
     }
 
-    /// No connection to a broker comes about.
+    /// The error of a connection to a broker that failed.
     pub(crate) fn connect(
         failure: ConnectFailure,
         code: impl Into<RDKafkaErrorCode>,
@@ -186,7 +200,7 @@ impl KafkaError {
         Self::new(Kind::Connect(failure), Some(code.into()), text)
     }
 
-    /// No broker was up in time; the reason is what is known of one that is not.
+    /// No broker was up within the time limit. `reason` is the failure of one of them, if known.
     pub(crate) fn not_ready(waited: Duration, reason: Option<KafkaError>) -> Self {
         let code = RDKafkaErrorCode::OperationTimedOut;
         let text = format!("no broker was up within {waited:?}");
@@ -202,24 +216,29 @@ impl KafkaError {
     }
 
     pub(crate) fn no_answer() -> Self {
-        Self::with_text(RDKafkaErrorCode::OperationTimedOut, "no answer in time")
+        Self::with_text(
+            RDKafkaErrorCode::OperationTimedOut,
+            "no broker answered within the time limit",
+        )
     }
 
     pub(crate) fn no_thread(source: std::io::Error) -> Self {
         Self(Arc::new(Inner {
             kind: Kind::Runtime,
             code: None,
-            text: "the system has no thread for the call".to_owned(),
+            text: "the system could not start a thread for the call".to_owned(),
             source: Some(source.into()),
         }))
     }
 
-    /// The code of librdkafka or of the broker, where there is one.
+    /// Returns the code of librdkafka or of the broker if there is one.
     pub fn code(&self) -> Option<RDKafkaErrorCode> {
         self.0.code
     }
 
-    /// The configuration property or the field of the record that is to blame, where one is.
+    /// Returns the name of the invalid configuration property, or of the record's invalid field.
+    ///
+    /// `None` if the error is of another kind, or if only its text names the property.
     pub fn field(&self) -> Option<&str> {
         match &self.0.kind {
             Kind::Config(property) => property.as_deref(),
@@ -228,13 +247,17 @@ impl KafkaError {
         }
     }
 
-    /// Whether there was no room in the queue.
+    /// Returns true if the queue had no capacity for the record.
+    ///
+    /// The limits are `queue.buffering.max.messages` and `queue.buffering.max.kbytes`.
     pub fn is_queue_full(&self) -> bool {
         self.0.code == Some(RDKafkaErrorCode::QueueFull)
     }
 
-    /// Whether time ran out: the caller's for a place in the queue, or `message.timeout.ms`, or
-    /// that of a request.
+    /// Returns true if a time limit has passed.
+    ///
+    /// It may be the caller's limit, for instance on the wait for capacity, `message.timeout.ms`,
+    /// or the limit of a request.
     pub fn is_timed_out(&self) -> bool {
         matches!(
             self.0.code,
@@ -247,9 +270,11 @@ impl KafkaError {
         ) || self.0.kind == Kind::NoCapacity
     }
 
-    /// Why no connection to a broker comes about, where this says so and the reason is one of those
-    /// known: of [`Producer::ready`](crate::Producer::ready), and of the errors that
-    /// [`ClientContext::error`](crate::ClientContext::error) gets.
+    /// Returns why the connection to a broker failed, if that is what failed and the reason is
+    /// known.
+    ///
+    /// It may be set in errors of [`Producer::ready`](crate::Producer::ready) and in those that
+    /// [`ClientContext::error`](crate::ClientContext::error) receives.
     pub fn connect_failure(&self) -> Option<ConnectFailure> {
         match self.0.kind {
             Kind::Connect(failure) => Some(failure),
@@ -257,30 +282,34 @@ impl KafkaError {
         }
     }
 
-    /// Whether the producer is closed.
+    /// Returns true if the producer is closed.
     pub fn is_closed(&self) -> bool {
         self.0.kind == Kind::Closed
     }
 
-    /// Whether the producer cannot go on: no later record of it will succeed.
+    /// Returns true after a fatal error: no later record of the producer will succeed.
     ///
-    /// Source: `rd_kafka_fatal_error`, `rd_kafka_error_is_fatal`; idempotent and transactional
-    /// producers raise them. Also of a record that librdkafka has
-    /// [purged](RDKafkaErrorCode::PurgeQueue) because of one, which is then the
-    /// [source](Error::source).
+    /// Only idempotent and transactional producers have fatal errors. The error of a record that
+    /// librdkafka [purged](RDKafkaErrorCode::PurgeQueue) because of one is fatal too. Its
+    /// [source](Error::source) is then the fatal error itself.
+    ///
+    /// Sources: `rd_kafka_fatal_error`, `rd_kafka_error_is_fatal`.
     pub fn is_fatal(&self) -> bool {
         self.0.kind == Kind::Fatal
     }
 
-    /// Whether another producer with the same `transactional.id` has taken over, or the transaction
-    /// timed out: after `transaction.timeout.ms` its coordinator aborts it, and raises the
-    /// producer's epoch, as it does for a new producer. The error does not tell which of the two it
-    /// was.
+    /// Returns true if another producer with the same `transactional.id` has taken over, or if the
+    /// transaction has timed out.
     ///
-    /// The codes [`Fenced`](RDKafkaErrorCode::Fenced),
+    /// The error does not say which of the two it was. After `transaction.timeout.ms` the
+    /// coordinator aborts a transaction and raises the producer's epoch, as it does for a new
+    /// producer.
+    ///
+    /// The codes are [`Fenced`](RDKafkaErrorCode::Fenced),
     /// [`ProducerFenced`](RDKafkaErrorCode::ProducerFenced) and
-    /// [`InvalidProducerEpoch`](RDKafkaErrorCode::InvalidProducerEpoch). Of a transactional call it
-    /// is always fatal. Also of a record that librdkafka has purged because of that.
+    /// [`InvalidProducerEpoch`](RDKafkaErrorCode::InvalidProducerEpoch). In a transactional call
+    /// they are always fatal. This also returns true for a record that librdkafka purged because of
+    /// such an error.
     ///
     /// Source: `rd_kafka_txn_normalize_err` in rdkafka_txnmgr.c.
     pub fn is_fenced(&self) -> bool {
@@ -292,21 +321,23 @@ impl KafkaError {
             || (self.is_fatal() && self.0.source.as_ref().is_some_and(is_source))
     }
 
-    /// Whether the transaction has failed: it must be aborted, and may then be done again from its
-    /// beginning, with all its records and offsets.
+    /// Returns true if the transaction has failed and must be aborted.
     ///
-    /// Source: `rd_kafka_error_txn_requires_abort`; only transactional calls say so.
+    /// After the abort the caller may repeat it from its beginning, with all its records and
+    /// offsets. Only errors of transactional calls return true.
+    ///
+    /// Source: `rd_kafka_error_txn_requires_abort`.
     pub fn requires_abort(&self) -> bool {
         self.0.kind == Kind::Call(Class::RequiresAbort)
     }
 
-    /// Whether the same again may succeed; never after a fatal error.
+    /// Returns true if retrying may succeed. Always false after a fatal error.
     ///
-    /// Of a record: whether sending it again may, by the
-    /// [table of codes](RDKafkaErrorCode#which-codes-are-retriable). Of a transactional call:
-    /// whether the same call may be made again, by librdkafka's own flag
-    /// (`rd_kafka_error_is_retriable`), whatever the code. Of a
-    /// [connection](Self::connect_failure): whether the failure may go away by itself.
+    /// - For a record: sending it again may succeed, by the
+    ///   [table of codes](RDKafkaErrorCode#which-codes-are-retriable).
+    /// - For a transactional call: calling it again may succeed, by librdkafka's flag
+    ///   (`rd_kafka_error_is_retriable`), whatever the code.
+    /// - For a [connection](Self::connect_failure): the failure may go away by itself.
     pub fn is_retriable(&self) -> bool {
         match self.0.kind {
             Kind::Fatal => false,
@@ -317,7 +348,7 @@ impl KafkaError {
     }
 }
 
-/// Whether a code says that the message was purged.
+/// Returns true if the code means that the message was purged.
 pub(crate) fn is_purge(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
@@ -325,7 +356,8 @@ pub(crate) fn is_purge(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// Whether a code says that another producer has taken over, or the transaction timed out.
+/// Returns true if the code means that another producer has taken over, or that the transaction has
+/// timed out.
 pub(crate) fn is_fencing(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
@@ -370,9 +402,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_calls_own_judgement_stands_above_the_code() {
+    fn the_class_of_a_call_decides_instead_of_the_code() {
         use Class::{Fatal, Other, RequiresAbort, Retriable};
-        // One that is retriable by the table, and one that is not.
+        // The first is retriable by the table of codes, the second is not.
         for code in [RDKafkaErrorCode::OperationTimedOut, RDKafkaErrorCode::State] {
             for class in [Fatal, RequiresAbort, Retriable, Other] {
                 let error = KafkaError::of_call(class, code, "the reason");
@@ -386,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn three_codes_are_of_a_fence() {
+    fn three_codes_mean_that_the_producer_is_fenced() {
         use RDKafkaErrorCode as Code;
         for code in [
             Code::Fenced,

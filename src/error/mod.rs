@@ -1,4 +1,10 @@
-//! Errors that carry no record: [`KafkaError`], its codes, and why a connection fails.
+//! Errors that carry no record.
+//!
+//! This wing uses nothing else of the crate. To be read in this order:
+//!
+//! - `error_code`: the codes of librdkafka and of the Kafka protocol;
+//! - `connect_failure`: the reasons for which a connection fails;
+//! - `kafka_error`: the error type, with a code, a text and a source.
 
 mod connect_failure;
 mod error_code;

@@ -1,4 +1,4 @@
-//! What became of a message.
+//! The result of a delivery: what a future resolves with, and what a callback is given.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::BorrowedMessage;
 use crate::values::{Header, Persistence, Timestamp, TimestampKind};
 
-/// A message that was delivered: what an awaited send resolves to.
+/// The result of a successful delivery, which [`Producer::send`](crate::Producer::send) returns.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Delivery {
-    // Small, because each message in flight has room for it.
+    // Kept small, because it is a part of the 64 bytes that each message in flight takes.
     partition: i32,
-    /// −1: no broker answered.
+    /// −1 if no broker answered.
     broker_id: i32,
-    /// −1: no broker told one.
+    /// −1 if no broker returned one.
     offset: i64,
     timestamp_millis: i64,
     timestamp_kind: TimestampKind,
@@ -25,35 +25,37 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// The partition it is in.
+    /// Returns the partition that the message is in.
     pub fn partition(&self) -> i32 {
         self.partition
     }
 
-    /// The offset, where the broker told one: not with `acks=0`, nor where an idempotent
-    /// producer learned of the success without a response to that very request. librdkafka itself
-    /// counts up from −1001 there.
+    /// Returns the offset if a broker returned one.
+    ///
+    /// There is none with `acks=0`, nor if an idempotent producer learned of the success without a
+    /// response to that very request. librdkafka reports made-up offsets there, which count up from
+    /// −1001; they are not returned.
     pub fn offset(&self) -> Option<i64> {
         (self.offset >= 0).then_some(self.offset)
     }
 
-    /// The timestamp in the log.
+    /// Returns the timestamp of the message in the log.
     pub fn timestamp(&self) -> Timestamp {
-        self.timestamp_kind.of(self.timestamp_millis)
+        self.timestamp_kind.with_millis(self.timestamp_millis)
     }
 
-    /// [`Persisted`](Persistence::Persisted), or, with `acks=0`,
-    /// [`PossiblyPersisted`](Persistence::PossiblyPersisted).
+    /// Returns [`Persisted`](Persistence::Persisted), or
+    /// [`PossiblyPersisted`](Persistence::PossiblyPersisted) with `acks=0`.
     pub fn persistence(&self) -> Persistence {
         self.persistence
     }
 
-    /// The time from the enqueue to the delivery report (`rd_kafka_message_latency`).
+    /// Returns the time from the enqueue to the delivery report (`rd_kafka_message_latency`).
     pub fn latency(&self) -> Duration {
         Duration::from_micros(self.latency_micros)
     }
 
-    /// The broker that answered, where one did (`rd_kafka_message_broker_id`).
+    /// Returns the id of the broker that answered, if one did (`rd_kafka_message_broker_id`).
     pub fn broker_id(&self) -> Option<i32> {
         (self.broker_id >= 0).then_some(self.broker_id)
     }
@@ -72,14 +74,18 @@ impl fmt::Debug for Delivery {
     }
 }
 
-/// What the delivery callback gets: the message, delivered or failed, on loan from librdkafka.
+/// The message that the delivery callback is given: delivered or failed.
 pub type DeliveryResult<'a> = Result<DeliveredMessage<'a>, DeliveryError<'a>>;
 
-/// A message that was delivered, on loan from librdkafka for the length of the delivery callback.
+/// A message that was delivered, borrowed from librdkafka during the delivery callback.
+///
+/// [`detach`](Self::detach) copies it.
 #[derive(Clone, Copy)]
 pub struct DeliveredMessage<'a>(BorrowedMessage<'a>);
 
-/// A message that failed, on loan from librdkafka for the length of the delivery callback.
+/// A message that failed, borrowed from librdkafka during the delivery callback.
+///
+/// [`detach`](Self::detach) copies it.
 #[derive(Clone, Copy)]
 pub struct DeliveryError<'a>(BorrowedMessage<'a>);
 
@@ -112,32 +118,31 @@ impl DeliveredMessage<'_> {
 }
 
 impl DeliveryError<'_> {
-    /// Why it failed.
+    /// Returns the code of the failure.
     pub fn code(&self) -> RDKafkaErrorCode {
         self.0.code().into()
     }
 
-    /// Why it failed, with librdkafka's description.
+    /// Returns the code of the failure as an error with librdkafka's description.
     pub fn error(&self) -> KafkaError {
         KafkaError::from_code(self.code())
     }
 
-    /// The record as the caller gave it: the report has the *assigned* partition and no
-    /// timestamp, so those come from the message's opaque.
+    /// Copies the record as the caller passed it.
+    ///
+    /// A failed report has the assigned partition and no timestamp, so the requested ones are
+    /// passed in.
     pub(crate) fn to_record(
         self,
         partition: i32,
         timestamp: Option<i64>,
     ) -> ProducerRecord<'static> {
-        let record = ProducerRecord::to(self.0.topic().to_owned())
+        ProducerRecord::to(self.0.topic().to_owned())
             .key(self.0.key().map(<[u8]>::to_vec))
             .payload(self.0.payload().map(<[u8]>::to_vec))
             .headers(self.0.headers().collect())
-            .partition(partition);
-        match timestamp {
-            Some(millis) => record.timestamp(millis),
-            None => record,
-        }
+            .partition(partition)
+            .timestamp(timestamp.map_or(Timestamp::NotAvailable, Timestamp::CreateTime))
     }
 }
 
@@ -145,59 +150,61 @@ macro_rules! message {
     ($($message:ident)*) => {
         $(
             impl<'a> $message<'a> {
-                /// The topic.
+                /// Returns the topic.
                 pub fn topic(&self) -> &'a str {
                     self.0.topic()
                 }
 
-                /// The partition that it was assigned to; −1 where it failed before that.
+                /// Returns the partition that the message was assigned to, or −1 if it failed
+                /// before that.
                 pub fn partition(&self) -> i32 {
                     self.0.partition()
                 }
 
-                /// The offset, where the broker told one; see [`Delivery::offset`].
+                /// Returns the offset if a broker returned one; see [`Delivery::offset`].
                 pub fn offset(&self) -> Option<i64> {
                     self.0.offset()
                 }
 
-                /// The key; `None` is null.
+                /// Returns the key, or `None` if it is null.
                 pub fn key(&self) -> Option<&'a [u8]> {
                     self.0.key()
                 }
 
-                /// The payload; `None` is null.
+                /// Returns the payload, or `None` if it is null.
                 pub fn payload(&self) -> Option<&'a [u8]> {
                     self.0.payload()
                 }
 
-                /// The headers in order.
+                /// Returns the headers in their order.
                 pub fn headers(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
                     self.0.headers()
                 }
 
-                /// The timestamp in the log; not available where it failed.
+                /// Returns the timestamp of the message in the log. Not available if it failed.
                 pub fn timestamp(&self) -> Timestamp {
                     let (kind, millis) = self.0.timestamp();
-                    kind.of(millis)
+                    kind.with_millis(millis)
                 }
 
-                /// What is known of its place in the log.
+                /// Returns whether the message is in the log, as far as librdkafka knows.
                 pub fn persistence(&self) -> Persistence {
                     self.0.persistence()
                 }
 
-                /// The time from the enqueue until now (`rd_kafka_message_latency`).
+                /// Returns the time from the enqueue until now (`rd_kafka_message_latency`).
                 pub fn latency(&self) -> Duration {
                     Duration::from_micros(self.0.latency_micros())
                 }
 
-                /// The broker that answered, where one did (`rd_kafka_message_broker_id`).
+                /// Returns the id of the broker that answered, if one did
+                /// (`rd_kafka_message_broker_id`).
                 pub fn broker_id(&self) -> Option<i32> {
                     let id = self.0.raw_broker_id();
                     (id >= 0).then_some(id)
                 }
 
-                /// Copies the message, to keep it.
+                /// Copies the message, to keep it after the callback.
                 pub fn detach(&self) -> OwnedMessage {
                     OwnedMessage::copy_of(&self.0)
                 }

@@ -1,4 +1,4 @@
-//! The future of a delivery, and the promise that resolves it.
+//! The future of a delivery, and the completer that resolves it.
 
 use std::fmt;
 use std::future::Future;
@@ -10,16 +10,16 @@ use super::send_error::SendError;
 use crate::ffi::{Completer, Completers, Receiver};
 use crate::sync::coop;
 
-/// What a message carries through librdkafka: what its report does not have.
+/// The state that a message carries through librdkafka: what its delivery report lacks.
 #[derive(Debug)]
 pub(crate) struct MessageState<D> {
-    /// The number that the core issued.
+    /// The number of the message, which the core issued.
     pub(crate) number: u64,
-    /// As the caller gave it; 0 for none, and no other one is 0.
+    /// The requested timestamp in milliseconds, or 0 for none: 0 itself is not valid.
     timestamp: i64,
-    /// As the caller asked for it; −1 for none.
+    /// The requested partition, or −1 for none.
     partition: i32,
-    /// Until the delivery callback takes it.
+    /// `None` once the delivery callback has taken it.
     opaque: Option<D>,
 }
 
@@ -38,13 +38,17 @@ impl<D> MessageState<D> {
         }
     }
 
-    /// The partition and the timestamp that the caller gave.
+    /// Returns the partition and the timestamp that the caller requested.
     pub(crate) fn requested(&self) -> (i32, Option<i64>) {
         let timestamp = (self.timestamp != 0).then_some(self.timestamp);
         (self.partition, timestamp)
     }
 
-    /// Takes the opaque, which is there once.
+    /// Takes the opaque.
+    ///
+    /// # Panics
+    ///
+    /// If it was taken before.
     pub(crate) fn take_opaque(&mut self) -> D {
         let opaque = self.opaque.take();
         opaque.expect("a message has one report, or was refused")
@@ -53,52 +57,52 @@ impl<D> MessageState<D> {
 
 type Outcome<D> = Result<Delivery, SendError<D>>;
 
-/// The promise of a message's delivery.
+/// What resolves a message's [`DeliveryFuture`].
 pub(crate) type DeliveryCompleter<D> = Completer<MessageState<D>, Outcome<D>>;
 
-/// Where a producer's promises come from.
+/// What a producer takes its [`DeliveryCompleter`]s from.
 pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 
-/// Resolves when the message has been delivered or has failed.
+/// Waits for the delivery report of an enqueued message, and resolves with its result.
 ///
-/// Made by [`Producer::enqueue`](crate::Producer::enqueue): at that point the record's place in
-/// the order is fixed. It does not keep the producer alive.
+/// [`Producer::enqueue`](crate::Producer::enqueue) returns it. The order of the message among
+/// others is fixed by then. The future does not keep the producer alive.
 ///
 /// # Errors
 ///
-/// [`SendError`], with the record and what is known of its persistence, where it was not delivered
-/// within `message.timeout.ms`, was purged, or the broker refused it.
+/// Returns a [`SendError`] with the record and its [persistence](SendError::persistence) if the
+/// message was not delivered within `message.timeout.ms`, was purged, or the broker refused it.
 ///
 /// # Cancel safety
 ///
-/// Dropping it does not cancel the message: it is delivered all the same, and the context's
+/// Dropping the future does not cancel the message. It is still delivered, and the context's
 /// delivery callback runs.
 ///
 /// # Panics
 ///
-/// When it is polled again after it has resolved.
-#[must_use = "the message is on its way, but whether it arrives only the future tells"]
+/// If it is polled again after it has resolved.
+#[must_use = "the message is in flight; await the future to learn whether it is delivered"]
 pub struct DeliveryFuture<D = ()> {
     receiver: Receiver<MessageState<D>, Outcome<D>>,
 }
 
-/// How the caller learns of a message's end.
+/// How a caller gets the result of a delivery: [`Tracked`] or [`Detached`].
 pub(crate) trait DeliveryKind<D> {
-    /// What the caller gets when the message has been enqueued.
+    /// What the caller gets once the message is enqueued.
     type Handle: Send;
 
-    /// A message's promise, and what the caller gets.
+    /// Creates the completer of a message, and what the caller gets.
     fn completer(
         pool: &CompleterPool<D>,
         state: MessageState<D>,
     ) -> (DeliveryCompleter<D>, Self::Handle);
 }
 
-/// By a future.
+/// A [`DeliveryFuture`] resolves, after the context's callback has run.
 #[derive(Debug)]
 pub(crate) struct Tracked;
 
-/// Not at all: the context's callback alone hears of it.
+/// Only the context's callback runs.
 #[derive(Debug)]
 pub(crate) struct Detached;
 
@@ -125,12 +129,13 @@ impl<D> DeliveryKind<D> for Detached {
 }
 
 impl<D> DeliveryFuture<D> {
-    /// Whether the message has been delivered or has failed.
+    /// Returns true if the message has been delivered or has failed.
     pub(crate) fn is_ready(&self) -> bool {
         self.receiver.is_ready()
     }
 
-    /// What it resolves with, if it is ready; outside of tokio's budget, for what does not await.
+    /// Returns the result if there is one. It takes no unit of tokio's budget, so callers that do
+    /// not await may use it.
     pub(crate) fn take_ready(&mut self) -> Option<Outcome<D>> {
         if !self.is_ready() {
             return None;
@@ -156,7 +161,7 @@ impl<D> Future for DeliveryFuture<D> {
     }
 }
 
-/// The result of a message that nobody completed, which would be a bug of this crate.
+/// The result if the completer was dropped without one, which would be a bug of this crate.
 #[cold]
 fn abandoned<D>() -> Outcome<D> {
     Err(SendError::abandoned())
@@ -174,7 +179,7 @@ impl<D> fmt::Debug for DeliveryFuture<D> {
 mod tests {
     use super::*;
 
-    /// What a message in flight takes beside librdkafka's own.
+    /// A message in flight takes this beside librdkafka's own memory.
     #[test]
     fn a_message_without_an_opaque_takes_one_cache_line() {
         assert_eq!(Completers::<MessageState<()>, Outcome<()>>::BYTES, 64);

@@ -1,7 +1,16 @@
-//! A record on its way and what became of it.
+//! A record that is sent, and the result of its delivery.
+//!
+//! This wing may use `ffi`, `values`, `error` and `sync`. To be read in this order:
+//!
+//! - `topic`, `record`: what a caller sends;
+//! - `enqueue_error`, `send_error`, `error_predicates`: the errors that return the record;
+//! - `delivery`, `owned_message`: the result of a delivery;
+//! - `delivery_future`: how a caller gets the result, and what a message carries until then.
 
 mod delivery;
 mod delivery_future;
+mod enqueue_error;
+mod error_predicates;
 mod owned_message;
 mod record;
 mod send_error;
@@ -12,8 +21,9 @@ pub use delivery_future::DeliveryFuture;
 pub(crate) use delivery_future::{
     CompleterPool, DeliveryCompleter, DeliveryKind, Detached, MessageState, Tracked,
 };
+pub use enqueue_error::EnqueueError;
 pub use owned_message::OwnedMessage;
 pub use record::ProducerRecord;
 pub(crate) use record::{Fields, Plain, ZERO_COPY_FROM};
-pub use send_error::{EnqueueError, SendError};
+pub use send_error::SendError;
 pub use topic::{Topic, TopicName};

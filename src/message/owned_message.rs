@@ -1,4 +1,4 @@
-//! A copy of a message.
+//! An owned copy of a message.
 
 use std::fmt;
 
@@ -7,7 +7,10 @@ use bytes::Bytes;
 use crate::ffi::BorrowedMessage;
 use crate::values::{Headers, Timestamp};
 
-/// A message of one's own: a copy of a delivered, failed or consumed one.
+/// An owned copy of a message that was delivered, failed or was consumed.
+///
+/// [`DeliveredMessage::detach`](crate::DeliveredMessage::detach) and
+/// [`DeliveryError::detach`](crate::DeliveryError::detach) return one.
 ///
 /// `Debug` shows lengths instead of bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,42 +35,42 @@ impl OwnedMessage {
             headers: message.headers().collect(),
             timestamp: {
                 let (kind, millis) = message.timestamp();
-                kind.of(millis)
+                kind.with_millis(millis)
             },
         }
     }
 
-    /// The topic.
+    /// Returns the topic.
     pub fn topic(&self) -> &str {
         &self.topic
     }
 
-    /// The partition.
+    /// Returns the partition.
     pub fn partition(&self) -> i32 {
         self.partition
     }
 
-    /// The offset, where it is known; see [`Delivery::offset`].
+    /// Returns the offset if it is known; see [`Delivery::offset`](crate::Delivery::offset).
     pub fn offset(&self) -> Option<i64> {
         self.offset
     }
 
-    /// The key; `None` is null.
+    /// Returns the key, or `None` if it is null.
     pub fn key(&self) -> Option<&[u8]> {
         self.key.as_deref()
     }
 
-    /// The payload; `None` is null.
+    /// Returns the payload, or `None` if it is null.
     pub fn payload(&self) -> Option<&[u8]> {
         self.payload.as_deref()
     }
 
-    /// The headers.
+    /// Returns the headers.
     pub fn headers(&self) -> &Headers {
         &self.headers
     }
 
-    /// The timestamp.
+    /// Returns the timestamp.
     pub fn timestamp(&self) -> Timestamp {
         self.timestamp
     }

@@ -1,50 +1,64 @@
-//! The record to be produced.
+//! The record that a producer sends.
 
 use std::fmt;
 
 use super::topic::TopicName;
 use crate::error::KafkaError;
 use crate::ffi::{PARTITION_UNASSIGNED, PayloadGuard};
-use crate::values::{Headers, IntoPayload, Payload};
+use crate::values::{Headers, IntoPayload, Payload, Timestamp};
 
-/// From how many bytes on an owned payload is lent to librdkafka instead of being copied. A loan
-/// takes an allocation; 1 KiB is the smallest size at which it was measured to pay (`--work window`
-/// of the benches, `ours-bytes` beside `ours`).
+/// The least length, in bytes, at which librdkafka borrows an owned payload instead of copying it.
+///
+/// A payload guard takes an allocation. 1 KiB is the smallest size at which it was measured to pay
+/// (`--work window` of the benches, `ours-bytes` beside `ours`).
 pub(crate) const ZERO_COPY_FROM: usize = 1024;
 
-/// A record for any of the producers: topic, key, payload, headers, timestamp, partition, and the
-/// value `D` that comes back in the delivery callback.
+/// A record for any of the producers.
 ///
-/// Borrowed or owned parts mix freely. Sending copies what is borrowed into librdkafka's queue, so
-/// it needs to live only until then; keys and headers are always copied.
-///
-/// A [`Producer`](crate::Producer) lends owned payloads of 1 KiB and more (`Bytes`, `Vec<u8>`,
-/// `String`, …) to librdkafka instead of copying them. With `message.copy.max.bytes=0` they are not
-/// copied into the request either. Such a payload is dropped after its delivery has been reported,
-/// on the driver's task or a thread at teardown: a custom owner of `Bytes` must not block there. What
-/// it keeps alive is the whole allocation, while the queue's limit counts the payload's length alone:
-/// a short slice of a long `Bytes` is better copied.
+/// It has a topic and, optionally, a key, a payload, headers, a timestamp and a partition. The
+/// opaque, of type `D`, is a value that the delivery callback gets back.
 ///
 /// ```
-/// use tokio_rdkafka::{Headers, ProducerRecord};
+/// use std::time::SystemTime;
+/// use tokio_rdkafka::ProducerRecord;
 ///
 /// let payload = vec![1, 2, 3];
 /// let record = ProducerRecord::to("orders")
 ///     .key("customer-7")
 ///     .payload(&payload)
-///     .headers(Headers::new().insert("source", Some("shop")))
-///     .timestamp(1_700_000_000_000);
+///     .header("source", "shop")
+///     .timestamp(SystemTime::now());
 /// assert_eq!(record.get_key(), Some(&b"customer-7"[..]));
 ///
-/// // Of one's own, for a channel or a task.
+/// // Copies what the record borrows, so that it can go to a channel or a task.
 /// let owned: ProducerRecord<'static> = record.into_owned();
 /// ```
 ///
-/// No payload is a tombstone (null), an empty one an empty value; keys alike.
+/// A record without a payload is a tombstone (null). One with an empty payload has an empty value.
+/// The same holds for keys.
 ///
-/// What is wrong with a record shows when it is sent, as an error that names the field and gives
-/// the record back: an empty topic, one of more than 249 bytes or with a NUL byte, a partition
-/// below −1, a timestamp that is not positive, a header name with a NUL byte.
+/// # Copies
+///
+/// Sending copies borrowed parts into librdkafka's queue, so they need to live only until the
+/// record is enqueued. Keys and headers are always copied.
+///
+/// A [`Producer`](crate::Producer) does not copy owned payloads (`Bytes`, `Vec<u8>`, `String`, …)
+/// of 1 KiB and more: librdkafka borrows them until the delivery has been reported. With
+/// `message.copy.max.bytes=0` librdkafka does not copy them into the request either.
+///
+/// - Such a payload is dropped on the driver's task, or on a thread at teardown. A custom owner of
+///   `Bytes` must not block there.
+/// - It keeps its whole allocation alive, while the queue's limit counts the payload's length only.
+///   Copy a short slice of a long `Bytes`.
+///
+/// # Invalid records
+///
+/// Sending fails, with an error that names the field and returns the record, if
+///
+/// - the topic is empty, longer than 249 bytes, or contains a NUL byte;
+/// - the partition is below −1;
+/// - the timestamp is not positive;
+/// - the name of a header contains a NUL byte.
 ///
 /// `Debug` shows lengths instead of bytes.
 #[derive(Clone)]
@@ -53,20 +67,21 @@ pub struct ProducerRecord<'a, D = ()> {
     pub(crate) opaque: D,
 }
 
-/// All of a record but its opaque.
+/// A record without its opaque.
 #[derive(Clone)]
 pub(crate) struct Fields<'a> {
     pub(crate) topic: TopicName<'a>,
-    /// −1: the partitioner chooses.
+    /// −1 if the partitioner chooses.
     pub(crate) partition: i32,
     pub(crate) key: Option<Payload<'a>>,
     pub(crate) payload: Option<Payload<'a>>,
+    /// In milliseconds since the Unix epoch.
     pub(crate) timestamp: Option<i64>,
     pub(crate) headers: Headers,
 }
 
-/// A record that can be produced in one call with others of its topic, whose [`Fields`] are otherwise
-/// empty.
+/// The fields of a record that can be produced in one call with others of its topic
+/// (`rd_kafka_produce_batch`): it has no partition, timestamp and headers.
 #[derive(Debug)]
 pub(crate) struct Plain<'a> {
     pub(crate) key: Option<Payload<'a>>,
@@ -74,7 +89,7 @@ pub(crate) struct Plain<'a> {
 }
 
 impl Plain<'_> {
-    /// The key and the payload, as the produce call takes them.
+    /// Returns the key and the payload as the produce call takes them.
     #[inline]
     pub(crate) fn as_bytes(&self) -> (Option<&[u8]>, Option<&[u8]>) {
         (self.key.as_deref(), self.payload.as_deref())
@@ -87,8 +102,9 @@ impl Plain<'_> {
 }
 
 impl<'a> ProducerRecord<'a, ()> {
-    /// A record to that topic, with neither key nor payload. Sending by a [`Topic`](crate::Topic) handle saves
-    /// the look-up.
+    /// Creates a record for that topic, without a key and a payload.
+    ///
+    /// The topic is a name or a [`Topic`](crate::Topic) handle, which saves the look-up by name.
     #[inline]
     pub fn to(topic: impl Into<TopicName<'a>>) -> Self {
         Self::with_opaque_to(topic, ())
@@ -96,7 +112,7 @@ impl<'a> ProducerRecord<'a, ()> {
 }
 
 impl<'a, D> ProducerRecord<'a, D> {
-    /// A record to that topic with a value for the delivery callback.
+    /// Creates a record for that topic with a value for the delivery callback.
     #[inline]
     pub fn with_opaque_to(topic: impl Into<TopicName<'a>>, opaque: D) -> Self {
         let fields = Fields {
@@ -110,7 +126,10 @@ impl<'a, D> ProducerRecord<'a, D> {
         Self { fields, opaque }
     }
 
-    /// Sets the key: it decides the partition where none is set, and what compaction keeps.
+    /// Sets the key.
+    ///
+    /// The partitioner chooses the partition by it if no partition is set, and compaction keeps the
+    /// last record of each key.
     #[must_use]
     #[inline]
     pub fn key(mut self, key: impl IntoPayload<'a>) -> Self {
@@ -126,7 +145,7 @@ impl<'a, D> ProducerRecord<'a, D> {
         self
     }
 
-    /// Sets the partition; −1 leaves it to the partitioner.
+    /// Sets the partition. With −1, as by default, the partitioner chooses one.
     #[must_use]
     #[inline]
     pub fn partition(mut self, partition: i32) -> Self {
@@ -134,16 +153,41 @@ impl<'a, D> ProducerRecord<'a, D> {
         self
     }
 
-    /// Sets the timestamp, in milliseconds since the Unix epoch; without one librdkafka takes the
-    /// time of the enqueue.
+    /// Sets the timestamp: milliseconds since the Unix epoch, a
+    /// [`SystemTime`](std::time::SystemTime) or a [`Timestamp`].
+    ///
+    /// Without one, or with [`Timestamp::NotAvailable`], librdkafka sets the time of the enqueue.
+    /// Sending fails if the number of milliseconds is not positive, as it is for a time before the
+    /// epoch.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use tokio_rdkafka::{ProducerRecord, Timestamp};
+    ///
+    /// let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    /// let record = ProducerRecord::to("orders").timestamp(time);
+    /// assert_eq!(record.get_timestamp(), Some(1_700_000_000_000));
+    ///
+    /// // The one of another message, and none.
+    /// let record = record.timestamp(Timestamp::LogAppendTime(1_600_000_000_000));
+    /// assert_eq!(record.get_timestamp(), Some(1_600_000_000_000));
+    /// assert_eq!(record.timestamp(Timestamp::NotAvailable).get_timestamp(), None);
+    /// ```
     #[must_use]
     #[inline]
-    pub fn timestamp(mut self, millis: i64) -> Self {
-        self.fields.timestamp = Some(millis);
+    pub fn timestamp(mut self, timestamp: impl Into<Timestamp>) -> Self {
+        self.fields.timestamp = timestamp.into().to_millis();
         self
     }
 
-    /// Sets the headers.
+    /// Adds a header at the end and keeps the others of that name: [`Headers::append`].
+    #[must_use]
+    pub fn header<'v>(mut self, name: impl Into<String>, value: impl IntoPayload<'v>) -> Self {
+        self.fields.headers.push(name, value);
+        self
+    }
+
+    /// Sets the headers in place of all that the record has.
     #[must_use]
     #[inline]
     pub fn headers(mut self, headers: Headers) -> Self {
@@ -151,7 +195,8 @@ impl<'a, D> ProducerRecord<'a, D> {
         self
     }
 
-    /// Sets the value that the delivery callback gets, whatever type it had.
+    /// Sets the value that the delivery callback gets. It may be of another type than the present
+    /// one.
     #[must_use]
     #[inline]
     pub fn opaque<E>(self, opaque: E) -> ProducerRecord<'a, E> {
@@ -161,7 +206,7 @@ impl<'a, D> ProducerRecord<'a, D> {
         }
     }
 
-    /// Copies what is borrowed.
+    /// Copies what the record borrows.
     pub fn into_owned(self) -> ProducerRecord<'static, D> {
         ProducerRecord {
             fields: self.fields.into_owned(),
@@ -169,51 +214,68 @@ impl<'a, D> ProducerRecord<'a, D> {
         }
     }
 
-    /// The topic's name.
+    /// Returns the topic's name.
     pub fn get_topic(&self) -> &str {
         self.fields.topic.as_str()
     }
 
-    /// The partition; `None` where the partitioner chooses.
+    /// Returns the partition, or `None` if the partitioner chooses.
     pub fn get_partition(&self) -> Option<i32> {
         let partition = self.fields.partition;
         (partition != PARTITION_UNASSIGNED).then_some(partition)
     }
 
-    /// The key; `None` is null.
+    /// Returns the key, or `None` if it is null.
     pub fn get_key(&self) -> Option<&[u8]> {
         self.fields.key.as_deref()
     }
 
-    /// The payload; `None` is null.
+    /// Returns the payload, or `None` if it is null.
     pub fn get_payload(&self) -> Option<&[u8]> {
         self.fields.payload.as_deref()
     }
 
-    /// The timestamp that was set, in milliseconds since the Unix epoch.
+    /// Returns the timestamp that was set, in milliseconds since the Unix epoch.
     pub fn get_timestamp(&self) -> Option<i64> {
         self.fields.timestamp
     }
 
-    /// The headers.
+    /// Returns the headers.
     pub fn get_headers(&self) -> &Headers {
         &self.fields.headers
     }
 
-    /// The value for the delivery callback.
+    /// Returns the headers, to change them in place by [`push`](Headers::push),
+    /// [`set`](Headers::set), [`remove`](Headers::remove) and so on.
+    ///
+    /// [`append`](Headers::append) and [`insert`](Headers::insert) take the headers by value and
+    /// do not compile here.
+    ///
+    /// ```
+    /// use tokio_rdkafka::ProducerRecord;
+    ///
+    /// let mut record = ProducerRecord::to("orders").header("tries", "1");
+    /// record.headers_mut().set("tries", "2");
+    /// assert_eq!(record.get_headers().get("tries"), Some(Some(&b"2"[..])));
+    /// ```
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.fields.headers
+    }
+
+    /// Returns the value for the delivery callback.
     pub fn get_opaque(&self) -> &D {
         &self.opaque
     }
 }
 
 impl Fields<'_> {
-    /// What the queue's limit of bytes counts: the payload alone, as librdkafka does.
+    /// Returns what the queue's limit of bytes counts: the payload only, as in librdkafka.
     #[inline]
     pub(crate) fn payload_len(&self) -> usize {
         self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 
-    /// Whether a key and a payload that would not be lent is all that it has: a [`Plain`] one.
+    /// Returns true if a [`Plain`] record can hold all fields, and the payload is to be copied.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.partition == PARTITION_UNASSIGNED
@@ -222,26 +284,29 @@ impl Fields<'_> {
             && self.payload_len() < ZERO_COPY_FROM
     }
 
-    /// Whether there are [`Bytes`](bytes::Bytes) in it, whose owner's drop is the user's code.
+    /// Returns true if dropping the record may run the user's code: the owner of
+    /// [`Bytes`](bytes::Bytes) may be a type of theirs.
     #[inline]
     pub(crate) fn has_bytes(&self) -> bool {
         let mut payloads = [&self.key, &self.payload].into_iter().flatten();
         payloads.any(Payload::is_bytes) || !self.headers.is_empty()
     }
 
-    /// Checks all but the topic's name for what would not even reach a broker; the name is checked
-    /// where its handle is made.
+    /// Checks for values that librdkafka or the protocol cannot carry. The topic's name is checked
+    /// where its handle is created.
     ///
     /// # Errors
     ///
-    /// Names the field that is wrong.
+    /// Names the invalid field.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), KafkaError> {
         if self.partition < PARTITION_UNASSIGNED {
-            return Err(KafkaError::record("partition", "is below -1"));
+            return Err(invalid_partition(self.partition));
         }
-        if self.timestamp.is_some_and(|millis| millis <= 0) {
-            return Err(KafkaError::record("timestamp", "is not positive"));
+        if let Some(millis) = self.timestamp {
+            if millis <= 0 {
+                return Err(invalid_timestamp(millis));
+            }
         }
         if self.headers.is_empty() {
             return Ok(());
@@ -251,17 +316,21 @@ impl Fields<'_> {
 
     fn check_headers(&self) -> Result<(), KafkaError> {
         if self.headers.iter().any(|header| header.name.contains('\0')) {
-            return Err(KafkaError::record("headers", "have a name with a NUL byte"));
+            return Err(KafkaError::record(
+                "headers",
+                "contain a name with a NUL byte",
+            ));
         }
         Ok(())
     }
 
-    /// Takes the payload out, where it can be lent.
-    pub(crate) fn lend(&mut self) -> Option<PayloadGuard> {
-        match self.payload.take()?.try_into_owned() {
-            Ok(owned) => Some(PayloadGuard::new(owned)),
-            Err(borrowed) => {
-                self.payload = Some(borrowed);
+    /// Takes the payload out as a guard, from which librdkafka borrows it. Returns `None` if the
+    /// bytes have no allocation of their own.
+    pub(crate) fn take_payload_guard(&mut self) -> Option<PayloadGuard> {
+        match self.payload.take()?.try_into_allocated() {
+            Ok(payload) => Some(PayloadGuard::new(payload)),
+            Err(payload) => {
+                self.payload = Some(payload);
                 None
             }
         }
@@ -279,6 +348,22 @@ impl Fields<'_> {
     }
 }
 
+#[cold]
+fn invalid_partition(partition: i32) -> KafkaError {
+    KafkaError::record(
+        "partition",
+        &format!("is {partition}: it must be 0 or more, or -1 for the partitioner's choice"),
+    )
+}
+
+#[cold]
+fn invalid_timestamp(millis: i64) -> KafkaError {
+    KafkaError::record(
+        "timestamp",
+        &format!("is {millis} ms: it must be after the Unix epoch"),
+    )
+}
+
 impl<D> fmt::Debug for ProducerRecord<'_, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProducerRecord")
@@ -289,5 +374,61 @@ impl<D> fmt::Debug for ProducerRecord<'_, D> {
             .field("timestamp", &self.fields.timestamp)
             .field("headers", &self.fields.headers)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use super::*;
+
+    fn timestamp(timestamp: impl Into<Timestamp>) -> Option<i64> {
+        ProducerRecord::to("t").timestamp(timestamp).get_timestamp()
+    }
+
+    #[test]
+    fn a_timestamp_is_a_number_a_system_time_or_a_timestamp() {
+        assert_eq!(timestamp(7), Some(7));
+        assert_eq!(timestamp(UNIX_EPOCH + Duration::from_millis(7)), Some(7));
+        assert_eq!(timestamp(Timestamp::CreateTime(7)), Some(7));
+        assert_eq!(timestamp(Timestamp::LogAppendTime(7)), Some(7));
+        assert_eq!(timestamp(Timestamp::NotAvailable), None);
+        assert!(timestamp(SystemTime::now()).is_some());
+    }
+
+    #[test]
+    fn a_timestamp_that_is_not_after_the_epoch_is_an_error_that_names_the_field() {
+        for timestamp in [
+            Timestamp::from(0),
+            Timestamp::from(i64::MIN),
+            Timestamp::from(UNIX_EPOCH),
+            Timestamp::from(UNIX_EPOCH - Duration::from_nanos(1_000)),
+        ] {
+            let record = ProducerRecord::to("t").timestamp(timestamp);
+            let error = record.fields.check().unwrap_err();
+            assert_eq!(error.field(), Some("timestamp"), "{error}");
+        }
+    }
+
+    #[test]
+    fn headers_are_appended_and_changed_in_place() {
+        let mut record = ProducerRecord::to("t").header("a", "1").header("a", "2");
+        assert_eq!(record.get_headers().len(), 2);
+        record.headers_mut().set("a", "3");
+        assert_eq!(*record.get_headers(), Headers::new().append("a", "3"));
+        assert!(record.headers_mut().remove("a"));
+        assert!(record.get_headers().is_empty());
+    }
+
+    #[test]
+    fn a_payload_without_an_allocation_stays_in_the_record() {
+        let mut record = ProducerRecord::to("t").payload([1, 2, 3]);
+        assert!(record.fields.take_payload_guard().is_none());
+        assert_eq!(record.get_payload(), Some(&[1, 2, 3][..]));
+
+        let mut record = ProducerRecord::to("t").payload(vec![1, 2, 3]);
+        assert!(record.fields.take_payload_guard().is_some());
+        assert_eq!(record.get_payload(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A topic's handle.
+//! The topic of a record: a name or a handle.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,11 +6,11 @@ use std::sync::{Arc, Weak};
 
 use crate::ffi::TopicHandle;
 
-/// A topic's name with a weak reference to its producer's handle, from
-/// [`Producer::topic`](crate::Producer::topic): sending by it saves the look-up by name.
+/// A handle of a topic, which saves the look-up by name for each record.
 ///
-/// It keeps neither the producer nor librdkafka's handle alive. With another producer, or after
-/// its own has closed, it counts as its name.
+/// [`Producer::topic`](crate::Producer::topic) returns it. It holds the topic's name and a weak
+/// reference to librdkafka's handle, so it keeps neither that handle nor the producer alive.
+/// Another producer, or its own after it has closed, uses the name only.
 #[derive(Clone)]
 pub struct Topic {
     name: Arc<str>,
@@ -25,7 +25,7 @@ impl Topic {
         }
     }
 
-    /// The topic's name.
+    /// Returns the topic's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -42,7 +42,10 @@ impl fmt::Debug for Topic {
     }
 }
 
-/// The topic of a record: a name, borrowed, owned or shared, or a [`Topic`] handle.
+/// The topic of a record: a borrowed, owned or shared name, or a [`Topic`] handle.
+///
+/// [`ProducerRecord::to`](crate::ProducerRecord::to) takes whatever converts into it: `&str`,
+/// `&String`, `String`, `Cow<str>`, `Arc<str>`, `&Topic` or `Topic`.
 #[derive(Clone)]
 pub struct TopicName<'a>(Name<'a>);
 
@@ -56,7 +59,7 @@ enum Name<'a> {
 }
 
 impl TopicName<'_> {
-    /// The name itself.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Name::Borrowed(name) => name,
@@ -67,7 +70,7 @@ impl TopicName<'_> {
         }
     }
 
-    /// Whether the names are the same.
+    /// Returns true if the names are equal.
     #[inline]
     pub(crate) fn is_same(&self, other: &TopicName<'_>) -> bool {
         let (name, other) = (self.as_str(), other.as_str());

@@ -365,6 +365,7 @@ impl fmt::Debug for MockCluster {
 
 /// What [`MockCluster::coordinator`] sets the coordinator of.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MockCoordinator {
     /// A `transactional.id`.
     Transaction(String),

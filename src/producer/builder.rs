@@ -1,4 +1,4 @@
-//! Building a producer step by step.
+//! The builder of a producer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::driver::{Driver, Shared, drive};
 use crate::error::KafkaError;
 use crate::ffi::Conf;
 
-/// Builds a [`Producer`]; made by [`Producer::builder`].
+/// Builds a [`Producer`] step by step. Returned by [`Producer::builder`].
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -37,7 +37,8 @@ pub struct ProducerBuilder<'c, C: ProducerContext = DefaultProducerContext> {
 }
 
 impl Producer {
-    /// Builds a producer step by step.
+    /// Returns a builder, which sets what a [`ClientConfig`] cannot: the context, the runtime and
+    /// [`max_block`](ProducerBuilder::max_block).
     pub fn builder(config: &ClientConfig) -> ProducerBuilder<'_> {
         ProducerBuilder::new(config)
     }
@@ -55,12 +56,12 @@ impl<'c> ProducerBuilder<'c> {
 }
 
 impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
-    /// The configuration as librdkafka takes it.
+    /// Checks the configuration and converts it into librdkafka's.
     pub(crate) fn to_conf(&self) -> Result<Conf, KafkaError> {
         self.config.to_conf()
     }
 
-    /// Sets the context; the default one logs to [`tracing`].
+    /// Sets the context, which receives callbacks. The default one logs to [`tracing`].
     pub fn context<D: ProducerContext>(self, context: D) -> ProducerBuilder<'c, D> {
         let Self {
             config,
@@ -76,8 +77,8 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
         }
     }
 
-    /// Sets the runtime that the driver runs on; by default the one that
-    /// [`create`](Self::create) is called in.
+    /// Sets the runtime that the driver runs on. The default is the runtime in which
+    /// [`create`](Self::create) is called.
     pub fn runtime(self, runtime: Handle) -> Self {
         Self {
             runtime: Some(runtime),
@@ -85,8 +86,10 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
         }
     }
 
-    /// Sets how long a send or enqueue waits for room in the queue; by default without an end. (It
-    /// is Kafka's `max.block.ms`, which librdkafka does not have.)
+    /// Sets how long a send or enqueue may wait for capacity in the queue. The default is no limit.
+    ///
+    /// This is `max.block.ms` of Kafka's Java client, which librdkafka does not have. Sinks,
+    /// streams and permits are not subject to it.
     pub fn max_block(self, max_block: Duration) -> Self {
         Self {
             max_block: Some(max_block),
@@ -94,18 +97,22 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
         }
     }
 
-    /// Makes the client and starts the driver.
+    /// Creates the client and spawns the driver.
     ///
     /// # Errors
     ///
-    /// As [`ClientConfig::create`]; where no runtime was set, also outside of one.
+    /// - The errors of [`ClientConfig::create`].
+    /// - No [`runtime`](Self::runtime) was set and the call is made outside of one.
+    /// - The configuration has a `transactional.id`, which [`create_transactional`] takes.
+    ///
+    /// [`create_transactional`]: Self::create_transactional
     pub fn create(self) -> Result<Producer<C>, KafkaError> {
         let conf = self.config.to_conf()?;
         if is_transactional(&conf) {
             return Err(KafkaError::config(
                 Some("transactional.id"),
                 "configuration property transactional.id is refused: any clone of a Producer \
-                 could write into the transaction; TransactionalProducer takes it, and BaseProducer",
+                 could write into the transaction; use TransactionalProducer or BaseProducer",
             ));
         }
         self.create_with(conf)
@@ -116,8 +123,8 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
             Some(runtime) => runtime,
             None => Handle::try_current().map_err(|_| {
                 KafkaError::runtime(
-                    "a Producer needs a tokio runtime: make it inside of one, or give the builder \
-                     its handle",
+                    "a Producer needs a tokio runtime: create it inside of one, or pass a handle \
+                     to ProducerBuilder::runtime",
                 )
             })?,
         };

@@ -7,31 +7,37 @@ use crate::client::ProducerContext;
 use crate::driver::CloseReport;
 
 impl<C: ProducerContext> Producer<C> {
-    /// Stops admission, flushes, waits until everything in flight has been delivered or has failed,
-    /// and destroys the client, on a thread of its own.
+    /// Delivers everything that is in flight, then destroys the client.
     ///
-    /// From the call on, other calls fail with an error that
-    /// [`is_closed`](KafkaError::is_closed), and so do those that wait for room, with their
-    /// records. Can be called any number of times, on any clone: all callers await the same end.
+    /// The call closes the producer to new records and flushes it, which skips `linger.ms`. It
+    /// resolves when every message has been delivered or has failed and the client is destroyed.
     ///
-    /// A message that cannot be delivered fails after `message.timeout.ms`, five minutes by
-    /// default; [`close_timeout`](Self::close_timeout) does not wait so long.
+    /// Other calls fail from then on with an error for which
+    /// [`is_closed`](crate::KafkaError::is_closed) is true. Waiters for capacity fail in the same
+    /// way and get their records back. `close` can be called on any clone and any number of times:
+    /// all callers wait for the same close.
+    ///
+    /// A message that cannot be delivered fails after `message.timeout.ms`, 5 minutes by default.
+    /// Use [`close_timeout`](Self::close_timeout) to wait for less.
     ///
     /// # Cancel safety
     ///
-    /// The close begins when the future is first polled; dropping it does not stop it.
+    /// The close begins when the future is first polled. Dropping the future does not stop it.
     pub async fn close(&self) -> CloseReport {
         self.shared().begin_close(None);
         self.shared().closed().await
     }
 
-    /// As [`close`](Self::close); what has not been delivered after `timeout` is purged: its
-    /// futures resolve with errors, and records without a future are in the report. Where several
-    /// set a deadline, the earliest counts.
+    /// Closes as [`close`](Self::close) does, and purges what has not been delivered after
+    /// `timeout`.
+    ///
+    /// The futures of purged messages resolve with errors. Records that were enqueued without a
+    /// future are in the [report](CloseReport::records). If several callers set a deadline, the
+    /// earliest one applies.
     ///
     /// # Cancel safety
     ///
-    /// As [`close`](Self::close); the deadline stays too.
+    /// Dropping the future stops neither the close nor its deadline.
     pub async fn close_timeout(&self, timeout: Duration) -> CloseReport {
         self.shared()
             .begin_close(Instant::now().checked_add(timeout));

@@ -1,4 +1,4 @@
-//! Asking for brokers, topics and partitions.
+//! Metadata requests: brokers, topics and partitions.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::ffi::{Client, Description};
 use crate::values::{ClusterInfo, PartitionInfo, TopicInfo, topic_name};
 
 impl<C: ProducerContext> Producer<C> {
-    /// Asks for the id and the brokers of the cluster. The limit of time is an hour at the most.
+    /// Returns the id and the brokers of the cluster.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -25,20 +25,22 @@ impl<C: ProducerContext> Producer<C> {
     /// # }
     /// ```
     ///
-    /// Source: `rd_kafka_DescribeCluster`, whose answer comes as an event: a `Metadata` request to the
-    /// controller, which must be of Kafka 0.10.1 or later. Where that does not answer within half a
-    /// second, another broker is looked for, by `rd_kafka_metadata` on a thread of its own, and
-    /// asked.
+    /// The request goes to the controller, which must run Kafka 0.10.1 or later. If the controller
+    /// does not answer within 500 ms, the request goes to another broker. Finding that broker takes
+    /// a blocking call: see [threads](Self#threads). librdkafka gives one request at most one hour.
+    ///
+    /// Source: `rd_kafka_DescribeCluster`, whose answer arrives as an event; `rd_kafka_metadata`
+    /// finds the other broker.
     ///
     /// # Errors
     ///
-    /// - [Timed out](KafkaError::is_timed_out) where there is no answer within `timeout`, for instance
+    /// - [Timed out](KafkaError::is_timed_out) if no answer arrives within `timeout`, for instance
     ///   because no broker can be reached.
-    /// - [Closed](KafkaError::is_closed), also where the producer is closed meanwhile.
+    /// - [Closed](KafkaError::is_closed) if the producer is closed before the answer arrives.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it stops the waiting, and changes nothing else.
+    /// Dropping the future stops the wait and has no other effect.
     pub async fn cluster(&self, timeout: Duration) -> Result<ClusterInfo, KafkaError> {
         match self
             .shared()
@@ -46,13 +48,13 @@ impl<C: ProducerContext> Producer<C> {
             .await?
         {
             Description::Cluster(cluster) => Ok(cluster),
-            Description::Topics(_) => unreachable!("a ticket is of one request"),
+            Description::Topics(_) => unreachable!("the answer is of the request's own kind"),
         }
     }
 
-    /// Asks for the partitions of a topic, with their leaders, in the order of their numbers. It does
-    /// not make the topic, whatever the brokers' `auto.create.topics.enable` says. The limit of time is
-    /// an hour at the most.
+    /// Returns the partitions of a topic with their leaders, sorted by number.
+    ///
+    /// It does not create the topic, whatever `auto.create.topics.enable` of the brokers says.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -65,22 +67,22 @@ impl<C: ProducerContext> Producer<C> {
     /// # }
     /// ```
     ///
-    /// Source: `rd_kafka_DescribeTopics`, whose answer comes as an event; otherwise as
-    /// [`cluster`](Self::cluster).
+    /// Source: `rd_kafka_DescribeTopics`, whose answer arrives as an event. The broker is chosen as
+    /// in [`cluster`](Self::cluster).
     ///
     /// # Errors
     ///
-    /// - [`UnknownTopicOrPartition`](RDKafkaErrorCode::UnknownTopicOrPartition) where there is no such
-    ///   topic; also for a moment after it was made, until all brokers know of it.
-    /// - [`TopicAuthorizationFailed`](RDKafkaErrorCode::TopicAuthorizationFailed) where the user may
-    ///   not see it, be it there or not.
-    /// - Another code, where a broker gave that; an error that names the field `topic` where it cannot
-    ///   be a topic's name.
-    /// - As [`cluster`](Self::cluster).
+    /// - [`UnknownTopicOrPartition`](RDKafkaErrorCode::UnknownTopicOrPartition) if the topic does
+    ///   not exist, or was created a moment ago and not all brokers know it yet.
+    /// - [`TopicAuthorizationFailed`](RDKafkaErrorCode::TopicAuthorizationFailed) if the user may
+    ///   not describe the topic, whether it exists or not.
+    /// - An error that [names](KafkaError::field) the field `topic` if `topic` is not a valid name.
+    /// - Any other code that the broker returned.
+    /// - The errors of [`cluster`](Self::cluster).
     ///
     /// # Cancel safety
     ///
-    /// As [`cluster`](Self::cluster).
+    /// Same as [`cluster`](Self::cluster).
     pub async fn partitions_for(
         &self,
         topic: &str,
@@ -90,7 +92,7 @@ impl<C: ProducerContext> Producer<C> {
         let name = CString::new(topic).expect("the check finds a NUL byte");
         let describe = |client: &Arc<Client>, ask| client.describe_topic(&name, ask);
         let Description::Topics(topics) = self.shared().request(describe, timeout).await? else {
-            unreachable!("a ticket is of one request");
+            unreachable!("the answer is of the request's own kind");
         };
         let found = topics.into_iter().find(|found| found.name == topic);
         let Some(mut found) = found else {
@@ -106,21 +108,23 @@ impl<C: ProducerContext> Producer<C> {
         }
     }
 
-    /// Asks for all topics of the cluster that the user may see, the internal ones too, with their
-    /// partitions, by name. The limit of time is an hour at the most.
+    /// Returns all topics that the user may describe, with their partitions, sorted by name.
     ///
-    /// librdkafka has no event for it, only a call that blocks, which this makes on a thread of its
-    /// own. A [`close`](Self::close) waits for it, for a second or as long as it has taken until then.
+    /// Internal topics are included.
+    ///
+    /// librdkafka has only a blocking call for this, which concurrent callers share: see
+    /// [threads](Self#threads). A [`close`](Self::close) waits until the call returns: for up to 1
+    /// s, or for as long as the call has already taken if that is more.
     ///
     /// Source: `rd_kafka_metadata`.
     ///
     /// # Errors
     ///
-    /// As [`cluster`](Self::cluster); and where the system has no thread for it.
+    /// The errors of [`cluster`](Self::cluster), or the system cannot start a thread for the call.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it stops the waiting; the thread ends with its call.
+    /// Dropping the future stops the wait. The thread ends when its call returns.
     pub async fn topics(&self, timeout: Duration) -> Result<Vec<TopicInfo>, KafkaError> {
         let mut topics = self.shared().all_topics(timeout).await?;
         topics.sort_unstable_by(|one, other| one.name.cmp(&other.name));

@@ -1,4 +1,4 @@
-//! Flushing and purging.
+//! Flush and purge.
 
 use std::time::Duration;
 
@@ -11,36 +11,41 @@ use crate::error::KafkaError;
 use crate::values::PurgeConfig;
 
 impl<C: ProducerContext> Producer<C> {
-    /// Sends what is queued without waiting for `linger.ms`, and waits until all messages that are
-    /// in flight now have been delivered or have failed; later ones are not waited for.
+    /// Sends queued messages at once and waits for those that are in flight at the call.
     ///
-    /// Flushes that run at the same time share one blocking call of librdkafka, on a thread of its
-    /// own. Where others go on producing, `linger.ms` stays off for up to 200 ms after the flush.
+    /// It resolves when each of these messages has been delivered or has failed. It does not wait
+    /// for messages that are enqueued later. librdkafka does not wait for `linger.ms` meanwhile,
+    /// and if others go on producing, for up to 200 ms afterwards.
+    ///
+    /// Concurrent flushes share one blocking call: see [threads](Self#threads).
+    ///
+    /// Source: `rd_kafka_flush`.
     ///
     /// # Errors
     ///
-    /// [`FlushError`] where the system has no thread for it.
+    /// [`FlushError`] if the system cannot start a thread for the call.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it stops the waiting; the messages are delivered all the same.
+    /// Dropping the future stops the wait. The messages are delivered nevertheless.
     pub async fn flush(&self) -> Result<FlushReport, FlushError> {
         Ok(Tracker::flush(self.shared())?.done().await.flush_report())
     }
 
-    /// As [`flush`](Self::flush), with a limit of time.
+    /// Flushes as [`flush`](Self::flush) does, for up to `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`flush`](Self::flush); after `timeout`, with the number of messages left.
+    /// The errors of [`flush`](Self::flush). After `timeout` it returns a [`FlushError`] with the
+    /// number of messages that are still in flight.
     ///
     /// # Cancel safety
     ///
-    /// As [`flush`](Self::flush).
+    /// Same as [`flush`](Self::flush).
     ///
     /// # Panics
     ///
-    /// On a runtime without its time driver.
+    /// Panics on a runtime whose time driver is disabled.
     pub async fn flush_timeout(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         let mut tracker = Tracker::flush(self.shared())?;
         match time::timeout(timeout, tracker.done()).await {
@@ -49,15 +54,21 @@ impl<C: ProducerContext> Producer<C> {
         }
     }
 
-    /// Gives up what `config` covers; resolves when the futures of it have been resolved, with the
-    /// number of messages that were purged meanwhile.
+    /// Discards the messages that `config` selects.
     ///
-    /// In a transaction it fails the commit, and [`inflight`](PurgeConfig::inflight) has no effect: what
-    /// has been sent could be written behind the end of the transaction, and into the next one.
+    /// It resolves after their delivery futures have resolved, with the number of messages that
+    /// were purged meanwhile. Concurrent purges share one blocking call, which selects what any of
+    /// them selects: see [threads](Self#threads).
+    ///
+    /// In a transaction a purge makes the commit fail, and [`inflight`](PurgeConfig::inflight) has
+    /// no effect. A message that has been sent could otherwise be written after the transaction
+    /// ends, as part of the next one.
+    ///
+    /// Source: `rd_kafka_purge`.
     ///
     /// # Cancel safety
     ///
-    /// Once it has been polled the purge is made, also when the future is dropped.
+    /// The purge begins when the future is first polled. Dropping the future does not stop it.
     pub async fn purge(&self, config: PurgeConfig) -> usize {
         let config = if self.is_transactional() {
             config.without_inflight()

@@ -1,4 +1,12 @@
-//! What users call.
+//! The asynchronous producer: [`Producer`], its builder, its permits and its calls.
+//!
+//! It may use `driver` and what is below it. To be read in this order:
+//!
+//! - `builder`: creates the client and spawns the driver;
+//! - `producer`: the handle that users clone;
+//! - `send`, `permit`: how a record gets its capacity and enters the queue;
+//! - `flush`, `close`: flush, purge and shutdown;
+//! - `ready`, `cluster`: questions to the brokers.
 
 mod builder;
 mod close;

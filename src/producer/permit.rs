@@ -1,4 +1,4 @@
-//! Capacity that was taken in advance.
+//! Permits: capacity for one record, acquired before the record exists.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -11,40 +11,46 @@ use crate::driver::{Grant, Purpose};
 use crate::error::KafkaError;
 use crate::message::{DeliveryFuture, ProducerRecord};
 
-/// Capacity for one record, of [`Producer::reserve`], [`Producer::reserve_bytes`] or
-/// [`Producer::try_reserve`]: sending with it neither waits nor fails for lack of room.
+/// A reservation of queue capacity for one record.
 ///
-/// Dropped unused, it gives its room back.
-#[must_use = "an unused permit gives its room back"]
+/// Sending with it neither waits nor fails because the queue is full. [`Producer::reserve`],
+/// [`Producer::reserve_bytes`] and [`Producer::try_reserve`] return it.
+///
+/// Dropping an unused permit releases its capacity.
+#[must_use = "dropping an unused permit releases its capacity"]
 pub struct Permit<'p, C: ProducerContext = DefaultProducerContext> {
     reservation: Reservation<&'p Producer<C>, C>,
 }
 
-/// A [`Permit`] that keeps its producer open instead of borrowing it, of
-/// [`Producer::reserve_owned`] or [`Producer::poll_reserve`].
-#[must_use = "an unused permit gives its room back"]
+/// A [`Permit`] that owns a handle of its producer instead of borrowing it.
+///
+/// It keeps the producer open. [`Producer::reserve_owned`] and [`Producer::poll_reserve`] return
+/// it.
+///
+/// Dropping an unused permit releases its capacity.
+#[must_use = "dropping an unused permit releases its capacity"]
 pub struct OwnedPermit<C: ProducerContext = DefaultProducerContext> {
     reservation: Reservation<Producer<C>, C>,
 }
 
 impl<C: ProducerContext> Producer<C> {
-    /// Waits for room for one record, to send it later without waiting: the two steps of
-    /// [`enqueue`](Self::enqueue) apart, for what must decide in between.
+    /// Waits for capacity for one record and reserves it.
     ///
-    /// The permit holds room for one message. Its payload is charged when it is used; see
-    /// [`reserve_bytes`](Self::reserve_bytes) for an exact reservation.
+    /// [`Permit::send`] then enqueues the record without waiting. Use it to decide what to send
+    /// after the wait. [`max_block`](crate::ProducerBuilder::max_block) does not limit this wait.
     ///
-    /// A permit that is kept unused keeps others out, but not for ever: where unused permits hold
-    /// all the room, nothing is in flight and nobody moves, those who wait are let in beyond the
-    /// limit, one after the other. So memory may exceed the limit by what such permits are used for
-    /// later.
+    /// The permit holds capacity for one message and no payload bytes. The payload is charged at
+    /// [`Permit::send`], even if that exceeds `queue.buffering.max.kbytes`. Use
+    /// [`reserve_bytes`](Self::reserve_bytes) to reserve payload bytes too.
     ///
-    /// In a `select!` in a loop the future must be pinned outside of the loop: made anew each time,
-    /// it would lose its place in the line each time.
+    /// In a `select!` inside a loop, pin the future outside of the loop, as below. A new future in
+    /// each turn would begin at the end of the wait queue each time.
     ///
     /// ```no_run
     /// # use tokio_rdkafka::{Producer, ProducerRecord};
-    /// # async fn run(producer: Producer, mut ticks: tokio::time::Interval) -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tokio::time::Interval;
+    /// # use tokio_rdkafka::BoxError;
+    /// # async fn run(producer: Producer, mut ticks: Interval) -> Result<(), BoxError> {
     /// let mut reserve = std::pin::pin!(producer.reserve());
     /// let permit = loop {
     ///     tokio::select! {
@@ -58,28 +64,43 @@ impl<C: ProducerContext> Producer<C> {
     /// # }
     /// ```
     ///
+    /// # Unused permits
+    ///
+    /// An unused permit keeps its capacity while others wait, for at least 1 s of real time in
+    /// which nothing is in flight and nobody acquires or releases capacity. Then the queue is
+    /// overbooked once by what the unused permits hold, and one warning is logged. Overbooking
+    /// never raises a limit above twice its value. It ends when these permits are used or dropped.
+    ///
+    /// A waiter can be granted capacity while its task does not poll it. After the same second it
+    /// loses its turn, and waits again at its next poll.
+    ///
     /// # Errors
     ///
-    /// Where the producer is closed.
+    /// The producer is [closed](KafkaError::is_closed).
     ///
     /// # Cancel safety
     ///
-    /// Dropping it loses the place in the line, which passes on.
+    /// Dropping the future gives up its place in the wait queue. Capacity that it was granted
+    /// passes to the next waiter.
     pub async fn reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
         let grant = self.wait_for_capacity(0, Purpose::Reserve, None).await?;
         Ok(Permit::new(self, grant, None))
     }
 
-    /// As [`reserve`](Self::reserve), with room for `bytes` of payload. What a shorter payload
-    /// leaves goes back at the send; a longer one is refused through the future.
+    /// Waits for capacity for one record with `bytes` of payload and reserves it.
+    ///
+    /// If the payload is shorter, [`Permit::send`] releases the rest. If it is longer, the record
+    /// is refused and the delivery future resolves with an error. Otherwise it works as
+    /// [`reserve`](Self::reserve) does.
     ///
     /// # Errors
     ///
-    /// Where the producer is closed, or `bytes` can never fit into `queue.buffering.max.kbytes`.
+    /// - The producer is [closed](KafkaError::is_closed).
+    /// - `bytes` is more than `queue.buffering.max.kbytes` allows.
     ///
     /// # Cancel safety
     ///
-    /// As [`reserve`](Self::reserve).
+    /// Same as [`reserve`](Self::reserve).
     pub async fn reserve_bytes(&self, bytes: usize) -> Result<Permit<'_, C>, KafkaError> {
         self.shared().capacity.check_payload(bytes)?;
         let grant = self
@@ -88,39 +109,44 @@ impl<C: ProducerContext> Producer<C> {
         Ok(Permit::new(self, grant, Some(bytes)))
     }
 
-    /// As [`reserve`](Self::reserve), with a permit that can be moved anywhere, and keeps the
-    /// producer open.
+    /// Waits as [`reserve`](Self::reserve) does, for a permit that borrows nothing.
+    ///
+    /// The permit can be moved into another task. It keeps the producer open.
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve).
+    /// Same as [`reserve`](Self::reserve).
     ///
     /// # Cancel safety
     ///
-    /// As [`reserve`](Self::reserve).
+    /// Same as [`reserve`](Self::reserve).
     pub async fn reserve_owned(&self) -> Result<OwnedPermit<C>, KafkaError> {
         let grant = self.wait_for_capacity(0, Purpose::Reserve, None).await?;
         Ok(OwnedPermit::new(self.clone(), grant))
     }
 
-    /// As [`reserve`](Self::reserve), without waiting.
+    /// Reserves capacity for one record if there is some now.
     ///
     /// # Errors
     ///
-    /// Where there is no room ([`is_queue_full`](KafkaError::is_queue_full); also while others wait
-    /// for some), or the producer is closed.
+    /// - The [queue is full](KafkaError::is_queue_full), or other senders are already waiting for
+    ///   capacity.
+    /// - The producer is [closed](KafkaError::is_closed).
     pub fn try_reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
         let grant = self.try_acquire(0)?;
         Ok(Permit::new(self, grant, None))
     }
 
-    /// As [`reserve_owned`](Self::reserve_owned), for hand-written futures. While it is pending the
-    /// place in the line is kept in this very handle, and given up with it; a clone starts without
-    /// one.
+    /// Polls for an [`OwnedPermit`]: [`reserve_owned`](Self::reserve_owned) for hand-written
+    /// futures.
+    ///
+    /// While it is pending, this handle keeps the place in the wait queue. The place is given up
+    /// when the handle is dropped or [`abort_reserve`](Self::abort_reserve) is called. A clone has
+    /// no place.
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve).
+    /// Same as [`reserve`](Self::reserve).
     pub fn poll_reserve(
         &mut self,
         cx: &mut Context<'_>,
@@ -129,24 +155,28 @@ impl<C: ProducerContext> Producer<C> {
         Poll::Ready(Ok(OwnedPermit::new(self.clone(), grant)))
     }
 
-    /// Gives up the place in the line of [`poll_reserve`](Self::poll_reserve).
+    /// Gives up the place in the wait queue that a pending [`poll_reserve`](Self::poll_reserve)
+    /// took.
     pub fn abort_reserve(&mut self) {
         self.stop_waiting();
     }
 }
 
 impl<'p, C: ProducerContext> Permit<'p, C> {
-    /// Of room that has been taken, with so many bytes if any were asked for.
+    /// `bytes` is `None` if no payload bytes were asked for; the payload is unlimited then.
     fn new(producer: &'p Producer<C>, grant: Grant, bytes: Option<usize>) -> Self {
-        let reservation = Reservation::new(producer, grant, bytes.unwrap_or(0), bytes);
+        let reservation = Reservation::new(producer, grant, bytes);
         Self { reservation }
     }
 
-    /// Sends a record. Whatever keeps it from being sent comes through the future: a wrong field, a
-    /// payload that is too large, an unknown partition, a fatal error, a producer that is closed.
+    /// Enqueues a record and returns the future of its delivery.
     ///
-    /// Without a reservation of bytes the payload is charged now, and may overshoot
-    /// `queue.buffering.max.kbytes`: by one payload a permit.
+    /// The call itself does not fail. If the record is refused, the future resolves with the error:
+    /// an invalid field, a payload that is too large, an unknown partition, a fatal error, or a
+    /// closed producer.
+    ///
+    /// Without reserved bytes the payload is charged now. Each such permit can exceed
+    /// `queue.buffering.max.kbytes` by one payload.
     pub fn send(
         self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -156,13 +186,12 @@ impl<'p, C: ProducerContext> Permit<'p, C> {
 }
 
 impl<C: ProducerContext> OwnedPermit<C> {
-    /// Of room that has been taken.
     fn new(producer: Producer<C>, grant: Grant) -> Self {
-        let reservation = Reservation::new(producer, grant, 0, None);
+        let reservation = Reservation::new(producer, grant, None);
         Self { reservation }
     }
 
-    /// Sends a record; see [`Permit::send`].
+    /// Enqueues a record and returns the future of its delivery; see [`Permit::send`].
     pub fn send(
         self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -170,32 +199,29 @@ impl<C: ProducerContext> OwnedPermit<C> {
         self.reservation.send(record)
     }
 
-    /// The producer that the permit is of.
+    /// Returns the producer whose capacity the permit holds.
     pub fn producer(&self) -> &Producer<C> {
         &self.reservation.producer
     }
 }
 
-/// Capacity that has been taken for one message, to be used or given back. `P` is the producer, owned
+/// Acquired capacity for one message, which is used or released once. `P` is the producer, owned
 /// or borrowed.
 struct Reservation<P: Borrow<Producer<C>>, C: ProducerContext> {
     producer: P,
     grant: Grant,
-    /// Payload bytes that were taken with it; what the payload differs by is charged at its use.
-    bytes: usize,
-    /// What the payload must not be larger than.
-    limit: Option<usize>,
+    /// The acquired payload bytes, which also limit the payload; `None` acquires and limits none.
+    bytes: Option<usize>,
     is_used: bool,
     context: PhantomData<fn() -> C>,
 }
 
 impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
-    fn new(producer: P, grant: Grant, bytes: usize, limit: Option<usize>) -> Self {
+    fn new(producer: P, grant: Grant, bytes: Option<usize>) -> Self {
         Self {
             producer,
             grant,
             bytes,
-            limit,
             is_used: false,
             context: PhantomData,
         }
@@ -209,17 +235,17 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
         let producer = self.producer.borrow();
         let capacity = &producer.shared().capacity;
         let payload = record.fields.payload_len();
-        let checked = record.fields.check().and_then(|()| match self.limit {
-            Some(limit) if payload > limit => Err(KafkaError::record(
+        let checked = record.fields.check().and_then(|()| match self.bytes {
+            Some(reserved) if payload > reserved => Err(KafkaError::record(
                 "payload",
-                "is larger than what was reserved",
+                &format!("of {payload} bytes is larger than the {reserved} bytes reserved for it"),
             )),
             _ => capacity.check_payload(payload),
         });
         if let Err(error) = checked {
-            return producer.failed(producer.recorded(error), record);
+            return producer.refuse(error, record);
         }
-        drop(capacity.use_reserved(self.grant, self.bytes, payload));
+        drop(capacity.use_reserved(self.grant, self.bytes.unwrap_or(0), payload));
         self.is_used = true;
         producer.produce_or_fail(record)
     }
@@ -229,7 +255,7 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Drop for Reservation<P, C> {
     fn drop(&mut self) {
         if !self.is_used {
             let capacity = &self.producer.borrow().shared().capacity;
-            drop(capacity.release_unused(self.grant, self.bytes));
+            drop(capacity.release_unused(self.grant, self.bytes.unwrap_or(0)));
         }
     }
 }
@@ -237,7 +263,7 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Drop for Reservation<P, C> {
 impl<C: ProducerContext> fmt::Debug for Permit<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
-            .field("bytes", &self.reservation.bytes)
+            .field("bytes", &self.reservation.bytes.unwrap_or(0))
             .finish_non_exhaustive()
     }
 }
@@ -245,7 +271,7 @@ impl<C: ProducerContext> fmt::Debug for Permit<'_, C> {
 impl<C: ProducerContext> fmt::Debug for OwnedPermit<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnedPermit")
-            .field("bytes", &self.reservation.bytes)
+            .field("bytes", &self.reservation.bytes.unwrap_or(0))
             .finish_non_exhaustive()
     }
 }

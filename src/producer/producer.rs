@@ -1,4 +1,4 @@
-//! The asynchronous producer.
+//! The asynchronous producer: the handle that users clone.
 
 use std::fmt;
 use std::sync::{Arc, RwLockReadGuard, Weak};
@@ -13,10 +13,10 @@ use crate::error::KafkaError;
 use crate::message::Topic;
 use crate::sync::{coop, log};
 
-/// A producer for async services: every record's delivery is a future.
+/// An asynchronous producer: the delivery of each record is a future.
 ///
-/// Cheap to clone; all clones are one producer, with one queue and one driver, a tokio task that
-/// librdkafka wakes when deliveries have come in.
+/// A `Producer` is cheap to clone. All clones share one client, one queue and one driver: a tokio
+/// task that librdkafka wakes when delivery reports arrive.
 ///
 /// ```no_run
 /// use tokio_rdkafka::{ClientConfig, Producer, ProducerRecord};
@@ -33,71 +33,108 @@ use crate::sync::{coop, log};
 ///
 /// # Which method
 ///
-/// | | waits for room | waits for the delivery |
+/// | | waits for capacity | waits for the delivery |
 /// |---|---|---|
 /// | [`send`](Self::send) | yes | yes |
-/// | [`enqueue`](Self::enqueue) | yes | returns its future |
-/// | [`try_enqueue`](Self::try_enqueue) | no: refuses | returns its future |
-/// | [`enqueue_detached`](Self::enqueue_detached), [`try_enqueue_detached`](Self::try_enqueue_detached) | yes / no | no: the context's callback alone |
-/// | [`reserve`](Self::reserve), then [`Permit::send`] | yes, ahead of the record | returns its future |
-/// | [`blocking_enqueue`](Self::blocking_enqueue) | blocks the thread | returns its future |
+/// | [`enqueue`](Self::enqueue) | yes | no, returns a future |
+/// | [`try_enqueue`](Self::try_enqueue) | no, returns an error | no, returns a future |
+/// | [`enqueue_detached`](Self::enqueue_detached) | yes | no, a callback runs |
+/// | [`try_enqueue_detached`](Self::try_enqueue_detached) | no, returns an error | no, a callback runs |
+/// | [`reserve`](Self::reserve), then [`Permit::send`] | yes, in advance | no, returns a future |
+/// | [`blocking_enqueue`](Self::blocking_enqueue) | blocks the thread | no, returns a future |
 /// | [`sink`](Self::sink) | yes, in `poll_ready` | in `poll_flush` |
-/// | [`send_all`](Self::send_all), [`ProduceExt::produce`](crate::ProduceExt::produce) | yes | yields its result, in order |
+/// | [`send_all`](Self::send_all), [`ProduceExt::produce`] | yes | yields the results in order |
+///
+/// [`Permit::send`]: crate::Permit::send
+/// [`ProduceExt::produce`]: crate::ProduceExt::produce
 ///
 /// # Capacity
 ///
-/// The queue takes as many messages as `queue.buffering.max.messages` says (0 is no limit), with as
-/// many payload bytes as `queue.buffering.max.kbytes` says. Capacity is granted first come, first
-/// served, and is back before the future of a message resolves. When a purge or a time-out fails
-/// the whole queue at once, new messages come in while the failed ones are still being reported:
-/// until the last one has been, memory may reach twice the limit.
+/// The queue holds up to `queue.buffering.max.messages` messages (0 is no limit) and up to
+/// `queue.buffering.max.kbytes` KiB of their payloads. Keys and headers do not count. A message
+/// releases its capacity just before its delivery future resolves.
 ///
-/// With a small queue and `linger.ms`, set `max.in.flight` or `enable.idempotence` too (5 requests for
-/// each broker). By default librdkafka sends a request as soon as the linger is over, however many are
-/// under way: where a full queue lets records in one by one, small requests beget small ones.
+/// Capacity is granted first come, first served: while others wait, no call overtakes them. The
+/// limits are exact, with four exceptions:
 ///
-/// Capacity that unused [`Permit`]s hold is theirs, but they do not stop others for ever: see
-/// [`reserve`](Self::reserve).
+/// - A [`Permit`](crate::Permit) without reserved bytes can exceed `queue.buffering.max.kbytes` by
+///   one payload.
+/// - A [`ProducerSink`](crate::ProducerSink) can exceed each limit by one record.
+/// - If unused permits hold capacity while others wait, nothing is in flight and nobody acquires or
+///   releases capacity for 1 s of real time, the queue is overbooked once by what they hold. It is
+///   never overbooked above twice its limits. One warning is logged. The overbooking ends when
+///   these permits are used or dropped. See [`reserve`](Self::reserve).
+/// - A purge or a timeout can fail the whole queue at once. New messages are admitted while the
+///   failed ones are still being reported. Memory can reach twice the limits until the last report.
+///
+/// A waiter that was granted capacity, but whose task did not poll it for that second, loses its
+/// turn and waits again.
+///
+/// With a small queue and `linger.ms`, also set `max.in.flight` or `enable.idempotence`, which
+/// allows 5 requests per broker. By default librdkafka does not limit the requests in flight and
+/// sends one as soon as `linger.ms` has passed. If a full queue admits records one by one, each
+/// small request then leads to more small ones.
 ///
 /// # Order
 ///
-/// If one enqueue has returned before the next is called, their records are in that order. Calls
-/// that run at the same time have no order between them.
+/// If one enqueue has returned before the next one is called, their records are in that order.
+/// Concurrent calls have no order between them.
 ///
 /// # Topics
 ///
-/// A topic's handle is made at its first use and kept, for the 4096 topics that were used last at the
-/// least, and twice as many at the most; another one's is made again. librdkafka itself keeps what it knows of every topic until the producer
-/// ends, some 4 KiB and 2 KiB for each partition, and asks for all of them when it refreshes its
-/// metadata (`topic.metadata.refresh.interval.ms`), those that do not exist every second: names of
-/// topics should not come from unchecked input.
+/// The producer caches the handles of the topics that were used last: at least 4096, at most 8192.
+/// A handle that was evicted is created again at the next use. librdkafka itself keeps every topic
+/// until the producer is closed: about 4 KiB for each, and 2 KiB for each partition. It also
+/// requests all of them when it refreshes its metadata (`topic.metadata.refresh.interval.ms`), and
+/// topics that do not exist every second. So do not take topic names from unchecked input.
 ///
-/// A topic that is deleted and made again works without a new producer, within a second or so. What
-/// is sent while it is gone fails with `UnknownTopicOrPartition`, `UnknownTopic` or
-/// `UnknownPartition`, or waits for `message.timeout.ms`. There is one exception, a limitation of
-/// librdkafka (its issue 4898): where the leader of a partition had changed before, and the producer
-/// did not notice that the topic was gone, the new partition may stay without a leader for it. Delete
-/// a topic, wait until sends report that it is unknown, and then make it again; or make a new
-/// producer.
+/// A topic that is deleted and created again works within about a second. Records that are sent
+/// while it does not exist fail with `UnknownTopicOrPartition`, `UnknownTopic` or
+/// `UnknownPartition`, or wait for up to `message.timeout.ms`.
 ///
-/// # The end
+/// One case needs care, because of librdkafka's issue 4898. If the leader of a partition had
+/// changed before and the producer did not notice the deletion, the new partition can stay without
+/// a leader for it. Delete the topic, wait until sends report that it is unknown, and only then
+/// create it again. Otherwise create a new producer.
 ///
-/// Only [`close`](Self::close) promises delivery. Dropping the last handle never blocks: as long as
-/// the runtime lives the driver goes on and delivers what was enqueued, for up to
-/// `message.timeout.ms`. When the runtime goes first, what is in flight is purged on a thread of its
-/// own; its futures resolve with errors.
+/// # Threads
+///
+/// librdkafka runs its own threads: two for each client and one for each broker. An idle producer
+/// adds none. Calls of librdkafka that block run on threads named `rdkafka-block`, and never on
+/// tokio's blocking pool. Callers that wait for the same kind of call share one thread.
+///
+/// There is at most one thread for each of 8 kinds of call:
+///
+/// - flush, which also serves `close`;
+/// - purge;
+/// - `ready`;
+/// - the search for a broker in `cluster` and `partitions_for`;
+/// - `topics`;
+/// - a transactional call (only with `transactional.id`);
+/// - the time limit of `send_offsets` (only with `transactional.id`);
+/// - the watch over unused permits, while others wait for capacity.
+///
+/// One more thread destroys the client, at the end of `close` or after the runtime has shut down.
+///
+/// # Shutdown
+///
+/// Only [`close`](Self::close) promises delivery. Dropping the last handle never blocks. While the
+/// runtime lives, the driver still delivers what was enqueued, for up to `message.timeout.ms`. If
+/// the runtime shuts down first, a thread purges what is in flight and the futures resolve with
+/// errors.
 pub struct Producer<C: ProducerContext = DefaultProducerContext> {
-    // Given up before the handle, which may be the last.
+    // Declared, and so dropped, before the handle, which may be the last.
     waiter: Option<Waiter<C>>,
     handle: Arc<ProducerHandle<C>>,
 }
 
-/// What all clones share, and the driver does not: its drop is that of the last handle.
+/// What all clones share and the driver does not. It is dropped with the last handle.
 struct ProducerHandle<C: ProducerContext> {
     shared: Arc<Shared<C>>,
     runtime: Handle,
     max_block: Option<Duration>,
-    /// The transaction that its records are part of. The producer outlives such a handle.
+    /// The transaction that the records belong to; `None` without transactions. The producer
+    /// outlives a handle that has one.
     epoch: Option<Arc<TransactionEpoch>>,
 }
 
@@ -111,8 +148,8 @@ impl<C: ProducerContext> Drop for ProducerHandle<C> {
             log(|| {
                 tracing::warn!(
                     in_flight,
-                    "the last handle of a producer was dropped with messages in flight: they are \
-                     delivered as long as the runtime lives; close() waits for them"
+                    "the last handle of a producer was dropped with messages in flight; they are \
+                     delivered only while the runtime lives: call close() to wait for them"
                 );
             });
         }
@@ -137,8 +174,8 @@ impl<C: ProducerContext> Producer<C> {
         }
     }
 
-    /// A handle whose records are part of a transaction.
-    pub(crate) fn within(&self, epoch: Arc<TransactionEpoch>) -> Self {
+    /// Returns a handle whose records belong to a transaction.
+    pub(crate) fn with_epoch(&self, epoch: Arc<TransactionEpoch>) -> Self {
         Self {
             waiter: None,
             handle: Arc::new(ProducerHandle {
@@ -162,28 +199,32 @@ impl<C: ProducerContext> Producer<C> {
         self.handle.max_block
     }
 
-    /// Whether its records are part of a transaction.
+    /// Returns true if the records belong to a transaction.
     pub(super) fn is_transactional(&self) -> bool {
         self.handle.epoch.is_some()
     }
 
-    /// A record's way into the transaction, if there is one, open until the guard is dropped.
+    /// Keeps the transaction open, if there is one, until the guard is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The transaction has been committed or aborted.
     #[inline]
-    pub(super) fn enter(&self) -> Result<Option<RwLockReadGuard<'_, bool>>, KafkaError> {
+    pub(super) fn enter_epoch(&self) -> Result<Option<RwLockReadGuard<'_, bool>>, KafkaError> {
         let epoch = self.handle.epoch.as_deref();
         epoch.map(TransactionEpoch::enter).transpose()
     }
 
-    /// Records in the transaction, if there is one, that a record was refused.
+    /// Records in the transaction, if there is one, why a record was refused. Returns the error.
     #[cold]
-    pub(crate) fn recorded(&self, error: KafkaError) -> KafkaError {
+    pub(crate) fn record_failure(&self, error: KafkaError) -> KafkaError {
         if let Some(epoch) = &self.handle.epoch {
             epoch.fail(&error);
         }
         error
     }
 
-    /// Acquires capacity for one message, waiting for it in this handle.
+    /// Acquires capacity for one message. This handle keeps the waiter meanwhile.
     #[inline]
     pub(crate) fn poll_capacity(
         &mut self,
@@ -194,7 +235,7 @@ impl<C: ProducerContext> Producer<C> {
         Waiter::poll(&mut self.waiter, &self.handle.shared, bytes, purpose, cx)
     }
 
-    /// Resolves when there is capacity for one message, and acquires none.
+    /// Waits until there is capacity for one message, and acquires none.
     #[inline]
     pub(crate) fn poll_available(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), KafkaError>> {
         if self.waiter.is_none() && coop::may_enqueue() && self.shared().capacity.is_available() {
@@ -210,45 +251,49 @@ impl<C: ProducerContext> Producer<C> {
         self.waiter = None;
     }
 
-    /// A handle of a topic, which saves the look-up by name.
+    /// Returns a handle of a topic, which saves the lookup by name.
     ///
     /// # Errors
     ///
-    /// Names what is wrong with the topic's name; or the producer is closed.
+    /// The topic's name is not valid, or the producer is closed.
     pub fn topic(&self, name: &str) -> Result<Topic, KafkaError> {
         self.shared().core.topic(name)
     }
 
-    /// The number of messages that were enqueued and whose future has not resolved yet.
+    /// Returns the number of messages that were enqueued and not completed yet.
+    ///
+    /// It falls shortly before a message's future resolves.
     pub fn in_flight_count(&self) -> usize {
         self.shared().core.in_flight()
     }
 
-    /// The context that the producer was made with.
+    /// Returns the context that the producer was created with.
     pub fn context(&self) -> &Arc<C> {
         &self.shared().context
     }
 
-    /// A handle that does not keep the producer open; for instance for its own context, to send
-    /// from a delivery callback.
+    /// Returns a handle that does not keep the producer open.
+    ///
+    /// A context can hold one to send from a delivery callback.
     pub fn downgrade(&self) -> WeakProducer<C> {
         WeakProducer {
             handle: Arc::downgrade(&self.handle),
         }
     }
 
-    /// Whether the producer is closed or is being closed.
+    /// Returns true if the producer is closed or is being closed.
     pub fn is_closed(&self) -> bool {
         self.shared().core.is_closed()
     }
 
-    /// The error after which nothing can be sent any more, if there was one: the code and reason
-    /// that lie behind librdkafka's `_FATAL`.
+    /// Returns the fatal error, if there was one. Nothing can be sent after it.
+    ///
+    /// It has the code and reason that `rd_kafka_fatal_error` returns, instead of `_FATAL`.
     pub fn fatal_error(&self) -> Option<KafkaError> {
         self.shared().core.fatal_error()
     }
 
-    /// How many callbacks of the context have panicked.
+    /// Returns how many callbacks of the context have panicked.
     pub fn callback_panics(&self) -> u64 {
         self.shared().core.callback_panics()
     }
@@ -269,7 +314,7 @@ pub struct WeakProducer<C: ProducerContext = DefaultProducerContext> {
 }
 
 impl<C: ProducerContext> WeakProducer<C> {
-    /// The producer, as long as another handle of it is there.
+    /// Returns the producer, or `None` if all other handles have been dropped.
     pub fn upgrade(&self) -> Option<Producer<C>> {
         self.handle.upgrade().map(|handle| Producer {
             waiter: None,

@@ -1,4 +1,4 @@
-//! Waiting until a broker is up.
+//! The wait for a broker that is up.
 
 use std::time::Duration;
 
@@ -10,17 +10,19 @@ use crate::driver::{BrokerWaiter, Shared, Verdict};
 use crate::error::KafkaError;
 
 impl<C: ProducerContext> Producer<C> {
-    /// Waits until a broker is up, has let the client log in, and has answered a request: of several,
-    /// one is enough. Where that does not come about, it returns the reason, without waiting for a
-    /// record to time out:
+    /// Waits until at least one broker is connected, authenticated and answering requests.
     ///
-    /// - once all brokers have failed, with the reason of one of them;
-    /// - of several, a second after one has failed in a way that does not go away by itself (a wrong
-    ///   password, a certificate), or has closed the connection instead of an answer, if none is up by
+    /// If that fails, it returns why, without waiting for a record to time out. It fails:
+    ///
+    /// - as soon as all brokers have failed since the call, with the reason of one of them;
+    /// - 1 s after one broker has failed for a lasting reason, such as a wrong password or a bad
+    ///   certificate, if no other broker is up by then;
+    /// - 1 s after one broker has closed the connection instead of answering, if none is up by
     ///   then;
-    /// - a second after the call, if that was so before it.
+    /// - 1 s after the call, if all brokers or one of them had failed for a lasting reason before
+    ///   it.
     ///
-    /// librdkafka goes on trying in any case: it may be called again.
+    /// librdkafka keeps trying to connect in any case, so `ready` can be called again.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -41,29 +43,33 @@ impl<C: ProducerContext> Producer<C> {
     /// # }
     /// ```
     ///
-    /// While somebody waits, a thread of its own asks, by librdkafka's blocking call; it ends within a
-    /// second after the last one has gone, and [`close`](Self::close) waits for it.
+    /// All callers share one thread that asks the brokers: see [threads](Self#threads). It ends
+    /// within 1 s after the last caller has stopped waiting, and [`close`](Self::close) waits for
+    /// it.
     ///
-    /// Source: `rd_kafka_metadata`; the events `RD_KAFKA_EVENT_ERROR`, whose codes
-    /// `_AUTHENTICATION`, `_SSL`, `_RESOLVE`, `_TRANSPORT` and `_ALL_BROKERS_DOWN` count. librdkafka
-    /// holds identical ones back for 30 seconds, so the last one of each broker is kept. What it tells
-    /// by a log line alone is known only where `log_level` is 6, as it is by default, or more.
+    /// Source: `rd_kafka_metadata`, and the event `RD_KAFKA_EVENT_ERROR` with the codes
+    /// `_AUTHENTICATION`, `_SSL`, `_RESOLVE`, `_TRANSPORT` and `_ALL_BROKERS_DOWN`. librdkafka
+    /// suppresses identical errors for 30 s, so the last one of each broker is kept. Some failures
+    /// appear only in librdkafka's log; they count if `log_level` is at least 6, which is the
+    /// default.
     ///
     /// # Errors
     ///
-    /// - [`connect_failure`](KafkaError::connect_failure) says why, where that is known;
-    ///   [retriable](KafkaError::is_retriable) where it may go away by itself.
-    /// - [`is_timed_out`](KafkaError::is_timed_out) after `timeout`, with the last failure of a broker
+    /// - No broker is up. [`connect_failure`](KafkaError::connect_failure) says why, if that is
+    ///   known. [`is_retriable`](KafkaError::is_retriable) is true if the reason may go away by
+    ///   itself.
+    /// - [Timed out](KafkaError::is_timed_out) after `timeout`, with the last failure of a broker
     ///   if there was one.
-    /// - [Closed](KafkaError::is_closed), [fatal](KafkaError::is_fatal), or the system has no thread.
+    /// - The producer is [closed](KafkaError::is_closed) or has had a [fatal](KafkaError::is_fatal)
+    ///   error, or the system cannot start a thread.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it stops the waiting.
+    /// Dropping the future stops the wait and has no other effect.
     ///
     /// # Panics
     ///
-    /// On a runtime without its time driver.
+    /// Panics on a runtime whose time driver is disabled.
     pub async fn ready(&self, timeout: Duration) -> Result<(), KafkaError> {
         let shared = self.shared();
         shared.check_open()?;
@@ -80,13 +86,13 @@ async fn until_up<C: ProducerContext>(
     waiter: &BrokerWaiter<'_, C>,
 ) -> Result<(), KafkaError> {
     loop {
-        // Notified from here on, also before it is polled.
+        // Created before the look: it also resolves for what changes before it is polled.
         let changed = shared.brokers.changed();
         match waiter.look()? {
             Verdict::Up => return Ok(()),
             Verdict::NotUp | Verdict::Wait(None) => changed.await,
             Verdict::Wait(Some(left)) => {
-                // Either way it looks again.
+                // Changed or not, the next turn looks again.
                 let _ = time::timeout(left, changed).await;
             }
         }

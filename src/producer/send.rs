@@ -1,4 +1,4 @@
-//! Sending and enqueuing records.
+//! Sends and enqueues records.
 
 use std::fmt;
 use std::future::Future;
@@ -20,70 +20,82 @@ use crate::message::{
 use crate::sync::{coop, drop_payloads};
 use crate::values::topic_name;
 
-/// What an enqueue comes to.
+/// The result of an enqueue.
 type Enqueued<C> = Result<
     DeliveryFuture<<C as ProducerContext>::DeliveryOpaque>,
     SendError<<C as ProducerContext>::DeliveryOpaque>,
 >;
 
 impl<C: ProducerContext> Producer<C> {
-    /// Sends a record and waits until it has been delivered: first for room in the queue, for up to
-    /// `max_block` of the [builder](Self::builder) (no limit by default), then for the delivery,
-    /// for up to `message.timeout.ms`.
+    /// Sends a record and waits for its delivery report.
     ///
-    /// To have several in flight, [`enqueue`](Self::enqueue) them and await the futures, or send
-    /// from several tasks: one `send` after the other waits out a round trip each. In
-    /// `buffer_unordered` of a spawned `async` block, see [what helps](crate#in-a-spawned-task).
+    /// It first waits for capacity in the queue, for up to
+    /// [`max_block`](crate::ProducerBuilder::max_block) (by default without a limit). Then it waits
+    /// for the delivery, for up to `message.timeout.ms` (by default 5 minutes).
     ///
-    /// The future borrows the producer. To spawn it, move a clone in, and a record that borrows
-    /// nothing: `tokio::spawn(async move { producer.send(record).await })`.
+    /// One `send` after another waits for one network round trip each. To have several records in
+    /// flight, [`enqueue`](Self::enqueue) them and await the futures afterwards, or send from
+    /// several tasks. See also [how to spawn](crate#in-a-spawned-task) a stream of sends.
+    ///
+    /// The future borrows the producer. To spawn it, move in a clone of the producer and a record
+    /// that borrows nothing: `tokio::spawn(async move { producer.send(record).await })`.
     ///
     /// # Errors
     ///
-    /// [`SendError`] with the record and what is known of its persistence. Before the enqueue: a
-    /// field of the record is wrong, the payload can never fit into the queue, it is larger than
-    /// `message.max.bytes`, `max_block` is over, the topic or partition is known not to exist, the
-    /// producer is closed or has had a fatal error. After it: see [`DeliveryFuture`].
+    /// Returns a [`SendError`] with the record and what is known about its persistence. The record
+    /// is refused before it is enqueued if:
+    ///
+    /// - a field of the record is invalid;
+    /// - the payload is larger than `queue.buffering.max.kbytes` or `message.max.bytes` allows;
+    /// - there is no capacity within `max_block`;
+    /// - the topic or the partition is known not to exist;
+    /// - the producer is closed or has had a fatal error.
+    ///
+    /// For the errors after that, see [`DeliveryFuture`].
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for room, nothing is sent, and its place and room pass on. Dropped
-    /// after that, the record is delivered all the same.
+    /// If the future is dropped while it waits for capacity, nothing is sent. Its place and its
+    /// capacity pass to the next waiter. If it is dropped later, the record is delivered
+    /// nevertheless.
     ///
     /// # Panics
     ///
-    /// With `max_block` set, on a runtime without its time driver, where it has to wait.
+    /// Panics if `max_block` is set, the call has to wait, and the runtime's time driver is
+    /// disabled.
     pub fn send(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> impl Future<Output = Result<Delivery, SendError<C::DeliveryOpaque>>> + Send {
-        Sending::new(self.enqueue(record))
+        SendFuture::new(self.enqueue(record))
     }
 
-    /// As [`send`](Self::send), with another limit for the wait for room. The time until the
-    /// delivery is up to `message.timeout.ms`.
+    /// Sends as [`send`](Self::send) does, but waits for capacity for up to `timeout`.
+    ///
+    /// `timeout` does not limit the wait for the delivery: `message.timeout.ms` does.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send).
+    /// Same as [`send`](Self::send), with `timeout` in place of `max_block`.
     ///
     /// # Cancel safety
     ///
-    /// As [`send`](Self::send).
+    /// Same as [`send`](Self::send).
     ///
     /// # Panics
     ///
-    /// On a runtime without its time driver, where it has to wait.
+    /// Panics if the call has to wait and the runtime's time driver is disabled.
     pub fn send_timeout(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
         timeout: Duration,
     ) -> impl Future<Output = Result<Delivery, SendError<C::DeliveryOpaque>>> + Send {
-        Sending::new(self.enqueue_timeout(record, timeout))
+        SendFuture::new(self.enqueue_timeout(record, timeout))
     }
 
-    /// Waits for room and enqueues a record: its place in the order is fixed when this returns. The
-    /// future that it returns resolves with the delivery.
+    /// Waits for capacity, enqueues a record and returns the future of its delivery.
+    ///
+    /// When the call returns, the record's place in the [order](Self#order) is fixed.
     ///
     /// ```no_run
     /// # use tokio_rdkafka::{Producer, ProducerRecord};
@@ -98,15 +110,15 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send) before the enqueue.
+    /// The record is refused for one of the reasons listed at [`send`](Self::send).
     ///
     /// # Cancel safety
     ///
-    /// As [`send`](Self::send).
+    /// Same as [`send`](Self::send).
     ///
     /// # Panics
     ///
-    /// As [`send`](Self::send).
+    /// Same as [`send`](Self::send).
     pub fn enqueue(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -114,19 +126,19 @@ impl<C: ProducerContext> Producer<C> {
         self.wait_and_produce::<Tracked>(record, self.max_block())
     }
 
-    /// As [`enqueue`](Self::enqueue), with another limit for the wait for room.
+    /// Enqueues as [`enqueue`](Self::enqueue) does, but waits for capacity for up to `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`enqueue`](Self::enqueue).
+    /// Same as [`enqueue`](Self::enqueue), with `timeout` in place of `max_block`.
     ///
     /// # Cancel safety
     ///
-    /// As [`send`](Self::send).
+    /// Same as [`send`](Self::send).
     ///
     /// # Panics
     ///
-    /// On a runtime without its time driver, where it has to wait.
+    /// Panics if the call has to wait and the runtime's time driver is disabled.
     pub fn enqueue_timeout(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -135,13 +147,13 @@ impl<C: ProducerContext> Producer<C> {
         self.wait_and_produce::<Tracked>(record, Some(timeout))
     }
 
-    /// Enqueues a record without waiting.
+    /// Enqueues a record without waiting and returns the future of its delivery.
     ///
     /// # Errors
     ///
-    /// The record as it came, where there is no room
-    /// ([`is_queue_full`](EnqueueError::is_queue_full); also while others wait for some, lest it
-    /// overtake them), or as [`send`](Self::send) before the enqueue.
+    /// Returns the record if the [queue is full](EnqueueError::is_queue_full), or if other senders
+    /// are already waiting for capacity. Also returns it for the other reasons listed at
+    /// [`send`](Self::send).
     pub fn try_enqueue<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
@@ -149,20 +161,21 @@ impl<C: ProducerContext> Producer<C> {
         self.try_produce::<Tracked>(record)
     }
 
-    /// As [`enqueue`](Self::enqueue), without a future of the delivery: the context's callback
-    /// alone hears of it.
+    /// Waits for capacity and enqueues a record, without a future of its delivery.
+    ///
+    /// Only [`ProducerContext::delivery`] reports the delivery.
     ///
     /// # Errors
     ///
-    /// As [`enqueue`](Self::enqueue).
+    /// Same as [`enqueue`](Self::enqueue).
     ///
     /// # Cancel safety
     ///
-    /// As [`send`](Self::send).
+    /// Same as [`send`](Self::send).
     ///
     /// # Panics
     ///
-    /// As [`send`](Self::send).
+    /// Same as [`send`](Self::send).
     pub fn enqueue_detached(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -170,11 +183,13 @@ impl<C: ProducerContext> Producer<C> {
         self.wait_and_produce::<Detached>(record, self.max_block())
     }
 
-    /// As [`try_enqueue`](Self::try_enqueue), without a future of the delivery.
+    /// Enqueues a record without waiting and without a future of its delivery.
+    ///
+    /// Only [`ProducerContext::delivery`] reports the delivery.
     ///
     /// # Errors
     ///
-    /// As [`try_enqueue`](Self::try_enqueue).
+    /// Same as [`try_enqueue`](Self::try_enqueue).
     pub fn try_enqueue_detached<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
@@ -182,16 +197,18 @@ impl<C: ProducerContext> Producer<C> {
         self.try_produce::<Detached>(record)
     }
 
-    /// As [`enqueue`](Self::enqueue), for a thread that is not the runtime's: blocks it while there
-    /// is no room.
+    /// Enqueues a record from a thread outside of the runtime, and blocks it while the queue is
+    /// full.
     ///
     /// # Errors
     ///
-    /// As [`enqueue`](Self::enqueue).
+    /// Same as [`enqueue`](Self::enqueue).
     ///
     /// # Panics
     ///
-    /// In an async context, as [`Handle::block_on`] does; and as [`enqueue`](Self::enqueue).
+    /// Panics if it is called in an async context, as
+    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does. Also panics in the case of
+    /// [`enqueue`](Self::enqueue).
     pub fn blocking_enqueue(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -209,7 +226,7 @@ impl<C: ProducerContext> Producer<C> {
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<K::Handle, SendError<C::DeliveryOpaque>>> + Send {
         async move {
-            let admitted = match self.check(&record.fields) {
+            let admitted = match self.check_record(&record.fields) {
                 Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => Ok(()),
                 Ok(bytes) => match topic_name::check_name(record.fields.topic.as_str()) {
                     Ok(()) => self
@@ -221,24 +238,25 @@ impl<C: ProducerContext> Producer<C> {
                 Err(error) => Err(error),
             };
             if let Err(error) = admitted {
-                return Err(SendError::refused(self.recorded(error), record));
+                return Err(SendError::refused(self.record_failure(error), record));
             }
             self.produce::<K, _>(record, SendError::refused)
         }
     }
 
-    /// Produces a record whose room has been taken.
+    /// Produces a record whose capacity has been acquired.
     ///
     /// # Errors
     ///
-    /// What `refused` makes of the record as it came; its room has been given back.
+    /// Returns what `refused` builds from the error and the unchanged record. The capacity has been
+    /// released.
     #[inline]
     fn produce<'a, K: DeliveryKind<C::DeliveryOpaque>, E>(
         &self,
         mut record: ProducerRecord<'a, C::DeliveryOpaque>,
         refused: impl FnOnce(KafkaError, ProducerRecord<'a, C::DeliveryOpaque>) -> E,
     ) -> Result<K::Handle, E> {
-        let epoch = match self.enter() {
+        let epoch = match self.enter_epoch() {
             Ok(epoch) => epoch,
             Err(error) => {
                 drop(
@@ -255,7 +273,7 @@ impl<C: ProducerContext> Producer<C> {
         {
             Ok(handle) => {
                 if record.fields.has_bytes() {
-                    // The user's code: not under the lock.
+                    // Drops of payloads are user code, which must not run under the lock.
                     drop(epoch);
                     drop_payloads(|| drop(record.fields));
                 }
@@ -263,24 +281,23 @@ impl<C: ProducerContext> Producer<C> {
             }
             Err((error, opaque)) => {
                 record.opaque = opaque;
-                Err(refused(self.recorded(error), record))
+                Err(refused(self.record_failure(error), record))
             }
         }
     }
 
-    /// Produces plain records of one topic whose room has been taken. Where one is refused, its
-    /// completer is kept with the error, and its room given back.
+    /// Produces plain records of one topic whose capacity has been acquired. If one is refused, its
+    /// capacity is released and its future resolves with the error.
     pub(crate) fn produce_batch(
         &self,
         topic: &TopicName<'_>,
         batch: &[Plain<'_>],
         completers: impl ExactSizeIterator<Item = Completer<C>>,
     ) {
-        match self.enter() {
+        match self.enter_epoch() {
             Ok(_epoch) => {
-                let recorded = |error| self.recorded(error);
                 self.shared()
-                    .produce_batch(topic, batch, completers, recorded);
+                    .produce_batch(topic, batch, completers, |error| self.record_failure(error));
             }
             Err(error) => {
                 for (plain, completer) in batch.iter().zip(completers) {
@@ -300,7 +317,7 @@ impl<C: ProducerContext> Producer<C> {
         let capacity = &self.shared().capacity;
         let acquired = match timeout {
             None => capacity.acquire(bytes, purpose).await,
-            // Boxed, because a timer is large, and few need one.
+            // Boxed, because a timer is large and few calls need one.
             Some(timeout) => {
                 let acquire = capacity.acquire(bytes, purpose);
                 Box::pin(time::timeout(timeout, acquire))
@@ -315,22 +332,22 @@ impl<C: ProducerContext> Producer<C> {
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<K::Handle, EnqueueError<'a, C::DeliveryOpaque>> {
-        let admitted = self.check(&record.fields).and_then(|bytes| {
+        let admitted = self.check_record(&record.fields).and_then(|bytes| {
             self.try_acquire(bytes).map(drop).or_else(|none| {
                 topic_name::check_name(record.fields.topic.as_str())?;
                 Err(none.into())
             })
         });
         if let Err(error) = admitted {
-            return Err(EnqueueError::new(self.recorded(error), record));
+            return Err(EnqueueError::new(self.record_failure(error), record));
         }
         self.produce::<K, _>(record, EnqueueError::new)
     }
 
-    /// What need not wait for room to fail, but for the topic's name: that is checked before a wait,
-    /// and otherwise where its handle is made. The payload's length.
+    /// Checks everything that capacity does not depend on, except the topic's name, and returns the
+    /// payload's length. The name is checked before a wait, or when the topic's handle is created.
     #[inline]
-    fn check(&self, fields: &Fields<'_>) -> Result<usize, KafkaError> {
+    fn check_record(&self, fields: &Fields<'_>) -> Result<usize, KafkaError> {
         fields.check()?;
         self.shared().core.check_fatal()?;
         let bytes = fields.payload_len();
@@ -338,19 +355,19 @@ impl<C: ProducerContext> Producer<C> {
         Ok(bytes)
     }
 
-    /// Takes room, where there is some and nobody waits.
+    /// Acquires capacity if there is some and nobody waits.
     #[inline]
     pub(super) fn try_acquire(&self, bytes: usize) -> Result<Grant, CapacityError> {
         self.shared().capacity.try_acquire(bytes)
     }
 
-    /// Waits for room for the record, takes it and enqueues it; whatever keeps it from being sent
-    /// comes through the future. The place in the line is kept as in
+    /// Waits for capacity, then takes the record and enqueues it. If the record is refused, its
+    /// future resolves with the error. The waiter is kept as in
     /// [`poll_reserve`](Self::poll_reserve).
     ///
     /// # Panics
     ///
-    /// Where there is no record.
+    /// Panics if `record` is `None`.
     pub(crate) fn poll_enqueue(
         &mut self,
         cx: &mut Context<'_>,
@@ -359,10 +376,10 @@ impl<C: ProducerContext> Producer<C> {
         let Some(waiting) = record else {
             panic!("there is a record to enqueue");
         };
-        let admitted = match self.check(&waiting.fields) {
+        let admitted = match self.check_record(&waiting.fields) {
             Ok(bytes) => ready!(self.poll_capacity(cx, bytes, Purpose::Produce)).map(drop),
             Err(error) => {
-                // It may have waited until the producer could not go on.
+                // It may already wait: a fatal error can come in the meantime.
                 self.stop_waiting();
                 Err(error)
             }
@@ -370,27 +387,28 @@ impl<C: ProducerContext> Producer<C> {
         let record = record.take().expect("it was there");
         Poll::Ready(match admitted {
             Ok(()) => self.produce_or_fail(record),
-            Err(error) => self.failed(self.recorded(error), record),
+            Err(error) => self.refuse(error, record),
         })
     }
 
-    /// Enqueues a record without asking whether there is capacity; what else keeps it from being sent
-    /// comes through the future.
+    /// Enqueues a record even if there is no capacity. If it is refused for another reason, its
+    /// future resolves with the error.
     #[inline]
     pub(crate) fn enqueue_unchecked(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        match self.check(&record.fields) {
+        match self.check_record(&record.fields) {
             Ok(bytes) => {
                 self.shared().capacity.acquire_unchecked(bytes);
                 self.produce_or_fail(record)
             }
-            Err(error) => self.failed(self.recorded(error), record),
+            Err(error) => self.refuse(error, record),
         }
     }
 
-    /// Produces a record whose room has been taken; what keeps it from that comes through the future.
+    /// Produces a record whose capacity has been acquired. If it is refused, its future resolves
+    /// with the error.
     #[inline]
     pub(crate) fn produce_or_fail(
         &self,
@@ -400,34 +418,35 @@ impl<C: ProducerContext> Producer<C> {
             .unwrap_or_else(|error| self.shared().failed(error))
     }
 
-    /// The future of a record that is not enqueued.
+    /// Returns the future of a record that is refused before it is produced.
     #[cold]
-    pub(crate) fn failed(
+    pub(super) fn refuse(
         &self,
         error: KafkaError,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
+        let error = self.record_failure(error);
         self.shared().failed(SendError::refused(error, record))
     }
 }
 
 pin_project! {
-    /// The two futures one after the other, in the same place. An `async` block would keep room for
-    /// the record three times: what waits by the thousand should be small.
-    #[project = Project]
-    enum Sending<F, D> {
+    /// An enqueue, then its delivery, in the same memory. An `async` block would store the record
+    /// three times; thousands of these can wait at once.
+    #[project = SendProject]
+    enum SendFuture<F, D> {
         Enqueue { #[pin] enqueue: F },
         Delivery { delivery: DeliveryFuture<D> },
     }
 }
 
-impl<F, D> Sending<F, D> {
+impl<F, D> SendFuture<F, D> {
     fn new(enqueue: F) -> Self {
         Self::Enqueue { enqueue }
     }
 }
 
-impl<F, D> Future for Sending<F, D>
+impl<F, D> Future for SendFuture<F, D>
 where
     F: Future<Output = Result<DeliveryFuture<D>, SendError<D>>>,
 {
@@ -436,21 +455,21 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match self.as_mut().project() {
-                Project::Enqueue { enqueue } => {
+                SendProject::Enqueue { enqueue } => {
                     let delivery = ready!(enqueue.poll(cx))?;
                     self.set(Self::Delivery { delivery });
                 }
-                Project::Delivery { delivery } => return Pin::new(delivery).poll(cx),
+                SendProject::Delivery { delivery } => return Pin::new(delivery).poll(cx),
             }
         }
     }
 }
 
-impl<F, D> fmt::Debug for Sending<F, D> {
+impl<F, D> fmt::Debug for SendFuture<F, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Enqueue { .. } => "Sending::Enqueue",
-            Self::Delivery { .. } => "Sending::Delivery",
+            Self::Enqueue { .. } => "SendFuture::Enqueue",
+            Self::Delivery { .. } => "SendFuture::Delivery",
         })
     }
 }

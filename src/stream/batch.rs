@@ -1,4 +1,4 @@
-//! Runs of records: what librdkafka takes in one call, for less than one by one.
+//! Batches of records: librdkafka takes them in one call, which costs less than a call for each.
 
 use std::task::{Context, Poll};
 
@@ -11,21 +11,28 @@ use crate::message::{DeliveryFuture, Fields, Plain, ProducerRecord, TopicName, Z
 use crate::producer::Producer;
 use crate::sync::{coop, drop_payloads};
 
-/// Capacity that is taken ahead, for each record.
-const BYTES: usize = ZERO_COPY_FROM - 1;
+/// Payload bytes that are acquired in advance for each record. A record with a longer payload
+/// acquires its own.
+const BYTES_PER_RECORD: usize = ZERO_COPY_FROM - 1;
 
-/// Plain records of one topic that have their room, to be handed over together.
+/// Plain records of one topic that have capacity and wait to be produced together.
 ///
-/// They are not in flight yet, and only the run knows of them. So it hands over what it has when it
-/// is dropped: also where the iterator that the next record is to come from panics.
+/// They are not in flight yet, and only the batch holds them. So dropping it produces them: also if
+/// the iterator that yields the records panics.
 pub(crate) struct Batch<'p, 'a, C: ProducerContext> {
     producer: &'p mut Producer<C>,
-    /// Of the records.
+    /// The topic of all `records`.
     topic: Option<TopicName<'a>>,
     records: SmallVec<[Plain<'a>; BATCH]>,
     completers: SmallVec<[Completer<C>; BATCH]>,
-    /// Capacity that was taken for records to come: messages and bytes.
-    ahead: (usize, usize),
+    spare: SpareCapacity,
+}
+
+/// Capacity that was acquired for records to come.
+#[derive(Default)]
+struct SpareCapacity {
+    messages: usize,
+    bytes: usize,
 }
 
 impl<'p, 'a, C: ProducerContext> Batch<'p, 'a, C> {
@@ -35,44 +42,46 @@ impl<'p, 'a, C: ProducerContext> Batch<'p, 'a, C> {
             topic: None,
             records: SmallVec::new(),
             completers: SmallVec::new(),
-            ahead: (0, 0),
+            spare: SpareCapacity::default(),
         }
     }
 
-    /// Takes room for a record with which nothing is wrong, if there is some and nobody waits. It is
-    /// one of `count` that may come. One that is not admitted is to [wait](Self::poll_enqueue).
+    /// Acquires capacity for a valid record, if there is some and nobody waits. `upcoming` is how
+    /// many records may follow, this one included. If it returns false, call
+    /// [`poll_enqueue`](Self::poll_enqueue).
     #[inline]
-    pub(crate) fn admits(
+    pub(crate) fn try_acquire(
         &mut self,
         record: &ProducerRecord<'_, C::DeliveryOpaque>,
-        count: usize,
+        upcoming: usize,
     ) -> bool {
         let has_failed = self.producer.shared().core.has_fatal_error();
         !has_failed
             && record.fields.check().is_ok()
             && coop::may_enqueue()
-            && self.acquire(record.fields.payload_len(), count)
+            && self.acquire_for(record.fields.payload_len(), upcoming)
     }
 
-    /// Whether the record can be [pushed](Self::push).
+    /// Returns true if the record can be [pushed](Self::push).
     #[inline]
-    pub(crate) fn takes(&self, record: &ProducerRecord<'_, C::DeliveryOpaque>) -> bool {
+    pub(crate) fn can_push(&self, record: &ProducerRecord<'_, C::DeliveryOpaque>) -> bool {
         record.fields.is_plain() && self.producer.shared().core.takes_batches()
     }
 
-    /// Enqueues a record that was [admitted](Self::admits) and is not [taken](Self::takes).
+    /// Enqueues a record whose capacity was [acquired](Self::try_acquire) and that cannot be
+    /// pushed.
     // Out of line, or records that are pushed would be copied once more.
     #[inline(never)]
     pub(crate) fn enqueue(
         &mut self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        self.hand_over();
+        self.produce();
         self.producer.produce_or_fail(record)
     }
 
-    /// Takes a record that was [admitted](Self::admits), to be handed over with those that follow, but
-    /// before any that cannot go with it.
+    /// Adds a record whose capacity was [acquired](Self::try_acquire). It is produced with those
+    /// that follow, and before any record that cannot be in the same batch.
     #[inline]
     pub(crate) fn push(
         &mut self,
@@ -85,57 +94,58 @@ impl<'p, 'a, C: ProducerContext> Batch<'p, 'a, C> {
             payload,
             ..
         } = fields;
-        let goes_on = |first: &TopicName<'_>| first.is_same(&topic);
-        if !self.topic.as_ref().is_some_and(goes_on) {
-            self.hand_over();
+        let is_same_topic = |first: &TopicName<'_>| first.is_same(&topic);
+        if !self.topic.as_ref().is_some_and(is_same_topic) {
+            self.produce();
             self.topic = Some(topic);
         }
         let (completer, future) = self.producer.shared().completer(opaque);
         self.completers.push(completer);
         self.records.push(Plain { key, payload });
         if self.records.len() == BATCH {
-            self.hand_over();
+            self.produce();
         }
         future
     }
 
-    /// As [`Producer::poll_enqueue`], after what came before.
+    /// Produces the batch, then waits as [`Producer::poll_enqueue`] does.
     pub(crate) fn poll_enqueue(
         &mut self,
         cx: &mut Context<'_>,
         record: &mut Option<ProducerRecord<'a, C::DeliveryOpaque>>,
     ) -> Poll<DeliveryFuture<C::DeliveryOpaque>> {
-        self.hand_over();
+        self.produce();
         self.producer.poll_enqueue(cx, record)
     }
 
-    /// Takes the room of a record, where there is some and nobody waits.
     #[inline]
-    fn acquire(&mut self, bytes: usize, count: usize) -> bool {
-        if bytes > BYTES || (self.ahead.0 == 0 && !self.acquire_ahead(count.min(BATCH))) {
+    fn acquire_for(&mut self, bytes: usize, upcoming: usize) -> bool {
+        let needs_spare = self.spare.messages == 0;
+        if bytes > BYTES_PER_RECORD || (needs_spare && !self.acquire_spare(upcoming.min(BATCH))) {
             return self.producer.shared().capacity.try_acquire(bytes).is_ok();
         }
-        self.ahead.0 -= 1;
-        self.ahead.1 -= bytes;
+        self.spare.messages -= 1;
+        self.spare.bytes -= bytes;
         true
     }
 
-    fn acquire_ahead(&mut self, count: usize) -> bool {
+    fn acquire_spare(&mut self, messages: usize) -> bool {
         let capacity = &self.producer.shared().capacity;
-        let bytes = (count * BYTES).saturating_sub(self.ahead.1);
-        let is_taken = count > 1 && capacity.try_acquire_many(count, bytes);
-        if is_taken {
-            self.ahead = (count, self.ahead.1 + bytes);
+        let bytes = (messages * BYTES_PER_RECORD).saturating_sub(self.spare.bytes);
+        let is_acquired = messages > 1 && capacity.try_acquire_many(messages, bytes);
+        if is_acquired {
+            self.spare.messages = messages;
+            self.spare.bytes += bytes;
         }
-        is_taken
+        is_acquired
     }
 
-    fn hand_over(&mut self) {
+    fn produce(&mut self) {
         if let (Some(topic), false) = (&self.topic, self.records.is_empty()) {
             let completers = self.completers.drain(..);
             self.producer
                 .produce_batch(topic, &self.records, completers);
-            // Each is taken out before it is dropped.
+            // `clear` removes each payload before it drops it, so a panic in a drop loses none.
             while !self.records.is_empty() {
                 drop_payloads(|| self.records.clear());
             }
@@ -145,9 +155,9 @@ impl<'p, 'a, C: ProducerContext> Batch<'p, 'a, C> {
 
 impl<C: ProducerContext> Drop for Batch<'_, '_, C> {
     fn drop(&mut self) {
-        self.hand_over();
-        if self.ahead != (0, 0) {
-            let (messages, bytes) = self.ahead;
+        self.produce();
+        let SpareCapacity { messages, bytes } = self.spare;
+        if (messages, bytes) != (0, 0) {
             drop(self.producer.shared().capacity.release(messages, bytes));
         }
     }

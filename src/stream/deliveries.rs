@@ -1,4 +1,4 @@
-//! What the records of one item of a stream came to.
+//! The results of the records of one item.
 
 use std::error::Error;
 use std::fmt;
@@ -8,23 +8,25 @@ use smallvec::SmallVec;
 
 use crate::message::{Delivery, SendError};
 
-/// What one record came to.
-type Outcome<D> = Result<Delivery, SendError<D>>;
+/// The result of one record.
+type SendResult<D> = Result<Delivery, SendError<D>>;
 
-/// The deliveries of an item's records, in their order; none where it has no record. A slice in all
-/// but name, which does not allocate for one record.
+/// The deliveries of an item's records, in the order of the records.
+///
+/// It dereferences to a slice of [`Delivery`], which is empty if the item had no record. It does
+/// not allocate for one record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deliveries(SmallVec<[Delivery; 1]>);
 
-/// At least one record of an item was not delivered. The others may have been: it has the result of
-/// each.
+/// The error of an item of which at least one record was not delivered.
 ///
-/// Its `Display` and `source` are those of the first failure.
-pub struct ProduceError<D = ()>(Box<Outcomes<D>>);
+/// Its other records may have been delivered: [`results`](Self::results) has the result of each.
+/// `Display` and `source` are those of the first failure.
+pub struct ProduceError<D = ()>(Box<Results<D>>);
 
-struct Outcomes<D> {
-    first: usize,
-    results: Vec<Outcome<D>>,
+struct Results<D> {
+    first_failure: usize,
+    results: Vec<SendResult<D>>,
 }
 
 impl Deref for Deliveries {
@@ -44,7 +46,7 @@ impl IntoIterator for Deliveries {
     }
 }
 
-/// The iterator of [`Deliveries`].
+/// An iterator over the [`Deliveries`] of an item, by value.
 #[derive(Debug)]
 pub struct DeliveriesIter(smallvec::IntoIter<[Delivery; 1]>);
 
@@ -63,42 +65,46 @@ impl Iterator for DeliveriesIter {
 impl ExactSizeIterator for DeliveriesIter {}
 
 impl<D> ProduceError<D> {
-    /// The first failure.
+    /// Returns the first failure.
     pub fn error(&self) -> &SendError<D> {
-        match &self.0.results[self.0.first] {
+        match &self.0.results[self.0.first_failure] {
             Err(error) => error,
-            Ok(_) => unreachable!("the first failure is one"),
+            Ok(_) => unreachable!("the index is that of a failure"),
         }
     }
 
-    /// The first failure, with its record.
+    /// Returns the first failure by value, with its record.
     pub fn into_error(self) -> SendError<D> {
-        let Outcomes { first, mut results } = *self.0;
-        match results.swap_remove(first) {
+        let Results {
+            first_failure,
+            mut results,
+        } = *self.0;
+        match results.swap_remove(first_failure) {
             Err(error) => error,
-            Ok(_) => unreachable!("the first failure is one"),
+            Ok(_) => unreachable!("the index is that of a failure"),
         }
     }
 
-    /// The result of each record of the item, in their order.
+    /// Returns the result of each record of the item, in the order of the records.
     pub fn results(&self) -> &[Result<Delivery, SendError<D>>] {
         &self.0.results
     }
 
-    /// The result of each record of the item, in their order.
+    /// Returns the result of each record of the item by value, in the order of the records.
     pub fn into_results(self) -> Vec<Result<Delivery, SendError<D>>> {
         self.0.results
     }
 }
 
-/// Results that come one by one.
-pub(crate) struct Collected<D> {
+/// Collects the results of an item's records.
+pub(crate) struct ResultCollector<D> {
+    /// The results before the first failure.
     delivered: Deliveries,
-    /// From the first failure on.
+    /// All results, once one is a failure.
     failed: Option<ProduceError<D>>,
 }
 
-impl<D> Collected<D> {
+impl<D> ResultCollector<D> {
     pub(crate) fn new() -> Self {
         Self {
             delivered: Deliveries::default(),
@@ -107,14 +113,17 @@ impl<D> Collected<D> {
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, result: Outcome<D>) {
+    pub(crate) fn push(&mut self, result: SendResult<D>) {
         match (&mut self.failed, result) {
             (None, Ok(delivery)) => self.delivered.0.push(delivery),
             (None, Err(error)) => {
                 let mut results: Vec<_> = self.delivered.0.drain(..).map(Ok).collect();
-                let first = results.len();
+                let first_failure = results.len();
                 results.push(Err(error));
-                self.failed = Some(ProduceError(Box::new(Outcomes { first, results })));
+                self.failed = Some(ProduceError(Box::new(Results {
+                    first_failure,
+                    results,
+                })));
             }
             (Some(failed), result) => failed.0.results.push(result),
         }

@@ -1,4 +1,13 @@
-//! Streams and sinks.
+//! Streams and sinks: [`ProducerSink`], [`ProduceExt`] and [`Producer::send_all`].
+//!
+//! It may use `producer` and what is below it. To be read in this order:
+//!
+//! - `sink`: a `Sink` of records;
+//! - `window`: the items in flight of a stream, up to a bound;
+//! - `produce`, `deliveries`: a stream of items, and the results of their records;
+//! - `batch`, `send_all`: an iterator of records, produced in batches.
+//!
+//! [`Producer::send_all`]: crate::Producer::send_all
 
 mod batch;
 mod deliveries;

@@ -1,4 +1,4 @@
-//! Records from a stream, and a stream of what became of them.
+//! Turns a stream of items into a stream of their results.
 
 use std::fmt;
 use std::future::Future;
@@ -12,25 +12,27 @@ use futures_util::stream::Fuse;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
-use super::deliveries::{Collected, Deliveries, ProduceError};
-use super::window::{Weighed, Window};
+use super::deliveries::{Deliveries, ProduceError, ResultCollector};
+use super::window::{ItemFuture, Window};
 use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::message::{Delivery, DeliveryFuture, ProducerRecord, SendError};
 use crate::producer::Producer;
 use crate::sync::coop;
 
-/// Produces the records of a stream, and gives back what became of them.
+/// Produces the records of a stream and yields their results.
 pub trait ProduceExt: Stream + Sized {
-    /// Produces the records of each item `(value, records)`: an `Option`, an array, a `Vec` of
-    /// records, or whatever else is [`IntoIterator`]. The value comes back with what became of them:
-    /// an offset to be committed, a row to be marked, the channel for a reply. An item without a
-    /// record keeps its place. The results are in the stream's order, unless
-    /// [`unordered`](Produce::unordered).
+    /// Produces the records of each item and yields its value with their results.
     ///
-    /// To let errors of the stream pass through too, make them values without a record.
+    /// An item is a pair `(value, records)`. The records are anything that is [`IntoIterator`]: an
+    /// `Option`, an array, a `Vec`. The value is yielded unchanged: an offset to commit, a row to
+    /// mark, a channel for the reply. Results come in the order of the stream, unless
+    /// [`unordered`](Produce::unordered) is set. An item without records keeps its place in that
+    /// order.
     ///
-    /// Where rustc does not take it in a spawned `async` block, see
-    /// [what helps](crate#in-a-spawned-task).
+    /// To pass on errors of the stream, turn them into values without records.
+    ///
+    /// If the compiler rejects it in a spawned `async` block, see
+    /// [in a spawned task](crate#in-a-spawned-task).
     ///
     /// ```no_run
     /// use futures::{StreamExt, stream};
@@ -65,7 +67,9 @@ pub trait ProduceExt: Stream + Sized {
         }
     }
 
-    /// As [`produce`](Self::produce), for one record in each item `(value, record)`.
+    /// Produces the record of each item `(value, record)` and yields the value with its result.
+    ///
+    /// Otherwise it works as [`produce`](Self::produce) does.
     ///
     /// ```no_run
     /// use futures::{StreamExt, stream};
@@ -101,20 +105,22 @@ pub trait ProduceExt: Stream + Sized {
 impl<St: Stream> ProduceExt for St {}
 
 pin_project! {
-    /// The stream of [`ProduceExt::produce`]: each value, with the deliveries of its records or what
-    /// failed of them.
+    /// The stream that [`ProduceExt::produce`] returns: each value with the deliveries of its
+    /// records.
     ///
-    /// It takes an item from its source when it is polled, and only where there may be more in
-    /// flight; a record waits for room as in [`Producer::enqueue`], with no limit of time.
+    /// It takes an item from its source only while it is polled, and only if
+    /// [`max_in_flight`](Self::max_in_flight) allows more. Records wait for capacity as in
+    /// [`Producer::enqueue`], without a time limit.
     ///
     /// # Errors
     ///
-    /// [`ProduceError`] with the result of each record of the item, where one was not delivered.
+    /// If a record of an item was not delivered, the item's result is a [`ProduceError`] with the
+    /// result of each of its records.
     ///
     /// # Cancel safety
     ///
-    /// What has been enqueued when the stream is dropped is delivered all the same; one item may have
-    /// been taken from the source whose records were not all enqueued.
+    /// Records that were enqueued before the stream is dropped are delivered nevertheless. One item
+    /// may be lost: it was taken from the source, but not all of its records were enqueued.
     #[must_use = "a stream does nothing unless it is polled"]
     pub struct Produce<St, C = DefaultProducerContext>
     where
@@ -126,10 +132,10 @@ pin_project! {
         #[pin]
         source: Fuse<St>,
         producer: Producer<C>,
-        // Of the item whose records are being enqueued.
+        // Value and remaining records of the item that is being enqueued.
         value: Option<Value<St>>,
         records: Option<<Second<St> as IntoIterator>::IntoIter>,
-        // The record that waits for room.
+        // The record that waits for capacity.
         waiting: Option<<Second<St> as IntoIterator>::Item>,
         futures: Futures<C::DeliveryOpaque>,
         window: Window<Value<St>, Results<C::DeliveryOpaque>>,
@@ -137,16 +143,17 @@ pin_project! {
 }
 
 pin_project! {
-    /// The stream of [`ProduceExt::produce_each`]: each value, with the delivery of its record or
-    /// what failed. Otherwise as [`Produce`].
+    /// The stream that [`ProduceExt::produce_each`] returns: each value with its record's delivery.
+    ///
+    /// Otherwise it works as [`Produce`] does.
     ///
     /// # Errors
     ///
-    /// Each result as that of [`Producer::send`].
+    /// Each result is one of [`Producer::send`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Produce`].
+    /// Same as [`Produce`].
     #[must_use = "a stream does nothing unless it is polled"]
     pub struct ProduceEach<St, C = DefaultProducerContext>
     where
@@ -157,20 +164,21 @@ pin_project! {
         #[pin]
         source: Fuse<St>,
         producer: Producer<C>,
-        // Of the item whose record waits for room.
+        // The item whose record waits for capacity.
         value: Option<Value<St>>,
         waiting: Option<Second<St>>,
         window: Window<Value<St>, DeliveryFuture<C::DeliveryOpaque>>,
     }
 }
 
-/// The items of the streams here: a value, and what is to be sent. Their types are those of the
-/// stream's item and not parameters of their own: a spawned `async` block forgets that two lifetimes
-/// are the same.
+/// An item of a stream: a value, and the records to send.
+///
+/// The two types are taken from the item instead of being parameters of the streams. In a spawned
+/// `async` block the compiler could not tell that their lifetimes are the same.
 pub trait Pair: sealed::Sealed {
-    /// What passes through.
+    /// The value, which is yielded with the result.
     type Value;
-    /// The record or records.
+    /// The record, or the records.
     type Second;
 }
 
@@ -190,12 +198,12 @@ type Second<St> = <<St as Stream>::Item as Pair>::Second;
 /// The futures of an item's records.
 type Futures<D> = SmallVec<[DeliveryFuture<D>; 1]>;
 
-/// The future of what an item's records come to.
+/// The future of the results of an item's records.
 struct Results<D> {
     futures: Futures<D>,
-    collected: Collected<D>,
-    /// How many are collected.
-    count: usize,
+    collector: ResultCollector<D>,
+    /// How many futures are ready and collected.
+    collected: usize,
 }
 
 impl<'a, St, T, R, C> Produce<St, C>
@@ -204,18 +212,18 @@ where
     R: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
     C: ProducerContext,
 {
-    /// Enqueues as many records as may be in flight. Ready where nothing is left to be enqueued.
+    /// Enqueues records up to the limit. Ready if nothing is left to be enqueued.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         loop {
             if this.value.is_some() && this.waiting.is_none() {
-                // Also where it has panicked before.
+                // Also after a panic of the iterator, which is then asked for its next record.
                 *this.waiting = this.records.as_mut().and_then(Iterator::next);
                 if this.waiting.is_none() {
                     *this.records = None;
                     let results = Results::new(mem::take(this.futures));
                     if results.futures.is_empty() {
-                        this.window.in_flight += results.weight();
+                        this.window.in_flight += results.record_count();
                     }
                     if let Some(value) = this.value.take() {
                         this.window.push(value, results);
@@ -248,7 +256,7 @@ where
     St: Stream<Item = (T, ProducerRecord<'a, C::DeliveryOpaque>)>,
     C: ProducerContext,
 {
-    /// As that of [`Produce`].
+    /// Enqueues records up to the limit. Ready if nothing is left to be enqueued.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         while this.window.has_capacity() {
@@ -308,8 +316,8 @@ where
     }
 }
 
-/// Of what is in flight, or is to be, and what is left in the source.
-fn size_hint<T, F: Weighed>(
+/// Counts the items in flight, the one that is being enqueued, and those left in the source.
+fn size_hint<T, F: ItemFuture>(
     source: &impl Stream,
     window: &Window<T, F>,
     is_filling: bool,
@@ -324,7 +332,7 @@ fn size_hint<T, F: Weighed>(
     (least.saturating_add(taken), most)
 }
 
-/// The settings.
+/// Implements the settings of both streams.
 macro_rules! settings {
     ($($stream:ident where [$($bound:tt)*];)*) => {
         $(
@@ -335,24 +343,29 @@ macro_rules! settings {
                 $($bound)*
                 C: ProducerContext,
             {
-                /// How many records may be in flight: enqueued, but with a result that has not been
-                /// returned; 10 000 by default, and 1 at the least. An item without a record counts as
-                /// one. An item with more records than that is let in alone.
+                /// Limits the records in flight: those that are enqueued and whose result has not
+                /// been yielded. The default is 10 000, the minimum 1.
+                ///
+                /// An item without records counts as one. An item with more records than the limit
+                /// is enqueued alone.
                 pub fn max_in_flight(mut self, max_in_flight: usize) -> Self {
                     self.window.max_in_flight = max_in_flight.max(1);
                     self
                 }
 
-                /// Stops at the first failure that is returned: takes nothing more from its source,
-                /// returns what is in flight by then, in which there may be more failures, and ends.
+                /// Stops after the first failure that is yielded.
+                ///
+                /// The stream then takes no more items from its source. It yields the results of
+                /// what is in flight, which may contain more failures, and ends.
                 pub fn stop_on_failure(mut self) -> Self {
                     self.window.stops_on_failure = true;
                     self
                 }
 
-                /// Returns results as they come in, instead of in the stream's order: an item is not
-                /// held up by one before it whose partition has no leader, say. Takes an allocation
-                /// for each item.
+                /// Yields results as they arrive, instead of in the order of the stream.
+                ///
+                /// An item then does not wait for an earlier one, for instance one whose partition
+                /// has no leader. This costs one allocation for each item.
                 pub fn unordered(mut self) -> Self {
                     self.window.set_unordered();
                     self
@@ -387,19 +400,19 @@ impl<D> Results<D> {
     fn new(futures: Futures<D>) -> Self {
         Self {
             futures,
-            collected: Collected::new(),
-            count: 0,
+            collector: ResultCollector::new(),
+            collected: 0,
         }
     }
 }
 
-impl<D> Weighed for Results<D> {
-    fn weight(&self) -> usize {
+impl<D> ItemFuture for Results<D> {
+    fn record_count(&self) -> usize {
         self.futures.len().max(1)
     }
 }
 
-// Nothing in it is pinned in place.
+// No field is pinned structurally.
 impl<D> Unpin for Results<D> {}
 
 impl<D> Future for Results<D> {
@@ -407,10 +420,10 @@ impl<D> Future for Results<D> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        while let Some(future) = this.futures.get_mut(this.count) {
-            this.collected.push(ready!(Pin::new(future).poll(cx)));
-            this.count += 1;
+        while let Some(future) = this.futures.get_mut(this.collected) {
+            this.collector.push(ready!(Pin::new(future).poll(cx)));
+            this.collected += 1;
         }
-        Poll::Ready(mem::replace(&mut this.collected, Collected::new()).into_result())
+        Poll::Ready(mem::replace(&mut this.collector, ResultCollector::new()).into_result())
     }
 }

@@ -1,4 +1,4 @@
-//! Records from an iterator, and a stream of what became of them.
+//! Sends the records of an iterator and yields a stream of their results.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,17 +15,22 @@ use crate::producer::Producer;
 use crate::sync::coop;
 
 impl<C: ProducerContext> Producer<C> {
-    /// Sends the records of an iterator, as fast as there is room: a stream of what became of each,
-    /// in their order. See [`SendAll`]. Where rustc does not take it in a spawned `async` block,
-    /// see [what helps](crate#in-a-spawned-task).
+    /// Sends the records of an iterator and returns a stream of their results, in order.
+    ///
+    /// Records are enqueued as fast as capacity allows, while the stream is polled. See
+    /// [`SendAll`].
+    ///
+    /// If the compiler rejects it in a spawned `async` block, see
+    /// [in a spawned task](crate#in-a-spawned-task).
     ///
     /// ```no_run
     /// use futures::TryStreamExt;
     /// use tokio_rdkafka::{Producer, ProducerRecord};
     ///
     /// # async fn run(producer: Producer) -> Result<(), Box<dyn std::error::Error>> {
-    /// let rows = (1..=10_000_000).map(|row: u32| ProducerRecord::to("rows").payload(row.to_string()));
-    /// let mut results = producer.send_all(rows).max_in_flight(1_000);
+    /// let rows = 1..=10_000_000_u32;
+    /// let records = rows.map(|row| ProducerRecord::to("rows").payload(row.to_string()));
+    /// let mut results = producer.send_all(records).max_in_flight(1_000);
     /// while let Some(delivery) = results.try_next().await? {
     ///     println!("{:?}", delivery.offset());
     /// }
@@ -40,41 +45,42 @@ impl<C: ProducerContext> Producer<C> {
     }
 }
 
-/// The stream of [`Producer::send_all`]: the result of each record, in the iterator's order.
+/// The stream that [`Producer::send_all`] returns: the result of each record, in order.
 ///
-/// It goes on after a failure. It takes a record from the iterator when it is polled, and only where
-/// there may be more in flight; a record waits for room as in [`Producer::enqueue`], with no limit
-/// of time.
+/// It continues after a failure. It takes a record from the iterator only while it is polled, and
+/// only if [`max_in_flight`](Self::max_in_flight) allows more. Records wait for capacity as in
+/// [`Producer::enqueue`], without a time limit.
 ///
-/// # Runs
+/// # Batches
 ///
-/// Consecutive records of one topic with nothing but a key and a payload of less than 1 KiB are handed
-/// to librdkafka in runs of up to 32, for less than one by one. Those of a run are enqueued at the
-/// same time, which is their timestamp. They wait for what the iterator returns next: it must not
-/// block. To make room for a run, an eighth of what may be in flight can be unused while there are
-/// results to return.
+/// Consecutive records of one topic are enqueued in batches of up to 32, which costs less than one
+/// call for each. A record can be in a batch if it has only a key and a payload of less than 1 KiB.
 ///
-/// Source: `rd_kafka_produce_batch`. With `plugin.library.paths` there are no runs.
+/// All records of a batch get the same timestamp. A record in a batch waits for what the iterator
+/// yields next, so the iterator must not block. While there are results to yield, up to one eighth
+/// of `max_in_flight` can stay unused to leave space for a whole batch.
+///
+/// Source: `rd_kafka_produce_batch`. With `plugin.library.paths` there are no batches.
 ///
 /// # Errors
 ///
-/// Each result as that of [`Producer::send`].
+/// Each result is one of [`Producer::send`].
 ///
 /// # Cancel safety
 ///
-/// What has been enqueued when the stream is dropped is delivered all the same. One record may have
-/// been taken from the iterator that was not enqueued.
+/// Records that were enqueued before the stream is dropped are delivered nevertheless. One record
+/// may be lost: it was taken from the iterator, but not enqueued.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct SendAll<I: Iterator, C: ProducerContext = DefaultProducerContext> {
     producer: Producer<C>,
-    /// Until its end.
+    /// `None` once the iterator has ended.
     records: Option<I>,
-    /// The record that waits for room.
+    /// The record that waits for capacity.
     waiting: Option<I::Item>,
     window: Window<(), DeliveryFuture<C::DeliveryOpaque>>,
 }
 
-// Nothing in it is pinned in place.
+// No field is pinned structurally.
 impl<I: Iterator, C: ProducerContext> Unpin for SendAll<I, C> {}
 
 impl<I: Iterator, C: ProducerContext> SendAll<I, C> {
@@ -87,8 +93,8 @@ impl<I: Iterator, C: ProducerContext> SendAll<I, C> {
         }
     }
 
-    /// How many records may be in flight: enqueued, but with a result that has not been returned;
-    /// 10 000 by default, and 1 at the least.
+    /// Limits the records in flight: those that are enqueued and whose result has not been yielded.
+    /// The default is 10 000, the minimum 1.
     pub fn max_in_flight(mut self, max_in_flight: usize) -> Self {
         self.window.max_in_flight = max_in_flight.max(1);
         self
@@ -100,15 +106,15 @@ where
     I: Iterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
     C: ProducerContext,
 {
-    /// Whether results are to be returned first, to make room for a run. That leaves no more than an
-    /// eighth of what may be in flight unused.
+    /// Returns true if results should be yielded first, until a whole batch can be enqueued. That
+    /// leaves at most an eighth of `max_in_flight` unused.
     #[inline]
-    fn awaits_batch(&self) -> bool {
+    fn waits_for_batch(&self) -> bool {
         let batch = BATCH.min(self.window.max_in_flight / 8);
         self.window.capacity() < batch && self.waiting.is_none() && self.window.is_next_ready()
     }
 
-    /// Enqueues as many records as may be in flight. Ready where nothing is left to be enqueued.
+    /// Enqueues records up to the limit. Ready if nothing is left to be enqueued.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self {
             producer,
@@ -116,7 +122,7 @@ where
             waiting,
             window,
         } = self;
-        // Handed over at the latest when this returns.
+        // Its records are produced when it is dropped at the latest.
         let mut batch = Batch::new(producer);
         while window.has_capacity() {
             if waiting.is_none() {
@@ -124,8 +130,8 @@ where
                     *records = None;
                     return Poll::Ready(());
                 };
-                if batch.admits(&record, window.capacity()) {
-                    if batch.takes(&record) {
+                if batch.try_acquire(&record, window.capacity()) {
+                    if batch.can_push(&record) {
                         window.add((), batch.push(record));
                     } else {
                         window.add((), batch.enqueue(record));
@@ -151,7 +157,7 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         ready!(coop::poll_turn(cx));
-        let filled = if this.awaits_batch() {
+        let filled = if this.waits_for_batch() {
             Poll::Pending
         } else {
             this.poll_fill(cx)

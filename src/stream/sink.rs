@@ -1,4 +1,4 @@
-//! Records from a stream into a producer: a [`Sink`].
+//! A [`Sink`] of records.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,20 +17,21 @@ use crate::message::{DeliveryFuture, ProducerRecord, SendError};
 use crate::producer::Producer;
 use crate::sync::{lock, log};
 
-/// From how many futures on those behind one that is not ready are looked through for such as are.
-const FIRST_SWEEP: usize = 1024;
+/// The number of futures in flight from which ready ones behind a pending one are removed.
+const MIN_SWEEP: usize = 1024;
 
-/// A [`Sink`] of records, of [`Producer::sink`].
+/// A [`Sink`] of records, which [`Producer::sink`] returns.
 ///
-/// It takes `ProducerRecord<'static, _>`: a record with a topic, key and payload of its own.
-/// [`into_owned`](ProducerRecord::into_owned) copies what is borrowed; a
-/// [`Topic`](crate::Topic) is cloned instead of borrowed, which copies no name.
+/// It takes `ProducerRecord<'static, _>`: a record that owns its topic, key and payload.
+/// [`into_owned`](ProducerRecord::into_owned) copies what a record borrows. Cloning a
+/// [`Topic`](crate::Topic) copies no name.
 ///
-/// `poll_ready` takes room for one record, and is woken when there is some; see
-/// [`Producer::reserve`] for what a permit means to others. So `start_send` never fails for lack of
-/// room. `poll_flush` waits for the deliveries of what went through *this* sink, and leaves
-/// `linger.ms` alone: [`forward`] calls it each time its stream is pending. `poll_close` flushes as
-/// [`Producer::flush`] does and waits in the same way; the producer stays open.
+/// - `poll_ready` waits until the queue has capacity for one record.
+/// - `start_send` enqueues a record. It never fails because the queue is full.
+/// - `poll_flush` waits for the deliveries of the records of *this* sink. It does not skip
+///   `linger.ms`, because [`forward`] calls it each time its stream is pending.
+/// - `poll_close` flushes as [`Producer::flush`] does, and waits as `poll_flush` does. The producer
+///   stays open.
 ///
 /// ```no_run
 /// use futures::{StreamExt, stream};
@@ -48,38 +49,48 @@ const FIRST_SWEEP: usize = 1024;
 /// # }
 /// ```
 ///
-/// Where it is spawned, make the record and its `Ok` in one closure, as above: `.map(Ok)` on a
-/// stream of records may not compile there. See [in a spawned task](crate#in-a-spawned-task).
+/// In a spawned `async` block, create the record and its `Ok` in one closure, as above: `.map(Ok)`
+/// on a stream of records may not compile. See [in a spawned task](crate#in-a-spawned-task).
+///
+/// # Capacity
+///
+/// `poll_ready` waits in the wait queue until there is capacity, and holds none when it returns. So
+/// an idle sink that is ready keeps no capacity from others. `start_send` acquires the capacity
+/// without checking whether there is still some. So each sink can exceed
+/// `queue.buffering.max.messages` by one message, and `queue.buffering.max.kbytes` by the payload
+/// of that message. A sink waits without a time limit:
+/// [`max_block`](crate::ProducerBuilder::max_block) does not apply.
 ///
 /// # Failures
 ///
-/// Each record that fails is the error of one later call, or of `start_send` where it is refused
-/// there; the error has the record and what is known of its persistence. By default the first
-/// failure also stops the sink: `start_send` refuses every later record, and gives it back in its
-/// error. What is in flight then is delivered all the same, and `poll_flush` and `poll_close` wait
-/// for it.
+/// Each failed record is the error of one later call, or of `start_send` if it is refused there.
+/// The error carries the record and what is known about its persistence.
 ///
-/// [`continue_on_failure`](Self::continue_on_failure) has the sink take records after a failure
-/// too. [`on_failure`](Self::on_failure) hands failures to a function in place of returning them,
-/// so that [`forward`], which ends at the first error, goes on.
+/// By default the first failure stops the sink: `start_send` then returns each record in an error.
+/// Records in flight are still delivered, and `poll_flush` and `poll_close` wait for them.
+///
+/// - [`continue_on_failure`](Self::continue_on_failure) lets the sink accept records after a
+///   failure.
+/// - [`on_failure`](Self::on_failure) passes failures to a function instead of returning them. So
+///   [`forward`], which ends at the first error, continues.
 ///
 /// # Cancel safety
 ///
-/// Dropping the sink gives up its permit. What was enqueued is delivered all the same; the
-/// [`statistics`](Self::statistics) still count it, and its failures go to the context's callback
-/// alone.
+/// Dropping the sink gives up its place in the wait queue. Records that were enqueued are delivered
+/// nevertheless, and the [`statistics`](Self::statistics) still count them. Only
+/// [`ProducerContext::delivery`] then reports their failures.
 ///
 /// [`forward`]: https://docs.rs/futures/0.3/futures/stream/trait.StreamExt.html#method.forward
 #[must_use = "a sink does nothing unless it is used"]
 pub struct ProducerSink<C: ProducerContext = DefaultProducerContext> {
     producer: Producer<C>,
-    admission: Admission,
+    readiness: Readiness,
     in_flight: VecDeque<DeliveryFuture<C::DeliveryOpaque>>,
-    /// From how many futures in flight on they are swept.
+    /// The number of futures in flight that causes the next sweep.
     sweep_at: usize,
-    /// Found, but not returned yet.
+    /// Failures that were found and not returned yet.
     failures: VecDeque<SendError<C::DeliveryOpaque>>,
-    policy: Policy<C::DeliveryOpaque>,
+    on_failure: OnFailure<C::DeliveryOpaque>,
     flush: Option<Flush>,
     counts: Arc<Counts<C::DeliveryOpaque>>,
 }
@@ -88,19 +99,19 @@ type Flush = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 type Polled<C> = Poll<Result<(), SendError<<C as ProducerContext>::DeliveryOpaque>>>;
 
-/// What the next record is up to.
-enum Admission {
-    Unasked,
-    /// There was capacity for it, of which the sink holds none.
+/// Whether the next record may be sent.
+enum Readiness {
+    NotReady,
+    /// There was capacity for it. The sink holds none.
     Ready,
-    /// It will not be sent, and why.
-    Refused(KafkaError),
+    /// The producer is closed: the next record gets the error.
+    Closed(KafkaError),
 }
 
-/// What a failure leads to.
-enum Policy<D> {
+/// What the sink does after a failure.
+enum OnFailure<D> {
     Stop,
-    /// The first failure has been returned.
+    /// The first failure has been returned, and no record is accepted any more.
     Stopped(KafkaError),
     Continue,
     Handle(Box<dyn FnMut(SendError<D>) + Send>),
@@ -112,23 +123,23 @@ struct Counts<D> {
     delivered: AtomicU64,
     failed: AtomicU64,
     /// What was in flight when the sink was dropped.
-    left: Mutex<VecDeque<DeliveryFuture<D>>>,
+    left_by_sink: Mutex<VecDeque<DeliveryFuture<D>>>,
 }
 
-/// What became of the records of a [`ProducerSink`]; it outlives the sink, which
-/// [`forward`](https://docs.rs/futures/0.3/futures/stream/trait.StreamExt.html#method.forward)
-/// consumes.
+/// Counts the records of a [`ProducerSink`] by their outcome.
 ///
-/// While the sink lives, deliveries are counted when it is polled.
+/// It outlives the sink, which
+/// [`forward`](https://docs.rs/futures/0.3/futures/stream/trait.StreamExt.html#method.forward)
+/// consumes. While the sink lives, it counts deliveries only when it is polled.
 pub struct SinkStatistics<D = ()> {
     counts: Arc<Counts<D>>,
 }
 
 impl<C: ProducerContext> Producer<C> {
-    /// A [`Sink`](futures_sink::Sink) of records, for streams to be forwarded to; any number of them.
+    /// Returns a [`Sink`](futures_sink::Sink) of records, to which a stream can be forwarded.
     ///
-    /// It takes `ProducerRecord<'static, _>`: see [`ProducerSink`], also for what it takes to spawn
-    /// it.
+    /// A producer can have any number of sinks. See [`ProducerSink`] for the records it takes, for
+    /// its capacity, and for how to spawn it.
     pub fn sink(&self) -> ProducerSink<C> {
         ProducerSink::new(self.clone())
     }
@@ -138,92 +149,97 @@ impl<C: ProducerContext> ProducerSink<C> {
     pub(crate) fn new(producer: Producer<C>) -> Self {
         Self {
             producer,
-            admission: Admission::Unasked,
+            readiness: Readiness::NotReady,
             in_flight: VecDeque::new(),
-            sweep_at: FIRST_SWEEP,
+            sweep_at: MIN_SWEEP,
             failures: VecDeque::new(),
-            policy: Policy::Stop,
+            on_failure: OnFailure::Stop,
             flush: None,
             counts: Arc::default(),
         }
     }
 
-    /// Takes records after a failure too. Each failure is still the error of one call.
+    /// Accepts records after a failure too. Each failure is still the error of one call.
     pub fn continue_on_failure(mut self) -> Self {
-        self.policy = Policy::Continue;
+        self.on_failure = OnFailure::Continue;
         self
     }
 
-    /// Hands each failure to a function instead of returning it, and goes on. What ends the producer
-    /// is still returned, and stops the sink: that it is closed, and a fatal error.
+    /// Passes each failure to a function instead of returning it, and accepts further records.
     ///
-    /// The function runs while the sink is polled: it must not block.
+    /// A failure because the producer is closed or had a fatal error is still returned, and stops
+    /// the sink. The function runs while the sink is polled, so it must not block.
     pub fn on_failure(
         mut self,
         handle: impl FnMut(SendError<C::DeliveryOpaque>) + Send + 'static,
     ) -> Self {
-        self.policy = Policy::Handle(Box::new(handle));
+        self.on_failure = OnFailure::Handle(Box::new(handle));
         self
     }
 
-    /// Counts of what became of the records.
+    /// Returns the counts of records by outcome.
     pub fn statistics(&self) -> SinkStatistics<C::DeliveryOpaque> {
         SinkStatistics {
             counts: Arc::clone(&self.counts),
         }
     }
 
-    /// The producer that the sink is of.
+    /// Returns the producer that the sink sends with.
     pub fn producer(&self) -> &Producer<C> {
         &self.producer
     }
 
-    /// Waits for room for one record, and keeps it until [`start_send`](Self::start_send) or
-    /// [`abort_send`](Self::abort_send).
+    /// Waits until there is capacity for one record, and acquires none: see
+    /// [capacity](Self#capacity).
+    ///
+    /// While it is pending, the sink has a place in the wait queue.
+    /// [`abort_send`](Self::abort_send) gives it up.
     ///
     /// # Errors
     ///
-    /// An earlier record that failed.
+    /// Returns the failure of an earlier record.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Polled<C> {
         self.return_failure()?;
         while self.in_flight.front().is_some_and(DeliveryFuture::is_ready) {
             ready!(self.poll_front(cx))?;
         }
-        if let (Admission::Unasked, Policy::Stop | Policy::Continue | Policy::Handle(_)) =
-            (&self.admission, &self.policy)
+        if let (Readiness::NotReady, OnFailure::Stop | OnFailure::Continue | OnFailure::Handle(_)) =
+            (&self.readiness, &self.on_failure)
         {
-            self.admission = match ready!(self.producer.poll_available(cx)) {
-                Ok(()) => Admission::Ready,
-                // Of no record yet: the next one gets the error.
-                Err(error) => Admission::Refused(error),
+            self.readiness = match ready!(self.producer.poll_available(cx)) {
+                Ok(()) => Readiness::Ready,
+                // There is no record yet that the error could carry.
+                Err(error) => Readiness::Closed(error),
             };
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Enqueues a record: its place in the order is fixed when this returns.
+    /// Enqueues a record. Its place in the order is fixed when the call returns.
+    ///
+    /// It acquires capacity without checking whether there is some: see [capacity](Self#capacity).
     ///
     /// # Errors
     ///
-    /// The record itself, where the sink has stopped or the producer is closed. What else is wrong
-    /// with it comes later, as its delivery does.
+    /// Returns the record if the sink has stopped, or if the producer was closed when `poll_ready`
+    /// returned. Any other failure of the record is the error of a later call.
     ///
     /// # Panics
     ///
-    /// Where [`poll_ready`](Self::poll_ready) has not been ready.
+    /// Panics if [`poll_ready`](Self::poll_ready) was not ready before.
     pub fn start_send(
         &mut self,
         record: ProducerRecord<'static, C::DeliveryOpaque>,
     ) -> Result<(), SendError<C::DeliveryOpaque>> {
-        if let Policy::Stopped(cause) = &self.policy {
+        if let OnFailure::Stopped(cause) = &self.on_failure {
             let error = KafkaError::stopped(cause);
             self.abort_send();
             return Err(SendError::refused(error, record));
         }
-        match mem::replace(&mut self.admission, Admission::Unasked) {
-            Admission::Ready => {
+        match mem::replace(&mut self.readiness, Readiness::NotReady) {
+            Readiness::Ready => {
                 add_one(&self.counts.sent);
-                // One that has begun does not cover this record.
+                // A flush that has begun does not cover this record.
                 self.flush = None;
                 self.in_flight
                     .push_back(self.producer.enqueue_unchecked(record));
@@ -232,23 +248,25 @@ impl<C: ProducerContext> ProducerSink<C> {
                 }
                 Ok(())
             }
-            Admission::Refused(error) => Err(SendError::refused(error, record)),
-            Admission::Unasked => panic!("`start_send` without a `poll_ready` that was ready"),
+            Readiness::Closed(error) => Err(SendError::refused(error, record)),
+            Readiness::NotReady => panic!("`start_send` was called before `poll_ready` was ready"),
         }
     }
 
-    /// Gives up the room for the next record, or the place in the line for it.
+    /// Gives up the place in the wait queue. Call [`poll_ready`](Self::poll_ready) again before the
+    /// next [`start_send`](Self::start_send).
     pub fn abort_send(&mut self) {
-        self.admission = Admission::Unasked;
+        self.readiness = Readiness::NotReady;
         self.producer.stop_waiting();
     }
 
-    /// Waits until all records of this sink have been delivered or have failed, for up to
-    /// `linger.ms` and `message.timeout.ms`.
+    /// Waits until all records of this sink have been delivered or have failed.
+    ///
+    /// It does not skip `linger.ms`. A record fails after `message.timeout.ms` at the latest.
     ///
     /// # Errors
     ///
-    /// A record that failed.
+    /// Returns the failure of a record.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Polled<C> {
         self.return_failure()?;
         while !self.in_flight.is_empty() {
@@ -257,12 +275,14 @@ impl<C: ProducerContext> ProducerSink<C> {
         Poll::Ready(Ok(()))
     }
 
-    /// As [`poll_flush`](Self::poll_flush), and flushes the producer meanwhile, so that it does not
-    /// wait for `linger.ms`. The producer stays open.
+    /// Waits as [`poll_flush`](Self::poll_flush) does, and flushes the producer to skip
+    /// `linger.ms`.
+    ///
+    /// The producer stays open.
     ///
     /// # Errors
     ///
-    /// A record that failed.
+    /// Returns the failure of a record.
     pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Polled<C> {
         self.abort_send();
         if !self.in_flight.is_empty() {
@@ -271,9 +291,11 @@ impl<C: ProducerContext> ProducerSink<C> {
                 let producer = producer.clone();
                 Box::pin(async move {
                     if let Err(error) = producer.flush().await {
-                        log(|| tracing::warn!(%error, "a sink is closed without a flush"));
+                        log(|| {
+                            tracing::warn!(%error, "closing a sink without a flush, which failed");
+                        });
                     }
-                    // Its deliveries end the close, and there is nothing else to wait for.
+                    // Stays pending, because it is polled until the deliveries complete the close.
                     std::future::pending().await
                 })
             });
@@ -286,7 +308,7 @@ impl<C: ProducerContext> ProducerSink<C> {
         closed
     }
 
-    /// Takes the delivery of the record that was sent first.
+    /// Takes the result of the oldest record in flight.
     fn poll_front(&mut self, cx: &mut Context<'_>) -> Polled<C> {
         let Some(front) = self.in_flight.front_mut() else {
             return Poll::Ready(Ok(()));
@@ -304,7 +326,7 @@ impl<C: ProducerContext> ProducerSink<C> {
         Poll::Ready(Ok(()))
     }
 
-    /// Does with the failures that were found what the policy says.
+    /// Returns a failure that was found, or passes it to the user's function.
     #[inline]
     fn return_failure(&mut self) -> Result<(), SendError<C::DeliveryOpaque>> {
         if self.failures.is_empty() {
@@ -316,27 +338,29 @@ impl<C: ProducerContext> ProducerSink<C> {
     #[cold]
     fn return_first_failure(&mut self) -> Result<(), SendError<C::DeliveryOpaque>> {
         while let Some(error) = self.failures.pop_front() {
-            match &mut self.policy {
-                Policy::Handle(handle) if !(error.is_fatal() || error.is_closed()) => handle(error),
-                Policy::Stop | Policy::Handle(_) => {
-                    self.policy = Policy::Stopped(error.error().clone());
-                    // No record follows that could use it.
+            match &mut self.on_failure {
+                OnFailure::Handle(handle) if !(error.is_fatal() || error.is_closed()) => {
+                    handle(error)
+                }
+                OnFailure::Stop | OnFailure::Handle(_) => {
+                    self.on_failure = OnFailure::Stopped(error.error().clone());
+                    // No record follows.
                     self.abort_send();
                     return Err(error);
                 }
-                Policy::Stopped(_) | Policy::Continue => return Err(error),
+                OnFailure::Stopped(_) | OnFailure::Continue => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Takes the deliveries that are behind one that is late, say of a partition without a leader.
-    /// Otherwise those of the other partitions would pile up.
+    /// Removes ready futures behind a pending one. Otherwise one partition without a leader would
+    /// let those of all other partitions pile up.
     #[cold]
     fn sweep(&mut self) {
         let (counts, failures) = (&self.counts, &mut self.failures);
         counts.take_ready(&mut self.in_flight, |error| failures.push_back(error));
-        self.sweep_at = FIRST_SWEEP.max(2 * self.in_flight.len());
+        self.sweep_at = MIN_SWEEP.max(2 * self.in_flight.len());
     }
 }
 
@@ -363,51 +387,52 @@ impl<C: ProducerContext> Sink<ProducerRecord<'static, C::DeliveryOpaque>> for Pr
     }
 }
 
-// Nothing in it is pinned in place.
+// No field is pinned structurally.
 impl<C: ProducerContext> Unpin for ProducerSink<C> {}
 
 impl<C: ProducerContext> Drop for ProducerSink<C> {
     fn drop(&mut self) {
         self.abort_send();
-        // Only for those who look at the statistics later.
+        // Only if somebody else holds the statistics.
         if Arc::strong_count(&self.counts) > 1 {
-            *lock(&self.counts.left) = mem::take(&mut self.in_flight);
+            *lock(&self.counts.left_by_sink) = mem::take(&mut self.in_flight);
         }
     }
 }
 
 impl<D> SinkStatistics<D> {
-    /// How many records have been delivered.
+    /// Returns the number of delivered records.
     pub fn delivered(&self) -> u64 {
-        self.counts.take_left();
+        self.counts.count_left_by_sink();
         self.counts.delivered.load(Ordering::Acquire)
     }
 
-    /// How many records have failed: all that `start_send` took and that were not delivered, also
-    /// those that never entered the queue because something was wrong with them.
+    /// Returns the number of failed records.
+    ///
+    /// It includes records that `start_send` accepted and the producer refused.
     pub fn failed(&self) -> u64 {
-        self.counts.take_left();
+        self.counts.count_left_by_sink();
         self.counts.failed.load(Ordering::Acquire)
     }
 
-    /// How many records the sink has taken that have neither been delivered nor failed.
+    /// Returns the number of records that the sink accepted and that are not completed yet.
     pub fn in_flight(&self) -> u64 {
-        // In this order it is never too small.
-        let ended = self.delivered() + self.failed();
-        self.counts.sent.load(Ordering::Acquire) - ended
+        // `sent` is read last, so the difference is never negative.
+        let completed = self.delivered() + self.failed();
+        self.counts.sent.load(Ordering::Acquire) - completed
     }
 }
 
 impl<D> Counts<D> {
-    /// Counts what has ended since the sink was dropped.
-    fn take_left(&self) {
-        let mut left = lock(&self.left);
-        if !left.is_empty() {
-            self.take_ready(&mut left, drop);
+    /// Counts the records that were completed after the sink was dropped.
+    fn count_left_by_sink(&self) {
+        let mut in_flight = lock(&self.left_by_sink);
+        if !in_flight.is_empty() {
+            self.take_ready(&mut in_flight, drop);
         }
     }
 
-    /// Counts and removes what has ended.
+    /// Counts and removes the futures that are ready.
     fn take_ready(
         &self,
         in_flight: &mut VecDeque<DeliveryFuture<D>>,
@@ -428,8 +453,8 @@ impl<D> Counts<D> {
     }
 }
 
-/// There is one who counts at a time: the sink, and when it is gone whoever has the lock of what it
-/// left.
+/// Adds one without a read-modify-write. Only one thread counts at a time: the sink's, and after
+/// its drop the one that holds the lock of `left_by_sink`.
 fn add_one(count: &AtomicU64) {
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);
 }
@@ -440,7 +465,7 @@ impl<D> Default for Counts<D> {
             sent: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            left: Mutex::default(),
+            left_by_sink: Mutex::default(),
         }
     }
 }
@@ -466,8 +491,11 @@ impl<D> fmt::Debug for SinkStatistics<D> {
 impl<C: ProducerContext> fmt::Debug for ProducerSink<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProducerSink")
-            .field("is_ready", &matches!(self.admission, Admission::Ready))
-            .field("is_stopped", &matches!(self.policy, Policy::Stopped(_)))
+            .field("is_ready", &matches!(self.readiness, Readiness::Ready))
+            .field(
+                "is_stopped",
+                &matches!(self.on_failure, OnFailure::Stopped(_)),
+            )
             .field("in_flight", &self.in_flight.len())
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Creating a producer with transactions.
+//! Creates a producer with transactions.
 
 use super::producer::TransactionalProducer;
 use crate::client::{ClientConfig, FromClientConfigAndContext, ProducerContext, is_transactional};
@@ -6,18 +6,19 @@ use crate::error::KafkaError;
 use crate::producer::ProducerBuilder;
 
 impl<C: ProducerContext> ProducerBuilder<'_, C> {
-    /// Makes the client of a producer with transactions, and starts the driver.
+    /// Creates the client of a producer with transactions and spawns the driver.
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create); without `transactional.id`.
+    /// - The errors of [`create`](Self::create).
+    /// - The configuration has no `transactional.id`.
     pub fn create_transactional(self) -> Result<TransactionalProducer<C>, KafkaError> {
         let conf = self.to_conf()?;
         if !is_transactional(&conf) {
             return Err(KafkaError::config(
                 Some("transactional.id"),
-                "configuration property transactional.id is missing: a TransactionalProducer needs \
-                 one",
+                "configuration property transactional.id is missing: set it for a \
+                 TransactionalProducer, or use Producer",
             ));
         }
         self.create_with(conf).map(TransactionalProducer::new)
@@ -25,7 +26,7 @@ impl<C: ProducerContext> ProducerBuilder<'_, C> {
 }
 
 impl TransactionalProducer {
-    /// Builds one step by step; the last is
+    /// Returns a builder. Finish it with
     /// [`create_transactional`](ProducerBuilder::create_transactional).
     pub fn builder(config: &ClientConfig) -> ProducerBuilder<'_> {
         ProducerBuilder::new(config)

@@ -1,5 +1,5 @@
-//! The transactional calls of an async producer: one at a time, each on a thread of its own, each
-//! carried to its end whatever becomes of the future that asked for it.
+//! The transactional calls of an async producer: one at a time, each on a blocking thread. A call
+//! that has begun is completed, even if the future that asked for it is dropped.
 
 use std::future::poll_fn;
 use std::mem;
@@ -18,29 +18,30 @@ use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::ffi::{CallError, Client};
 use crate::sync::{catch_panic, log};
 
-/// How long a flush before an abort is at the most: how late it notices that it need not go on.
+/// The longest slice of the flush before an abort. After each one the time left is computed anew.
 const FLUSH_SLICE: Duration = Duration::from_millis(200);
 
-/// How long to wait before a call is made again after a retriable error.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The pause before a call is repeated after a retriable error.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest that one call to initialize takes, after which it is resumed: how late it notices that
-/// the producer is closed, where it was given much time and no coordinator is there.
+/// The longest slice of an init, which is resumed afterwards. After each one it checks whether the
+/// producer has been closed.
 const INIT_SLICE: Duration = Duration::from_secs(1);
 
-/// How long others wait for a call that is overdue, at the most.
-const MOMENT: Duration = Duration::from_millis(100);
+/// How long other calls wait at most for a call that is overdue.
+const OVERDUE_WAIT: Duration = Duration::from_millis(100);
 
-/// How much later than at its limit of time a call that keeps none is given up waiting for.
+/// How long after its time limit the wait for a call that does not keep it is given up.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl<C: ProducerContext> Shared<C> {
-    /// Makes a blocking call, once no other is under way, again and again while its errors are
-    /// retriable and there is time. Once it has begun it is carried to its end.
+    /// Waits until no other call is under way, then makes a blocking call on a thread. It repeats
+    /// the call while its errors are retriable and there is time. A call that has begun is
+    /// completed, even if the future is dropped.
     ///
     /// # Errors
     ///
-    /// librdkafka's, or where the system has no thread for it.
+    /// Returns librdkafka's error, or an error if the system cannot start a thread.
     pub(crate) async fn transact(
         self: &Arc<Self>,
         step: Step,
@@ -52,18 +53,18 @@ impl<C: ProducerContext> Shared<C> {
         mem::forget(given_up);
         let (under_way, number) = begun?;
         let (done, result) = oneshot::channel();
-        let told = move |result| {
-            // The future may have been dropped; its waker may panic, see `wake`.
+        let report = move |result| {
+            // The future may have been dropped. Its waker is foreign code, which may panic.
             let _ = catch_panic(|| done.send(result));
         };
-        if let Err(error) = self.start(under_way, step, timeout, call, told) {
+        if let Err(error) = self.spawn_call(under_way, step, timeout, call, report) {
             self.transactions.reported(number);
             return Err(error);
         }
         let mut result = pin!(result);
         let mut overdue = pin!(self.transactions.overdue());
-        let ended = poll_fn(|context| match result.as_mut().poll(context) {
-            // The thread always tells.
+        let completed = poll_fn(|context| match result.as_mut().poll(context) {
+            // The thread always sends a result.
             Poll::Ready(result) => {
                 Poll::Ready(result.unwrap_or_else(|_| Err(KafkaError::closed())))
             }
@@ -74,67 +75,67 @@ impl<C: ProducerContext> Shared<C> {
         })
         .await;
         self.transactions.reported(number);
-        ended
+        completed
     }
 
-    /// Calls what has begun, on a thread.
-    fn start(
+    /// Makes the call of a step that has begun on a thread, and passes its result to `report`.
+    fn spawn_call(
         self: &Arc<Self>,
         under_way: UnderWay,
         step: Step,
         timeout: Duration,
         call: impl FnMut(&Client, Duration) -> Result<(), CallError> + Send + 'static,
-        done: impl FnOnce(Result<(), KafkaError>) + Send + 'static,
+        report: impl FnOnce(Result<(), KafkaError>) + Send + 'static,
     ) -> Result<(), KafkaError> {
         let shared = Arc::clone(self);
         let spawned = under_way.spawn(move |under_way| {
             let started = Instant::now();
-            let watch = (step == Step::SendOffsets).then(|| shared.watch(timeout + GRACE));
+            let watch = (step == Step::SendOffsets).then(|| shared.watch_call(timeout + GRACE));
             let result = shared.call(step, timeout, call);
             drop(watch);
             let elapsed = started.elapsed();
             let abort = shared.transactions.end(step, &result, under_way);
             let aborted = abort.map(|abort| shared.abort_abandoned(abort));
-            done(result.clone());
-            // It may wait for the end of the call to come to its own.
+            report(result.clone());
+            // The producer may terminate once the call has completed.
             shared.wake();
             log(|| tracing::debug!(step = step.name(), ?elapsed, ?result));
             aborted.into_iter().for_each(log_failed_abort);
         });
         spawned.map_err(|error| {
             let error = KafkaError::no_thread(error);
-            // As if it had not begun; an abort is called by the next begin.
+            // The step is undone as if it had not begun. The next begin calls an abort.
             self.transactions.not_begun(step, &error);
             error
         })
     }
 
-    /// Has a thread give up waiting for the call that is under way, unless what this returns is
-    /// dropped before. librdkafka keeps no limit of time while it sends offsets and the group has no
-    /// coordinator (its issue 5456). If there is no thread for it, the wait is as long as the call.
-    fn watch(self: &Arc<Self>, timeout: Duration) -> mpsc::Sender<()> {
-        let (watch, ended) = mpsc::channel();
+    /// Declares the call overdue after `timeout`, on a thread, unless the returned sender is
+    /// dropped before. librdkafka does not keep its time limit while it sends offsets and the group
+    /// has no coordinator (its issue 5456). Without a thread, the wait is as long as the call.
+    fn watch_call(self: &Arc<Self>, timeout: Duration) -> mpsc::Sender<()> {
+        let (watch, completed) = mpsc::channel();
         let Ok(watching) = self.calls.begin(BlockingCall::TransactionWatch) else {
             return watch;
         };
         let shared = Arc::clone(self);
         let call = self.transactions.call();
         let spawned = watching.spawn(move |watching| {
-            if ended.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
+            if completed.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
                 shared.transactions.give_up_waiting(call);
-                // A close does not wait for it either.
+                // A close does not wait for the call either.
                 shared.wake();
                 log(|| {
-                    tracing::warn!("offsets could not be sent in time, and are still under way")
+                    tracing::warn!("send_offsets exceeded its time limit and is still under way")
                 });
-                while ended.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) {
+                while completed.recv_timeout(OVERDUE_WAIT) == Err(RecvTimeoutError::Timeout) {
                     shared.transactions.notify();
                 }
             }
             drop(watching);
         });
         if let Err(error) = spawned {
-            log(|| tracing::warn!(%error, "no thread to watch a call with"));
+            log(|| tracing::warn!(%error, "no thread to enforce the time limit of send_offsets"));
         }
         watch
     }
@@ -159,15 +160,15 @@ impl<C: ProducerContext> Shared<C> {
                 Err(error) => self.core.call_error(step.name(), error),
             };
             drop(client);
-            let is_over = started.elapsed() + PAUSE >= timeout || self.core.is_closed();
-            if is_over || !error.is_retriable() {
+            let is_last = started.elapsed() + RETRY_PAUSE >= timeout || self.core.is_closed();
+            if is_last || !error.is_retriable() {
                 return Err(error);
             }
-            thread::sleep(PAUSE);
+            thread::sleep(RETRY_PAUSE);
         }
     }
 
-    /// An abort that delivers first, for a moment.
+    /// Flushes for a limited time, then aborts: see [`delivery_before_abort`].
     pub(crate) fn deliver_and_abort(
         &self,
         client: &Client,
@@ -181,14 +182,14 @@ impl<C: ProducerContext> Shared<C> {
                 break;
             }
             client.flush(left.min(FLUSH_SLICE));
-            // As it does between slices of a flush.
+            // librdkafka may have nothing left while the driver has not accounted for it yet.
             thread::yield_now();
         }
         let left = timeout.saturating_sub(started.elapsed());
         client.abort_transaction(left.max(LEAST_TRANSACTION_TIME))
     }
 
-    /// Aborts a transaction whose handle was dropped. It has begun; blocks.
+    /// Aborts a transaction whose handle was dropped. The step has begun. Blocks.
     fn abort_abandoned(&self, under_way: UnderWay) -> Result<(), KafkaError> {
         let timeout = self.transactions.timeout;
         let result = self.call(Step::Abort, timeout, |client, left| {
@@ -199,8 +200,8 @@ impl<C: ProducerContext> Shared<C> {
     }
 }
 
-/// The transaction's handle was dropped: it is aborted if it is open, now or after the call that is
-/// under way. Never blocks.
+/// Aborts the transaction after its handle was dropped, if it is open: now, or after the call that
+/// is under way. Never blocks.
 pub(super) fn abandon<C: ProducerContext>(shared: &Arc<Shared<C>>) {
     let Some(under_way) = shared.transactions.abandon(&shared.calls) else {
         return;
@@ -217,22 +218,22 @@ pub(super) fn abandon<C: ProducerContext>(shared: &Arc<Shared<C>>) {
         log(|| {
             tracing::warn!(
                 %error,
-                "a transaction that was dropped is aborted by the next begin"
+                "no thread to abort a dropped transaction with; the next begin aborts it"
             );
         });
     }
 }
 
-/// An abort that failed is called again by the next begin.
+/// Logs that an abort failed. The next begin calls it again.
 pub(super) fn log_failed_abort(result: Result<(), KafkaError>) {
     if let Err(error) = result {
         log(|| tracing::warn!(%error, "a transaction could not be aborted yet"));
     }
 }
 
-/// A record of the transaction failed, or its offsets: there is nothing to be committed.
-pub(crate) fn record_failed(cause: KafkaError) -> KafkaError {
+/// The error of a commit after a record or the offsets of its transaction failed.
+pub(super) fn record_failed(cause: KafkaError) -> KafkaError {
     let code = RDKafkaErrorCode::Inconsistent;
-    let text = "commit_transaction: a record of the transaction, or its offsets, failed";
+    let text = "commit_transaction: a record or the offsets of the transaction failed; abort it";
     KafkaError::of_call(Class::RequiresAbort, code, text).caused_by(cause)
 }

@@ -1,4 +1,4 @@
-//! What a consumer of the crate `rdkafka` has read, as a part of a transaction.
+//! Offsets of a consumer of the crate `rdkafka`, as part of a transaction.
 
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer, ConsumerContext};
@@ -10,12 +10,12 @@ use crate::ffi;
 use crate::ffi::Group;
 use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 
-/// How far a transaction has consumed, and as which member of the consumer group: for
-/// [`Transaction::send_consumed`]. Begin with a new one for each transaction.
+/// Collects the offsets that a transaction has consumed, for [`Transaction::send_consumed`].
 ///
-/// The group's metadata is fetched with the first message. Where the group has gone on since then
-/// without this consumer, its coordinator refuses the offsets, and the transaction has to be
-/// aborted: what became of the partitions meanwhile, no message is consumed twice or left out.
+/// Create a new one for each transaction. The group's metadata is fetched when the first message is
+/// added. If the group has rebalanced without this consumer since then, the group's coordinator
+/// refuses the offsets, and the transaction must be aborted. So no message is consumed twice or
+/// skipped, whoever has owned the partitions in the meantime.
 ///
 /// ```no_run
 /// use rdkafka::Message;
@@ -41,8 +41,8 @@ use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 /// }
 /// ```
 ///
-/// After an abort, also that of a transaction that is dropped, the consumer has to be taken back to
-/// where the transaction began: the example `exactly_once` shows how.
+/// After an abort or the drop of the transaction, seek the consumer back to where the transaction
+/// began. The example `exactly_once` shows how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsumedOffsets {
     group: Option<ConsumerGroupMetadata>,
@@ -50,23 +50,22 @@ pub struct ConsumedOffsets {
 }
 
 impl ConsumedOffsets {
-    /// Nothing consumed yet.
+    /// Creates one without any offsets.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a message that the consumer has handed out: the group goes on behind it. To be called
-    /// before the consumer is polled again.
+    /// Adds a message that the consumer has returned. The group continues after it.
     ///
-    /// With the first message, it has a word with the main thread of the consumer's librdkafka, but
-    /// with no broker.
+    /// Call it before the consumer is polled again. For the first message it blocks until the main
+    /// thread of the consumer's librdkafka answers. It asks no broker.
     ///
     /// # Errors
     ///
-    /// - [Requires an abort](KafkaError::requires_abort) where the message is not behind those that
-    ///   were added before, of the same partition: the consumer went back, for instance as it lost
-    ///   the partition and got it again.
-    /// - [`UnknownGroup`](RDKafkaErrorCode::UnknownGroup) where the consumer has no group.
+    /// - [Requires an abort](KafkaError::requires_abort) if a message of the same partition with
+    ///   this or a later offset was added before. The consumer went back, for instance because it
+    ///   lost the partition and got it again.
+    /// - [`UnknownGroup`](RDKafkaErrorCode::UnknownGroup) if the consumer has no group.
     pub fn add<C: ConsumerContext>(
         &mut self,
         consumer: &impl Consumer<C>,
@@ -82,7 +81,8 @@ impl ConsumedOffsets {
             Some(known) if known.offset() < next.offset() => *known = next,
             Some(known) => {
                 let text = format!(
-                    "offset {} of {:?} [{}] is not behind the {} that went before",
+                    "offset {} of {:?} [{}] was added after offset {}: the consumer went back; \
+                     abort the transaction",
                     message.offset(),
                     message.topic(),
                     message.partition(),
@@ -95,35 +95,34 @@ impl ConsumedOffsets {
         Ok(())
     }
 
-    /// Whether nothing has been added.
+    /// Returns true if no message has been added.
     pub fn is_empty(&self) -> bool {
         self.offsets.is_empty()
     }
 
-    /// The next offset of each partition that messages were added of.
+    /// Returns the next offset of each partition of which messages were added.
     pub fn offsets(&self) -> &[TopicPartitionOffset] {
         &self.offsets
     }
 
-    /// The member of the group that the consumer was when the first message was added.
+    /// Returns the consumer's group membership at the time when the first message was added.
     pub fn group(&self) -> Option<&ConsumerGroupMetadata> {
         self.group.as_ref()
     }
 }
 
 impl<C: ProducerContext> Transaction<'_, C> {
-    /// [Makes](Self::send_offsets) what has been consumed a part of the transaction. Where nothing
-    /// has been, it does nothing.
+    /// Adds the consumed offsets to the transaction, as [`send_offsets`](Self::send_offsets) does.
     ///
-    /// Available with the feature `rdkafka`.
+    /// It does nothing if `consumed` is empty. Available with the feature `rdkafka`.
     ///
     /// # Errors
     ///
-    /// As [`send_offsets`](Self::send_offsets).
+    /// Same as [`send_offsets`](Self::send_offsets).
     ///
     /// # Cancel safety
     ///
-    /// As [`send_offsets`](Self::send_offsets).
+    /// Same as [`send_offsets`](Self::send_offsets).
     pub async fn send_consumed(&self, consumed: &ConsumedOffsets) -> Result<(), KafkaError> {
         match &consumed.group {
             Some(group) if !consumed.is_empty() => {
@@ -135,19 +134,20 @@ impl<C: ProducerContext> Transaction<'_, C> {
 }
 
 impl ConsumerGroupMetadata {
-    /// As which member of its group a consumer goes on at this time; what it is changes with each
-    /// rebalance. A consumer that has not joined yet, or whose partitions are assigned by hand, is
-    /// [no member](Self::new), and nothing keeps it from committing what another has taken over.
+    /// Returns the current membership of a consumer in its group. Each rebalance changes it.
     ///
-    /// It has a word with the main thread of the consumer's librdkafka, but with no broker.
+    /// A consumer that has not joined yet, or whose partitions are assigned by hand, is
+    /// [no member](Self::new). Nothing then prevents it from committing offsets of a partition that
+    /// another consumer has taken over.
     ///
-    /// Available with the feature `rdkafka`. See [`ConsumedOffsets`], which fetches it when it should
-    /// be.
+    /// It blocks until the main thread of the consumer's librdkafka answers. It asks no broker.
+    ///
+    /// Available with the feature `rdkafka`. [`ConsumedOffsets`] calls it at the right time.
     ///
     /// # Errors
     ///
-    /// [`UnknownGroup`](RDKafkaErrorCode::UnknownGroup) where the consumer has no group: no
-    /// `group.id`, or it is closed.
+    /// [`UnknownGroup`](RDKafkaErrorCode::UnknownGroup) if the consumer has no `group.id`, or is
+    /// closed.
     pub fn from_consumer<C: ConsumerContext>(
         consumer: &impl Consumer<C>,
     ) -> Result<Self, KafkaError> {
@@ -160,7 +160,7 @@ impl ConsumerGroupMetadata {
 }
 
 impl TopicPartitionOffset {
-    /// That behind a message: its offset plus one.
+    /// Returns the position after a message: its offset plus one.
     ///
     /// Available with the feature `rdkafka`.
     ///
@@ -181,25 +181,25 @@ impl TopicPartitionOffset {
         Self::new(message.topic(), message.partition(), next)
     }
 
-    /// Where a consumer goes on in each partition that is assigned to it: behind the last message
-    /// that it handed out. Partitions of which it has handed out none are left out.
+    /// Returns the position of a consumer in each of its partitions: after the last returned
+    /// message.
     ///
-    /// Of a partition that was taken from the consumer nothing is told: where there was a rebalance
-    /// since the transaction began, messages of it would be consumed again by its next owner. Prefer
-    /// [`ConsumedOffsets`], or abort after a rebalance.
+    /// Partitions of which the consumer has returned no message are left out. So are partitions
+    /// that the consumer has lost in a rebalance: their next owner would consume their messages
+    /// again. Prefer [`ConsumedOffsets`], or abort the transaction after a rebalance.
     ///
     /// Available with the feature `rdkafka`.
     ///
     /// # Errors
     ///
-    /// - [Requires an abort](KafkaError::requires_abort) where the consumer's partitions are lost:
-    ///   the group has gone on without it.
-    /// - What [`Consumer::position`] returns.
+    /// - [Requires an abort](KafkaError::requires_abort) if the consumer has lost its partitions
+    ///   because the group rebalanced without it.
+    /// - The error of [`Consumer::position`].
     pub fn positions<C: ConsumerContext>(
         consumer: &impl Consumer<C>,
     ) -> Result<Vec<Self>, KafkaError> {
         if consumer.assignment_lost() {
-            let text = "the consumer has lost its partitions";
+            let text = "the consumer has lost its partitions; abort the transaction";
             let code = RDKafkaErrorCode::AssignmentLost;
             return Err(KafkaError::of_call(Class::RequiresAbort, code, text));
         }

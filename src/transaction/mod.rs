@@ -1,7 +1,12 @@
 //! Transactions of the async producer: [`TransactionalProducer`], [`Transaction`], and their calls.
 //!
-//! It may use `producer` and what is below it. To be read in this order: `producer`, `transaction`,
-//! `calls`, `builder`, `consumed_offsets`.
+//! It may use `producer` and what is below it. To be read in this order:
+//!
+//! - `builder`: creates a producer with a `transactional.id`;
+//! - `producer`: the producer, and how the last transaction is settled before the next;
+//! - `transaction`: one transaction, and how its commit can fail;
+//! - `calls`: librdkafka's blocking calls, one at a time on a thread;
+//! - `consumed_offsets`: offsets of a consumer of the crate `rdkafka`.
 
 mod builder;
 mod calls;

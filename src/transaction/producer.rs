@@ -15,11 +15,10 @@ use crate::values::{
     TransactionOutcome,
 };
 
-/// A producer whose records are part of transactions: what a configuration with `transactional.id`
-/// makes.
+/// An asynchronous producer whose records belong to transactions.
 ///
-/// It has one transaction at a time, so it cannot be cloned, and records enter through a
-/// [`Transaction`] alone.
+/// Its configuration must have a `transactional.id`. It has one transaction at a time. So it cannot
+/// be cloned, and only a [`Transaction`](crate::Transaction) can send records.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -43,16 +42,18 @@ use crate::values::{
 ///
 /// # Calls
 ///
-/// librdkafka's transactional calls block. Each runs on a thread of its own for as long as it takes,
-/// one at a time, and deliveries are served meanwhile. Once begun, a call is carried to its end: a
-/// future that is dropped does not undo it, and the next call waits for it.
+/// librdkafka's transactional calls block. They run on a [thread](Producer#threads), one at a time,
+/// while deliveries are served. A call that has begun is completed: dropping its future does not
+/// undo it, and the next call waits for it.
 ///
 /// # Exactly once
 ///
-/// Consume with `isolation.level=read_committed` and `enable.auto.commit=false`; produce in a
-/// transaction, [send the offsets](Transaction::send_offsets) in it, and commit. Whoever starts with
-/// the same `transactional.id` later fences this one: its records and calls fail with an error that
-/// [`is_fenced`](KafkaError::is_fenced).
+/// Consume with `isolation.level=read_committed` and `enable.auto.commit=false`. Produce in a
+/// transaction, [send the offsets](crate::Transaction::send_offsets) in it, and commit it.
+///
+/// A producer that is initialized later with the same `transactional.id` fences this one. Its
+/// records and calls then fail with an error for which [`is_fenced`](KafkaError::is_fenced) is
+/// true.
 pub struct TransactionalProducer<C: ProducerContext = DefaultProducerContext> {
     pub(super) producer: Producer<C>,
 }
@@ -62,22 +63,25 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         Self { producer }
     }
 
-    /// Gets ready for transactions: to be called once, before the first [`begin`](Self::begin). It
-    /// fences earlier producers with the same `transactional.id`, aborts the transaction that one of
-    /// them may have left open, and waits for one that is being completed.
+    /// Initializes transactions. Call it once, before the first [`begin`](Self::begin).
+    ///
+    /// It fences earlier producers with the same `transactional.id`. It aborts a transaction that
+    /// one of them left open, and waits for one that is being completed.
+    ///
+    /// Source: `rd_kafka_init_transactions`.
     ///
     /// # Errors
     ///
-    /// - [Retriable](KafkaError::is_retriable) where it is not done after `timeout`: it may be called
-    ///   again, which resumes it.
-    /// - [Fatal](KafkaError::is_fatal), for instance where the client may not use the
+    /// - [Retriable](KafkaError::is_retriable) if it has not completed after `timeout`. Call it
+    ///   again to resume it.
+    /// - [Fatal](KafkaError::is_fatal), for instance if the client may not use the
     ///   `transactional.id`.
-    /// - [`State`](RDKafkaErrorCode::State) where it has been done.
+    /// - [`State`](RDKafkaErrorCode::State) if transactions are already initialized.
     ///
     /// # Cancel safety
     ///
-    /// Once it has been polled it is carried on for up to `timeout`, also when the future is dropped,
-    /// but for a second at the most once the producer is closed.
+    /// The call begins when the future is first polled. After that it continues for up to
+    /// `timeout`, even if the future is dropped. Once the producer is closed, it ends within 1 s.
     pub async fn init(&mut self, timeout: Duration) -> Result<(), KafkaError> {
         let call = Client::init_transactions;
         self.producer
@@ -86,97 +90,109 @@ impl<C: ProducerContext> TransactionalProducer<C> {
             .await
     }
 
-    /// What became of the transaction that began last, once no call is under way; `None` where none
-    /// has begun, or it is still open.
+    /// Waits until no call is under way and returns the outcome of the last transaction.
+    ///
+    /// Returns `None` if no transaction has begun, or if the last one is still open.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the wait and has no other effect.
     pub async fn outcome(&self) -> Option<TransactionOutcome> {
         let transactions = &self.producer.shared().transactions;
-        // A call that is overdue is of a transaction that is open.
+        // If a call is overdue, the transaction is still open, and the outcome is `None`.
         let _ = transactions.settled_phase().await;
         transactions.outcome()
     }
 
-    /// Aborts what is left of a transaction, for up to `transaction.timeout.ms`, and
-    /// [closes](Producer::close). A commit that is under way is waited for before, for as long as it
-    /// was given.
+    /// Aborts an open transaction, then closes as [`Producer::close`] does.
     ///
-    /// Where [`send_offsets`](Transaction::send_offsets) was not done in time and librdkafka still
-    /// goes on with it, this does not wait for that: the client is destroyed when librdkafka has ended
-    /// it. The brokers abort the transaction after `transaction.timeout.ms`.
+    /// The abort takes up to `transaction.timeout.ms`. If a commit is under way, the call first
+    /// waits for it, for up to the time limit of that commit.
+    ///
+    /// It does not wait for a [`send_offsets`](crate::Transaction::send_offsets) that exceeded its
+    /// time limit and is still under way. The client is destroyed once librdkafka completes it. The
+    /// brokers abort the transaction after `transaction.timeout.ms`.
     ///
     /// # Cancel safety
     ///
-    /// As [`Producer::close`]; before that begins, dropping it leaves the producer open.
+    /// If the future is dropped during the abort, the producer stays open. After that, it is the
+    /// same as [`Producer::close`].
     pub async fn close(&mut self) -> CloseReport {
-        // An init that was given up has no transaction to wait for.
+        // During an init there is no transaction to settle.
         if self.producer.shared().transactions.calling() != Some(Step::Init) {
             log_failed_abort(self.settle().await);
         }
         self.producer.close().await
     }
 
-    /// Waits until a broker is up, has let the client log in, and has answered a request, or returns
-    /// the reason why not: see [`Producer::ready`]. It says nothing of transactions; what
-    /// [`init`](Self::init) may only tell as a time-out, this tells at once.
+    /// Waits until at least one broker is connected, authenticated and answering requests.
+    ///
+    /// It works as [`Producer::ready`] does. Call it before [`init`](Self::init), which may report
+    /// a wrong password only as a timeout. It does not check transactions.
     ///
     /// # Errors
     ///
-    /// As [`Producer::ready`].
+    /// Same as [`Producer::ready`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Producer::ready`].
+    /// Same as [`Producer::ready`].
     ///
     /// # Panics
     ///
-    /// On a runtime without its time driver.
+    /// Panics on a runtime whose time driver is disabled.
     pub async fn ready(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.producer.ready(timeout).await
     }
 
-    /// How long a transaction may take, after which brokers abort it: `transaction.timeout.ms`.
+    /// Returns `transaction.timeout.ms`: how long a transaction may take before the brokers abort
+    /// it.
     pub fn transaction_timeout(&self) -> Duration {
         self.producer.shared().transactions.timeout
     }
 
-    /// The number of messages that were enqueued and whose future has not resolved yet.
+    /// Returns the number of messages that were enqueued and not completed yet.
+    ///
+    /// It falls shortly before a message's future resolves.
     pub fn in_flight_count(&self) -> usize {
         self.producer.in_flight_count()
     }
 
-    /// The context that the producer was made with.
+    /// Returns the context that the producer was created with.
     pub fn context(&self) -> &Arc<C> {
         self.producer.context()
     }
 
-    /// The error after which nothing can be sent any more, if there was one; for instance that it was
-    /// [fenced](KafkaError::is_fenced): another producer with the same `transactional.id` has taken
-    /// over, or the transaction timed out.
+    /// Returns the fatal error, if there was one. Nothing can be sent after it.
+    ///
+    /// For instance, the producer was [fenced](KafkaError::is_fenced): another producer with the
+    /// same `transactional.id` has taken over, or the transaction timed out.
     pub fn fatal_error(&self) -> Option<KafkaError> {
         self.producer.fatal_error()
     }
 
-    /// As [`Producer::cluster`].
+    /// Returns the id and the brokers of the cluster, as [`Producer::cluster`] does.
     ///
     /// # Errors
     ///
-    /// As [`Producer::cluster`].
+    /// Same as [`Producer::cluster`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Producer::cluster`].
+    /// Same as [`Producer::cluster`].
     pub async fn cluster(&self, timeout: Duration) -> Result<ClusterInfo, KafkaError> {
         self.producer.cluster(timeout).await
     }
 
-    /// As [`Producer::partitions_for`].
+    /// Returns the partitions of a topic, as [`Producer::partitions_for`] does.
     ///
     /// # Errors
     ///
-    /// As [`Producer::partitions_for`].
+    /// Same as [`Producer::partitions_for`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Producer::partitions_for`].
+    /// Same as [`Producer::partitions_for`].
     pub async fn partitions_for(
         &self,
         topic: &str,
@@ -185,27 +201,28 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         self.producer.partitions_for(topic, timeout).await
     }
 
-    /// As [`Producer::topics`].
+    /// Returns all topics, as [`Producer::topics`] does.
     ///
     /// # Errors
     ///
-    /// As [`Producer::topics`].
+    /// Same as [`Producer::topics`].
     ///
     /// # Cancel safety
     ///
-    /// As [`Producer::topics`].
+    /// Same as [`Producer::topics`].
     pub async fn topics(&self, timeout: Duration) -> Result<Vec<TopicInfo>, KafkaError> {
         self.producer.topics(timeout).await
     }
 
-    /// Ends the transaction that began last, if it has not ended.
+    /// Resumes the commit of the last transaction if one has begun, otherwise aborts it if it is
+    /// open.
     pub(super) async fn settle(&self) -> Result<(), KafkaError> {
         let shared = self.producer.shared();
         let timeout = shared.transactions.timeout;
         if shared.transactions.settled_phase().await? == Phase::Committing {
             let commit = Client::commit_transaction;
             match shared.transact(Step::Commit, timeout, commit).await {
-                // It turned out to be impossible.
+                // The commit has failed, and an abort follows.
                 Err(error) if error.requires_abort() => {}
                 result => return result,
             }
@@ -233,7 +250,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         if shared.transactions.is_committing() {
             return Err(KafkaError::with_text(
                 RDKafkaErrorCode::State,
-                "send_offsets_to_transaction: the commit has begun, and is to be resumed",
+                "send_offsets_to_transaction: the commit has begun; commit again to resume it",
             ));
         }
         let timeout = shared.transactions.timeout;
@@ -247,10 +264,10 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     pub(crate) async fn commit(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.close_epoch();
         let shared = self.producer.shared();
-        // Offsets may be on their way whose future has been dropped.
+        // A send of offsets may be under way whose future was dropped.
         shared.transactions.settled_phase().await?;
-        // Of a record that was refused librdkafka knows nothing, but why it has purged some. How a
-        // commit ends that has begun, it alone can tell.
+        // librdkafka does not know of records that were refused, so they fail the commit here. It
+        // does know why it purged records, and how a commit continues that has begun.
         match self.failure() {
             Some(_) if shared.transactions.is_committing() => {}
             Some(fatal) if fatal.is_fatal() => return Err(fatal),
@@ -272,13 +289,13 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         match transactions.outcome() {
             Some(TransactionOutcome::Committed) => Err(KafkaError::with_text(
                 RDKafkaErrorCode::State,
-                "abort_transaction: the commit had begun, and has committed the transaction",
+                "abort_transaction: a commit had begun before, and has committed the transaction",
             )),
             _ => Ok(()),
         }
     }
 
-    /// Nobody is left who could end the transaction.
+    /// Aborts the transaction after its handle was dropped.
     pub(crate) fn abandon(&self) {
         self.close_epoch();
         abandon(self.producer.shared());

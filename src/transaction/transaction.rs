@@ -14,17 +14,18 @@ use crate::ffi::Client;
 use crate::producer::Producer;
 use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 
-/// A transaction that has begun, of [`TransactionalProducer::begin`].
+/// An open transaction, which [`TransactionalProducer::begin`] returns.
 ///
-/// It is used as a [`Producer`], whose records are part of it: all the ways to send, permits, sinks
-/// and streams. What is left of them when it ends sends nothing any more
-/// ([`State`](crate::RDKafkaErrorCode::State)), neither into it nor into the next one.
+/// It dereferences to a [`Producer`] whose records belong to the transaction: use its sends,
+/// permits, sinks and streams. Clones, permits and sinks that outlive the transaction send nothing,
+/// neither into it nor into the next one. Their records fail with
+/// [`State`](crate::RDKafkaErrorCode::State).
 ///
 /// # Drop
 ///
-/// Dropping it aborts it, on a thread of its own; the next [`begin`](TransactionalProducer::begin)
-/// waits for that. Where a commit has begun, that is carried to its end first: see
-/// [`commit`](Self::commit).
+/// Dropping the transaction aborts it on a [thread](Producer#threads). The next
+/// [`begin`](TransactionalProducer::begin) waits for that. If a commit has begun, the commit is
+/// completed instead: see [`commit`](Self::commit).
 #[must_use = "a transaction that is dropped is aborted"]
 pub struct Transaction<'t, C: ProducerContext = DefaultProducerContext> {
     owner: &'t TransactionalProducer<C>,
@@ -32,30 +33,34 @@ pub struct Transaction<'t, C: ProducerContext = DefaultProducerContext> {
 }
 
 impl<C: ProducerContext> TransactionalProducer<C> {
-    /// Begins a transaction, once the one before it has ended: it waits for a call that is under way,
-    /// and aborts what was dropped, for up to `transaction.timeout.ms`.
+    /// Begins a transaction after the previous one has ended.
+    ///
+    /// It first waits for a call that is under way. If the previous transaction was dropped, it
+    /// aborts it, for up to `transaction.timeout.ms`.
+    ///
+    /// Source: `rd_kafka_begin_transaction`.
     ///
     /// # Errors
     ///
-    /// - [Retriable](KafkaError::is_retriable) where the one before has not ended in time.
-    /// - [Fatal](KafkaError::is_fatal), where there has been a fatal error.
-    /// - [`State`](RDKafkaErrorCode::State) without [`init`](Self::init).
-    /// - [Closed](KafkaError::is_closed).
+    /// - [Retriable](KafkaError::is_retriable) if the previous transaction has not ended in time.
+    /// - [Fatal](KafkaError::is_fatal) if the producer has had a fatal error.
+    /// - [`State`](RDKafkaErrorCode::State) if [`init`](Self::init) has not succeeded before.
+    /// - [Closed](KafkaError::is_closed) if the producer is closed.
     ///
     /// # Cancel safety
     ///
-    /// What it has begun when the future is dropped is ended by the next one.
+    /// If the future is dropped, the next `begin` ends a transaction that this one began.
     pub async fn begin(&mut self) -> Result<Transaction<'_, C>, KafkaError> {
         let shared = self.producer.shared();
         // An init may be under way whose future was dropped.
         shared.transactions.settled_phase().await?;
         if !shared.transactions.is_initialized() {
             shared.check_open()?;
-            // One that timed out goes on in the background, where librdkafka takes this for a call that is
-            // to be tried again.
+            // After an init that timed out, librdkafka would return a retriable error, although
+            // only another init helps.
             let error = KafkaError::with_text(
                 RDKafkaErrorCode::State,
-                "begin_transaction: init is to be called before, and again where it has timed out",
+                "begin_transaction: call init before, and again if it has timed out",
             );
             return Err(shared.core.fatal_error().unwrap_or(error));
         }
@@ -64,12 +69,14 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         let begin = |client: &Client, _| client.begin_transaction();
         shared.transact(Step::Begin, timeout, begin).await?;
         shared.core.note_begin();
-        let producer = self.producer.within(shared.transactions.open_epoch());
+        let producer = self.producer.with_epoch(shared.transactions.open_epoch());
         Ok(Transaction::new(self, producer))
     }
 
-    /// Runs a function in a transaction: commits it where that returns `Ok`, and aborts it where it
-    /// returns `Err`, panics, or is dropped before the commit begins.
+    /// Runs a function in a transaction.
+    ///
+    /// It commits the transaction if the function returns `Ok`. It aborts it if the function
+    /// returns `Err` or panics, or if the future is dropped before the commit begins.
     ///
     /// ```no_run
     /// use tokio_rdkafka::{KafkaError, ProducerRecord, SendError, TransactionalProducer};
@@ -91,15 +98,17 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     ///
     /// # Errors
     ///
-    /// The function's own; those of [`begin`](Self::begin) and [`commit`](Transaction::commit) as the
-    /// [`KafkaError`] that they have. Where the commit failed, the transaction has been aborted, but
-    /// after a [retriable](KafkaError::is_retriable) error, with which it is not known: see
+    /// Returns the function's error, or the error of [`begin`](Self::begin) or
+    /// [`commit`](Transaction::commit) as a [`KafkaError`].
+    ///
+    /// If the commit failed, the transaction has been aborted. After a
+    /// [retriable](KafkaError::is_retriable) error of the commit its outcome is not known yet: call
     /// [`outcome`](Self::outcome).
     ///
     /// # Cancel safety
     ///
-    /// Dropped before its commit begins, nothing is committed; after that, the commit is carried to
-    /// its end. See [`outcome`](Self::outcome).
+    /// If the future is dropped before the commit begins, nothing is committed. If it is dropped
+    /// later, the commit is completed. Call [`outcome`](Self::outcome) to tell the two apart.
     pub async fn run<T, E>(
         &mut self,
         function: impl AsyncFnOnce(&Transaction<'_, C>) -> Result<T, E>,
@@ -132,31 +141,34 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         Self { owner, producer }
     }
 
-    /// Makes a consumer group's offsets part of the transaction: they are committed with it, or not
-    /// at all. For what consumes, transforms and produces; the consumer itself must not commit
-    /// (`enable.auto.commit=false`).
+    /// Adds offsets of a consumer group to the transaction, which commits them with its records.
     ///
-    /// Retriable errors are retried, for up to `transaction.timeout.ms`.
+    /// Use it to consume, transform and produce. The consumer itself must not commit
+    /// (`enable.auto.commit=false`). Retriable errors are retried for up to
+    /// `transaction.timeout.ms`.
+    ///
+    /// Source: `rd_kafka_send_offsets_to_transaction`.
     ///
     /// # Errors
     ///
-    /// - [Requires an abort](KafkaError::requires_abort), for instance where the group has gone on
+    /// - [Requires an abort](KafkaError::requires_abort), for instance if the group has rebalanced
     ///   without the consumer.
-    /// - [Retriable](KafkaError::is_retriable): it was not done in time, and may be tried again with
-    ///   the same offsets and the same group. While the group has no coordinator, librdkafka does not end
-    ///   it (its issue 5456). Until it does, this, a commit, an abort and the next begin fail within
-    ///   about a tenth of a second
-    ///   ([`PreviousInProgress`](crate::RDKafkaErrorCode::PreviousInProgress), retriable).
-    /// - [Fatal](KafkaError::is_fatal), for instance where the producer has been
+    /// - [Retriable](KafkaError::is_retriable) if it has not completed in time. Call it again with
+    ///   the same offsets and the same group. While the group has no coordinator, librdkafka does
+    ///   not complete the call (its issue 5456). Until it does, `send_offsets`, `commit`, `abort`
+    ///   and the next `begin` fail after about 100 ms with
+    ///   [`PreviousInProgress`](crate::RDKafkaErrorCode::PreviousInProgress), which is retriable.
+    /// - [Fatal](KafkaError::is_fatal), for instance if the producer has been
     ///   [fenced](KafkaError::is_fenced).
-    /// - [`InvalidArgument`](crate::RDKafkaErrorCode::InvalidArgument) for offsets or a group that
-    ///   cannot be; nothing was sent.
+    /// - [`InvalidArgument`](crate::RDKafkaErrorCode::InvalidArgument) if the offsets or the group
+    ///   are not valid. Nothing was sent.
     ///
     /// # Cancel safety
     ///
-    /// Once it has begun (at once, unless another call is under way) the call is carried to its end, also
-    /// when the future is dropped; a commit or an abort waits for that. Where nobody hears that it failed,
-    /// or it was dropped before it began, the commit fails.
+    /// The call begins when the future is first polled and no other call is under way. After that
+    /// it is completed, even if the future is dropped, and a commit or an abort waits for it. If
+    /// the future is dropped before the call begins, or if the call fails after the drop, the
+    /// commit fails.
     pub async fn send_offsets(
         &self,
         offsets: &[TopicPartitionOffset],
@@ -165,20 +177,27 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         self.owner.send_offsets(offsets, group).await
     }
 
-    /// Delivers what has been sent, and commits; for up to `transaction.timeout.ms`, after which the
-    /// broker aborts the transaction by itself.
+    /// Delivers the records that were sent and commits the transaction.
+    ///
+    /// It takes up to `transaction.timeout.ms`. The brokers abort the transaction after that time.
+    ///
+    /// Source: `rd_kafka_commit_transaction`.
     ///
     /// # Errors
     ///
-    /// [`CommitError`]: where a record of the transaction failed, also one that was refused, but for
-    /// lack of room, it has that record's error as its source, and nothing was committed; its code is
-    /// [`Inconsistent`](crate::RDKafkaErrorCode::Inconsistent), or librdkafka's of what records were
-    /// purged for. Otherwise it is librdkafka's: see [`KafkaError::is_retriable`],
-    /// [`KafkaError::requires_abort`], [`KafkaError::is_fatal`].
+    /// Returns a [`CommitError`]:
     ///
-    /// The error has the transaction, and so borrows the producer: `?` does not make a [`BoxError`]
-    /// or an `anyhow::Error` of it. `map_err(KafkaError::from)` gives the transaction up, as its
-    /// [drop](Self#drop) does; [`into_parts`](CommitError::into_parts) keeps it.
+    /// - If a record of the transaction failed or was refused, nothing is committed. A record that
+    ///   was refused because the queue was full does not count. The record's error is the source.
+    ///   The code is [`Inconsistent`](crate::RDKafkaErrorCode::Inconsistent), or the one for which
+    ///   librdkafka purged records.
+    /// - Otherwise it is librdkafka's error. [`KafkaError::is_retriable`],
+    ///   [`KafkaError::requires_abort`] and [`KafkaError::is_fatal`] say what to do.
+    ///
+    /// The error contains the transaction, and so borrows the producer. `?` cannot convert it into
+    /// a [`BoxError`] or an `anyhow::Error`. Use `map_err(KafkaError::from)` to give the
+    /// transaction up, which [drops](Self#drop) it, or [`into_parts`](CommitError::into_parts) to
+    /// keep it.
     ///
     /// [`BoxError`]: crate::BoxError
     ///
@@ -199,15 +218,15 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///         loop {
     ///             match transaction.commit().await.map_err(CommitError::into_parts) {
     ///                 Ok(()) => return Ok(()),
-    ///                 // It is under way, and is resumed.
+    ///                 // The commit is still under way: resume it.
     ///                 Err((Some(same), error)) if error.is_retriable() => transaction = same,
-    ///                 // It is done again, with all its records.
+    ///                 // Begin again, with all records.
     ///                 Err((Some(failed), error)) if error.requires_abort() && tries < 10 => {
     ///                     failed.abort().await?;
     ///                     tries += 1;
     ///                     break;
     ///                 }
-    ///                 // Fatal, or tried often enough.
+    ///                 // A fatal error, or too many tries.
     ///                 Err((_, error)) => return Err(error),
     ///             }
     ///         }
@@ -217,23 +236,25 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///
     /// # Cancel safety
     ///
-    /// Once it has begun (at once, unless another call is under way) the commit is carried to its end,
-    /// also when the future is dropped. The next [`begin`](TransactionalProducer::begin) waits for
-    /// that, and [`outcome`](TransactionalProducer::outcome) tells it.
+    /// The commit begins when the future is first polled and no other call is under way. After that
+    /// it is completed, even if the future is dropped. The next
+    /// [`begin`](TransactionalProducer::begin) waits for it, and
+    /// [`outcome`](TransactionalProducer::outcome) returns its outcome.
     pub async fn commit(self) -> Result<(), CommitError<'t, C>> {
         let timeout = self.owner.transaction_timeout();
         self.commit_timeout(timeout).await
     }
 
-    /// As [`commit`](Self::commit), with another limit of time, of at least 100 ms.
+    /// Commits as [`commit`](Self::commit) does, for up to `timeout`. Less than 100 ms counts as
+    /// 100 ms.
     ///
     /// # Errors
     ///
-    /// As [`commit`](Self::commit).
+    /// Same as [`commit`](Self::commit).
     ///
     /// # Cancel safety
     ///
-    /// As [`commit`](Self::commit).
+    /// Same as [`commit`](Self::commit).
     pub async fn commit_timeout(self, timeout: Duration) -> Result<(), CommitError<'t, C>> {
         match self.owner.commit(timeout).await {
             Ok(()) => Ok(()),
@@ -242,25 +263,32 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         }
     }
 
-    /// Aborts: goes on delivering for a second at the most, or for a quarter of the time, up to 15 s,
-    /// while nothing of it has been delivered (see
-    /// [`BaseProducer::abort_transaction`](crate::BaseProducer::abort_transaction)), gives up what has
-    /// not been sent yet ([`PurgeQueue`](crate::RDKafkaErrorCode::PurgeQueue)), waits for what is on
-    /// its way, for up to `transaction.timeout.ms`, and has consumers with `isolation.level=read_committed` never see
-    /// its records.
+    /// Aborts the transaction. Consumers with `isolation.level=read_committed` never see its
+    /// records.
+    ///
+    /// It takes up to `transaction.timeout.ms`:
+    ///
+    /// 1. It continues to deliver for up to 1 s. If nothing of the transaction has been delivered
+    ///    yet, it continues for up to a quarter of `transaction.timeout.ms`, at most 15 s. The
+    ///    reason is at [`BaseProducer::abort_transaction`](crate::BaseProducer::abort_transaction).
+    /// 2. It purges records that have not been sent, which fail with
+    ///    [`PurgeQueue`](crate::RDKafkaErrorCode::PurgeQueue).
+    /// 3. It waits for the records that have been sent, and aborts.
+    ///
+    /// Source: `rd_kafka_abort_transaction`.
     ///
     /// # Errors
     ///
-    /// - [Fatal](KafkaError::is_fatal), for instance where the producer has been
+    /// - [Fatal](KafkaError::is_fatal), for instance if the producer has been
     ///   [fenced](KafkaError::is_fenced).
-    /// - [Retriable](KafkaError::is_retriable) where it is not done in time. The next
-    ///   [`begin`](TransactionalProducer::begin) goes on with it.
-    /// - [`State`](crate::RDKafkaErrorCode::State) where a commit that had timed out was carried to
-    ///   its end instead, as it must be, and the transaction is committed.
+    /// - [Retriable](KafkaError::is_retriable) if it has not completed in time. The next
+    ///   [`begin`](TransactionalProducer::begin) resumes it.
+    /// - [`State`](crate::RDKafkaErrorCode::State) if a commit had timed out before. Only the
+    ///   commit can be resumed then, and it has committed the transaction.
     ///
     /// # Cancel safety
     ///
-    /// Once it has been polled the abort is carried to its end, also when the future is dropped.
+    /// The abort begins when the future is first polled. Dropping the future does not stop it.
     pub async fn abort(self) -> Result<(), KafkaError> {
         self.owner.abort().await
     }
@@ -276,12 +304,12 @@ impl<C: ProducerContext> Deref for Transaction<'_, C> {
 
 impl<C: ProducerContext> Drop for Transaction<'_, C> {
     fn drop(&mut self) {
-        // Nothing where it has ended.
+        // Does nothing if the transaction has ended.
         self.owner.abandon();
     }
 }
 
-/// A commit that did not succeed, with the transaction where something can still be done with it.
+/// The error of a commit, with the transaction if it can still be committed or aborted.
 pub struct CommitError<'t, C: ProducerContext = DefaultProducerContext> {
     transaction: Option<Transaction<'t, C>>,
     error: KafkaError,
@@ -292,34 +320,35 @@ impl<'t, C: ProducerContext> CommitError<'t, C> {
         Self { transaction, error }
     }
 
-    /// Why it failed.
+    /// Returns why the commit failed.
     pub fn error(&self) -> &KafkaError {
         &self.error
     }
 
-    /// Whether the commit may be made again: it is under way, and will be resumed.
+    /// Returns true if the commit has not completed yet. Commit again to resume it.
     pub fn is_retriable(&self) -> bool {
         self.error.is_retriable()
     }
 
-    /// Whether the transaction can only be aborted.
+    /// Returns true if the transaction can only be aborted.
     pub fn requires_abort(&self) -> bool {
         self.error.requires_abort()
     }
 
-    /// Whether the producer cannot go on.
+    /// Returns true after a fatal error: the producer cannot be used any more.
     pub fn is_fatal(&self) -> bool {
         self.error.is_fatal()
     }
 
-    /// Whether another producer with the same `transactional.id` has taken over, or the transaction
-    /// timed out; see [`KafkaError::is_fenced`].
+    /// Returns true if another producer with the same `transactional.id` has taken over, or the
+    /// transaction timed out; see [`KafkaError::is_fenced`].
     pub fn is_fenced(&self) -> bool {
         self.error.is_fenced()
     }
 
-    /// The transaction, to be committed again after a retriable error, or aborted; none after a fatal
-    /// one.
+    /// Returns the transaction and the error. There is no transaction after a fatal error.
+    ///
+    /// Commit the transaction again after a retriable error, otherwise abort it.
     pub fn into_parts(self) -> (Option<Transaction<'t, C>>, KafkaError) {
         (self.transaction, self.error)
     }
@@ -346,7 +375,7 @@ impl<C: ProducerContext> Error for CommitError<'_, C> {
     }
 }
 
-/// Gives the transaction up, which aborts it.
+/// Drops the transaction, which aborts it unless its commit has begun.
 impl<C: ProducerContext> From<CommitError<'_, C>> for KafkaError {
     fn from(failed: CommitError<'_, C>) -> Self {
         failed.error

@@ -1,10 +1,8 @@
-//! What a producer knows of its cluster: brokers, topics and partitions.
-
-use std::fmt;
+//! What the cluster's metadata says of brokers, topics and partitions.
 
 use crate::error::KafkaError;
 
-/// A cluster: its id and its brokers. Made by [`Producer::cluster`].
+/// A cluster's id and its brokers: [`Producer::cluster`](crate::Producer::cluster).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterInfo {
     pub(crate) id: String,
@@ -13,23 +11,24 @@ pub struct ClusterInfo {
 }
 
 impl ClusterInfo {
-    /// The cluster's id.
+    /// Returns the cluster's id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The broker that is the controller, where one is known; with KRaft, any broker that takes the
-    /// requests for it.
+    /// Returns the controller if it is known.
+    ///
+    /// With KRaft this is any broker that takes the requests for the controller.
     pub fn controller(&self) -> Option<&Broker> {
         self.broker(self.controller?)
     }
 
-    /// The brokers that are up.
+    /// Returns the brokers that are up.
     pub fn brokers(&self) -> &[Broker] {
         &self.brokers
     }
 
-    /// The broker of that id, if it is up.
+    /// Returns the broker with that id if it is up.
     pub fn broker(&self, id: i32) -> Option<&Broker> {
         self.brokers.iter().find(|broker| broker.id == id)
     }
@@ -45,29 +44,30 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Its number: what partitions name as leader and replicas.
+    /// Returns the broker's id (`node.id` or `broker.id` of its configuration), by which partitions
+    /// name their leader and replicas.
     pub fn id(&self) -> i32 {
         self.id
     }
 
-    /// Where it advertises itself.
+    /// Returns the host that the broker advertises (`advertised.listeners`).
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Where it advertises itself.
+    /// Returns the port that the broker advertises (`advertised.listeners`).
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its rack (`broker.rack`), where it has one.
+    /// Returns the broker's rack (`broker.rack`) if it has one.
     pub fn rack(&self) -> Option<&str> {
         self.rack.as_deref()
     }
 }
 
-/// A topic and its partitions. Made by [`Producer::topics`].
-#[derive(Clone)]
+/// A topic and its partitions: [`Producer::topics`](crate::Producer::topics).
+#[derive(Clone, Debug)]
 pub struct TopicInfo {
     pub(crate) name: String,
     pub(crate) partitions: Vec<PartitionInfo>,
@@ -75,34 +75,25 @@ pub struct TopicInfo {
 }
 
 impl TopicInfo {
-    /// Its name.
+    /// Returns the topic's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its partitions, in the order of their numbers.
+    /// Returns the topic's partitions, ordered by their numbers.
     pub fn partitions(&self) -> &[PartitionInfo] {
         &self.partitions
     }
 
-    /// Why nothing more is known of it, where that is so.
+    /// Returns why the topic's partitions are not known, or `None` if they are.
     pub fn error(&self) -> Option<&KafkaError> {
         self.error.as_ref()
     }
 }
 
-impl fmt::Debug for TopicInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TopicInfo")
-            .field("name", &self.name)
-            .field("partitions", &self.partitions)
-            .field("error", &self.error)
-            .finish()
-    }
-}
-
-/// A partition of a topic. Made by [`Producer::partitions_for`]; brokers are named by their
-/// [id](Broker::id).
+/// A partition of a topic: [`Producer::partitions_for`](crate::Producer::partitions_for).
+///
+/// Brokers are named by their [id](Broker::id).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionInfo {
     pub(crate) id: i32,
@@ -112,22 +103,22 @@ pub struct PartitionInfo {
 }
 
 impl PartitionInfo {
-    /// Its number.
+    /// Returns the partition's number.
     pub fn id(&self) -> i32 {
         self.id
     }
 
-    /// The broker that leads it, where one does.
+    /// Returns the broker that leads the partition if there is a leader.
     pub fn leader(&self) -> Option<i32> {
         self.leader
     }
 
-    /// The brokers that have a replica, or should.
+    /// Returns the brokers that the partition is assigned to, whether they are up or not.
     pub fn replicas(&self) -> &[i32] {
         &self.replicas
     }
 
-    /// The brokers whose replica is in sync.
+    /// Returns the brokers whose replica is in sync with the leader's.
     pub fn isr(&self) -> &[i32] {
         &self.isr
     }

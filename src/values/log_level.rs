@@ -1,6 +1,9 @@
 //! librdkafka's log levels.
 
-/// The level of a log line of librdkafka: those of syslog.
+/// The level of a log line of librdkafka.
+///
+/// The levels are the eight of syslog (RFC 5424), so a `match` needs no wildcard. The most severe
+/// one is the smallest: `Emerg < Debug`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RDKafkaLogLevel {
     /// Level 0.
@@ -15,7 +18,7 @@ pub enum RDKafkaLogLevel {
     Warning,
     /// Level 5.
     Notice,
-    /// Level 6, librdkafka's default.
+    /// Level 6, the default of librdkafka's property `log_level`.
     Info,
     /// Level 7.
     Debug,
@@ -33,7 +36,7 @@ impl RDKafkaLogLevel {
         Self::Debug,
     ];
 
-    /// Numbers beyond the known ones are taken for the nearest.
+    /// Returns the level of that number, or the nearest level if there is none.
     pub(crate) fn from_syslog(level: i32) -> Self {
         Self::ALL[usize::try_from(level).unwrap_or(0).min(Self::ALL.len() - 1)]
     }

@@ -1,4 +1,12 @@
-//! Plain values.
+//! Plain values that know no producer: they hold data and check it.
+//!
+//! This wing may use `error` and nothing else of the crate. To be read in this order:
+//!
+//! - `payload`, `headers`, `timestamp`, `topic_name`: the parts of a record;
+//! - `persistence`, `transaction_outcome`: what is known after a send or a commit;
+//! - `offsets`: the offsets that are committed with a transaction;
+//! - `cluster_info`: brokers, topics and partitions;
+//! - `purge_config`, `log_level`.
 
 mod cluster_info;
 mod headers;
@@ -12,7 +20,7 @@ pub(crate) mod topic_name;
 mod transaction_outcome;
 
 pub use cluster_info::{Broker, ClusterInfo, PartitionInfo, TopicInfo};
-pub use headers::{Header, Headers};
+pub use headers::{Header, Headers, HeadersIter};
 pub use log_level::RDKafkaLogLevel;
 pub use offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 pub(crate) use offsets::{check_offsets, invalid_offsets};

@@ -1,15 +1,16 @@
-//! The offsets of a consumer group that are committed with a transaction.
+//! The offsets of a consumer group, which a transaction commits.
 
 use std::collections::HashSet;
 
 use super::topic_name;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 
-/// The longest string that the requests can carry, in bytes: its length is an `i16` there.
+/// The longest string of the requests, in bytes: the protocol has an `i16` for its length.
 const MAX_STRING_LEN: usize = i16::MAX as usize;
 
-/// How far a consumer has got in a partition: the offset that it goes on with, which is that of the
-/// last record it is done with plus one.
+/// A consumer's position in a partition: the offset of the next record that it will process.
+///
+/// This is the offset of the last record that it has processed, plus one.
 ///
 /// ```
 /// use tokio_rdkafka::TopicPartitionOffset;
@@ -28,7 +29,7 @@ pub struct TopicPartitionOffset {
 }
 
 impl TopicPartitionOffset {
-    /// The next offset to consume from a partition of a topic.
+    /// Creates the position of a consumer that will process the record at `offset` next.
     pub fn new(topic: impl Into<String>, partition: i32, offset: i64) -> Self {
         Self {
             topic: topic.into(),
@@ -39,8 +40,9 @@ impl TopicPartitionOffset {
         }
     }
 
-    /// Sets a text that is kept with the committed offset; brokers take up to
-    /// `offset.metadata.max.bytes`, by default 4096 bytes.
+    /// Sets a text that the broker stores with the committed offset.
+    ///
+    /// Brokers accept up to `offset.metadata.max.bytes`, by default 4096 bytes.
     pub fn with_metadata(self, metadata: impl Into<String>) -> Self {
         Self {
             metadata: Some(metadata.into()),
@@ -48,8 +50,9 @@ impl TopicPartitionOffset {
         }
     }
 
-    /// Sets the leader epoch of the last record that was consumed, by which a consumer that starts
-    /// from the committed offset can tell that the log was truncated (KIP-320).
+    /// Sets the leader epoch of the last record that was consumed (KIP-320).
+    ///
+    /// A consumer that starts from the committed offset detects by it that the log was truncated.
     pub fn with_leader_epoch(self, leader_epoch: i32) -> Self {
         Self {
             leader_epoch: Some(leader_epoch),
@@ -57,27 +60,27 @@ impl TopicPartitionOffset {
         }
     }
 
-    /// The topic.
+    /// Returns the topic.
     pub fn topic(&self) -> &str {
         &self.topic
     }
 
-    /// The partition.
+    /// Returns the partition.
     pub fn partition(&self) -> i32 {
         self.partition
     }
 
-    /// The offset to go on with.
+    /// Returns the offset of the next record to process.
     pub fn offset(&self) -> i64 {
         self.offset
     }
 
-    /// The text that is kept with the committed offset.
+    /// Returns the text that is stored with the committed offset.
     pub fn metadata(&self) -> Option<&str> {
         self.metadata.as_deref()
     }
 
-    /// The leader epoch of the last record that was consumed.
+    /// Returns the leader epoch of the last record that was consumed.
     pub fn leader_epoch(&self) -> Option<i32> {
         self.leader_epoch
     }
@@ -95,31 +98,31 @@ impl TopicPartitionOffset {
         }
         if *partition < 0 {
             return Err(invalid_offsets(format!(
-                "partition {partition} of {topic:?}"
+                "partition {partition} of {topic:?} is negative"
             )));
         }
         if *offset < 0 {
-            // librdkafka would leave it out without a word.
+            // librdkafka would skip it silently.
             return Err(invalid_offsets(format!(
-                "offset {offset} of {topic:?} [{partition}]"
+                "offset {offset} of {topic:?} [{partition}] is negative"
             )));
         }
         check_len("metadata", metadata.as_deref())
     }
 }
 
-/// Checks offsets before they go to librdkafka.
+/// Checks offsets before they are passed to librdkafka.
 ///
 /// # Errors
 ///
-/// Names what is wrong.
+/// Names the first problem.
 pub(crate) fn check_offsets(offsets: &[TopicPartitionOffset]) -> Result<(), KafkaError> {
     let mut seen = HashSet::with_capacity(offsets.len());
     for offset in offsets {
         offset.check()?;
         if !seen.insert((&offset.topic, offset.partition)) {
             return Err(invalid_offsets(format!(
-                "there are two for {:?} [{}]",
+                "{:?} [{}] is listed twice",
                 offset.topic, offset.partition
             )));
         }
@@ -127,19 +130,19 @@ pub(crate) fn check_offsets(offsets: &[TopicPartitionOffset]) -> Result<(), Kafk
     Ok(())
 }
 
-/// Which consumer group offsets are committed for, and as which member of it.
+/// The consumer group whose offsets are committed, and the member that commits them.
 ///
-/// With the member's ids the group's coordinator refuses the offsets of a consumer that the group
-/// has gone on without (KIP-447): what keeps a worker that was away for long from committing what
-/// another one has taken over. The ids change with each rebalance, so take them from the consumer
-/// anew for each transaction.
+/// With the ids of a member, the group's coordinator rejects the offsets of a consumer that is no
+/// longer in the group (KIP-447). A worker that was stalled can then not commit offsets of
+/// partitions that another worker has taken over. The ids change with each rebalance, so read them
+/// from the consumer again for each transaction.
 ///
 /// ```
 /// use tokio_rdkafka::ConsumerGroupMetadata;
 ///
 /// let group = ConsumerGroupMetadata::new("billing").with_member(7, "consumer-1-2f6c");
 /// assert_eq!((group.generation_id(), group.member_id()), (7, "consumer-1-2f6c"));
-/// // Where partitions are assigned by hand, there is no member.
+/// // If partitions are assigned by hand, there is no member.
 /// let alone = ConsumerGroupMetadata::new("billing");
 /// assert_eq!((alone.generation_id(), alone.member_id()), (-1, ""));
 /// ```
@@ -152,8 +155,10 @@ pub struct ConsumerGroupMetadata {
 }
 
 impl ConsumerGroupMetadata {
-    /// The group of that `group.id`, and no member of it: nothing is checked against the group's
-    /// generation. For a consumer whose partitions are assigned by hand.
+    /// Names the group with that `group.id`, without a member.
+    ///
+    /// The coordinator then does not check the generation. Use this for a consumer whose partitions
+    /// are assigned by hand.
     pub fn new(group_id: impl Into<String>) -> Self {
         Self {
             group_id: group_id.into(),
@@ -163,7 +168,9 @@ impl ConsumerGroupMetadata {
         }
     }
 
-    /// Sets the member: the generation (with the protocol of KIP-848, the member epoch) and its id.
+    /// Sets the member: the group's generation and the member's id.
+    ///
+    /// With the consumer protocol of KIP-848 the member epoch takes the place of the generation.
     pub fn with_member(self, generation_id: i32, member_id: impl Into<String>) -> Self {
         Self {
             generation_id,
@@ -172,7 +179,7 @@ impl ConsumerGroupMetadata {
         }
     }
 
-    /// Sets the `group.instance.id` of a static member.
+    /// Sets the `group.instance.id` of a static member (KIP-345).
     pub fn with_group_instance_id(self, group_instance_id: impl Into<String>) -> Self {
         Self {
             group_instance_id: Some(group_instance_id.into()),
@@ -180,31 +187,31 @@ impl ConsumerGroupMetadata {
         }
     }
 
-    /// The `group.id`.
+    /// Returns the `group.id`.
     pub fn group_id(&self) -> &str {
         &self.group_id
     }
 
-    /// The generation of the group, or the member epoch; −1 without a member.
+    /// Returns the group's generation or the member epoch, and −1 without a member.
     pub fn generation_id(&self) -> i32 {
         self.generation_id
     }
 
-    /// The member's id, which the coordinator gave it; empty without a member.
+    /// Returns the id that the coordinator gave the member, and an empty text without a member.
     pub fn member_id(&self) -> &str {
         &self.member_id
     }
 
-    /// The `group.instance.id` of a static member.
+    /// Returns the `group.instance.id` of a static member.
     pub fn group_instance_id(&self) -> Option<&str> {
         self.group_instance_id.as_deref()
     }
 
-    /// Checks it before it goes to librdkafka.
+    /// Checks the texts before they are passed to librdkafka.
     ///
     /// # Errors
     ///
-    /// Names what is wrong.
+    /// Names the first problem.
     pub(crate) fn check(&self) -> Result<(), KafkaError> {
         if self.group_id.is_empty() {
             return Err(invalid_offsets("the group id is empty".to_owned()));

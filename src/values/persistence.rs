@@ -1,23 +1,31 @@
-//! What is known of a message's place in the log.
+//! Whether a message is in the log.
 
 use std::fmt;
 
-/// What librdkafka knows of a message's place in the log, whether it succeeded or failed.
-/// `enable.idempotence` keeps a record from being written twice for as long as no message of the
-/// producer times out. After a time-out librdkafka goes on as if it were a new producer, and records
-/// that had been written without an answer may be written again; with a `message.timeout.ms` of a
-/// second and brokers that are killed, `tests/kafka/chaos.rs` sees it happen.
+/// Whether a message is in the partition's log, as far as librdkafka knows.
+///
+/// It decides what sending a failed record again risks: see
+/// [`SendError`](crate::SendError#sending-again). The three states are no, maybe and yes, so a
+/// `match` needs no wildcard.
+///
+/// `enable.idempotence` prevents duplicates only until a message of the producer times out
+/// (`message.timeout.ms`). After a time-out librdkafka continues as a new producer would. Records
+/// that were written but not yet acknowledged may then be written again. `tests/kafka/chaos.rs` counts
+/// them with a `message.timeout.ms` of one second and brokers that are killed.
 ///
 /// Source: `rd_kafka_message_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Persistence {
-    /// librdkafka saw no sign that it was written: sending again is safe as far as it can tell.
-    /// It is not a proof: a leader that was deposed may have appended the message and answered
-    /// that it is no longer the leader.
+    /// librdkafka saw no sign that the message was written, so sending it again is safe as far as
+    /// librdkafka can tell.
+    ///
+    /// This is no proof: a deposed leader may have appended the message and still answered that it
+    /// is not the leader.
     NotPersisted,
-    /// It was sent, and no answer says whether it was written; always so with `acks=0`.
+    /// The message was sent, and no answer says whether it was written. Always the state with
+    /// `acks=0`.
     PossiblyPersisted,
-    /// The broker has acknowledged it as `acks` asks.
+    /// The broker acknowledged the message as `acks` demands.
     Persisted,
 }
 

@@ -1,18 +1,20 @@
-//! What a purge covers.
+//! The messages that a purge covers.
 
-/// Which messages [`Producer::purge`](crate::Producer::purge) and
-/// [`BaseProducer::purge`](crate::BaseProducer::purge) give up.
+/// Selects the messages that [`Producer::purge`](crate::Producer::purge) and
+/// [`BaseProducer::purge`](crate::BaseProducer::purge) discard.
 ///
 /// ```
 /// use tokio_rdkafka::PurgeConfig;
 ///
-/// // Gives up what has not been sent yet; what is on the wire may still succeed.
+/// // Discards messages that have not been sent yet. Those in flight may still succeed.
 /// let config = PurgeConfig::default().queue();
 /// ```
 ///
-/// Source: `rd_kafka_purge`. A purged message fails with
-/// [`PurgeQueue`](crate::RDKafkaErrorCode::PurgeQueue) (never sent) or
-/// [`PurgeInflight`](crate::RDKafkaErrorCode::PurgeInflight) (it may have been written all the same).
+/// The delivery of a purged message fails with one of two codes:
+/// [`PurgeQueue`](crate::RDKafkaErrorCode::PurgeQueue) if the message was never sent, or
+/// [`PurgeInflight`](crate::RDKafkaErrorCode::PurgeInflight) if a broker may still have written it.
+///
+/// The default selects nothing. Source: `rd_kafka_purge`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PurgeConfig {
     queue: bool,
@@ -21,7 +23,7 @@ pub struct PurgeConfig {
 }
 
 impl PurgeConfig {
-    /// Purges messages that wait to be sent.
+    /// Also discards messages that wait in librdkafka's queues (`RD_KAFKA_PURGE_F_QUEUE`).
     #[must_use]
     pub fn queue(self) -> Self {
         Self {
@@ -30,7 +32,10 @@ impl PurgeConfig {
         }
     }
 
-    /// Purges messages that are on the wire, whose acknowledgement is then lost.
+    /// Also discards messages that have been sent and are not yet acknowledged
+    /// (`RD_KAFKA_PURGE_F_INFLIGHT`).
+    ///
+    /// Their acknowledgements are lost, so sending them again may write them twice.
     #[must_use]
     pub fn inflight(self) -> Self {
         Self {
@@ -39,9 +44,11 @@ impl PurgeConfig {
         }
     }
 
-    /// Does not wait for librdkafka's broker threads to take part.
+    /// Does not wait until librdkafka's broker threads have purged their queues
+    /// (`RD_KAFKA_PURGE_F_NON_BLOCKING`).
     ///
-    /// [`Producer::purge`](crate::Producer::purge) never blocks a worker, whatever is set here.
+    /// This only matters to a [`BaseProducer`](crate::BaseProducer).
+    /// [`Producer::purge`](crate::Producer::purge) never blocks a worker thread in any case.
     #[must_use]
     pub fn non_blocking(self) -> Self {
         Self {
@@ -50,7 +57,7 @@ impl PurgeConfig {
         }
     }
 
-    /// What either of two covers.
+    /// Returns a configuration that covers what either of the two covers.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
             queue: self.queue || other.queue,

@@ -1,15 +1,15 @@
-//! What a topic may be called.
+//! The rules for a topic's name.
 
 use crate::error::KafkaError;
 
 /// The longest name that Kafka allows, in bytes (`Topic.MAX_NAME_LENGTH` in its source).
 const MAX_NAME_LEN: usize = 249;
 
-/// Checks what would not even reach a broker; which characters are legal is the broker's to say.
+/// Checks for names that librdkafka or the protocol cannot carry. Brokers check the characters.
 ///
 /// # Errors
 ///
-/// Names the field, `topic`, and what is wrong with it.
+/// Names the field, `topic`, and its problem.
 pub(crate) fn check_name(name: &str) -> Result<(), KafkaError> {
     match problem_of_name(name) {
         Some(problem) => Err(KafkaError::record("topic", problem)),
@@ -17,7 +17,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), KafkaError> {
     }
 }
 
-/// What is wrong with a name, as far as [`check_name`] goes.
+/// Returns why [`check_name`] refuses a name, or `None` if it does not.
 pub(crate) fn problem_of_name(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         Some("is empty")

@@ -1,13 +1,17 @@
-//! What became of a transaction.
+//! How a transaction ended.
 
-/// What became of a transaction.
+/// How a transaction ended: [`TransactionalProducer::outcome`].
+///
+/// [`TransactionalProducer::outcome`]: crate::TransactionalProducer::outcome
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TransactionOutcome {
-    /// It has been committed.
+    /// The transaction was committed.
     Committed,
-    /// It has been aborted: consumers with `isolation.level=read_committed` never see its records.
+    /// The transaction was aborted. Consumers with `isolation.level=read_committed` never see its
+    /// records.
     Aborted,
-    /// Nobody knows (yet): a commit was begun whose end is not known, or the producer had a fatal
-    /// error in it.
+    /// Not known, or not known yet: a commit was begun and its outcome is not known, or the
+    /// producer had a fatal error during the transaction.
     Unknown,
 }

@@ -96,10 +96,10 @@ async fn records_are_read_back_byte_for_byte(cluster: Cluster) {
     let topic = cluster.create_topic(3, 3).await;
     let producer: Producer = cluster.config().create().unwrap();
     let headers = Headers::new()
-        .insert("h", Some("first"))
-        .insert("h", Some(&[0xff, 0x00, 0xfe]))
-        .insert("null", None::<&str>)
-        .insert("empty", Some(""));
+        .append("h", Some("first"))
+        .append("h", Some(&[0xff, 0x00, 0xfe]))
+        .append("null", None::<&str>)
+        .append("empty", Some(""));
     let records = [
         ProducerRecord::to(&topic)
             .key("k")
@@ -108,10 +108,10 @@ async fn records_are_read_back_byte_for_byte(cluster: Cluster) {
         ProducerRecord::to(&topic),
         ProducerRecord::to(&topic).key("").payload(""),
         ProducerRecord::to(&topic)
-            .payload(&[0, 159, 146, 150])
+            .payload([0, 159, 146, 150])
             .timestamp(1_600_000_000_123),
         ProducerRecord::to(&topic)
-            .key(&[0xff])
+            .key([0xff])
             .payload("with headers")
             .headers(headers),
     ];
@@ -141,10 +141,7 @@ async fn records_are_read_back_byte_for_byte(cluster: Cluster) {
             .headers()
             .into_iter()
             .flat_map(|headers| headers.iter())
-            .map(|header| tokio_rdkafka::Header {
-                name: header.key,
-                value: header.value,
-            })
+            .map(|header| (header.key, header.value))
             .collect();
         assert_eq!(&read_headers, record.get_headers());
     }

@@ -239,7 +239,7 @@ fn full(record: Record) -> Record {
     record
         .key("k")
         .timestamp(1_700_000_000_000)
-        .headers(Headers::new().insert("h", Some("1")))
+        .headers(Headers::new().append("h", Some("1")))
 }
 
 fn enqueue(producer: &Producer<Arc<Ledger>>, count: usize) -> InFlight {

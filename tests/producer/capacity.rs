@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio_rdkafka::{MockCluster, Persistence, Producer, ProducerRecord, RDKafkaErrorCode};
@@ -260,6 +260,110 @@ async fn twenty_thousand_waiters_are_let_in_in_order_and_woken_for_it_once() {
     let expected: Vec<_> = (0..WAITERS).map(|index| index.to_string()).collect();
     assert_eq!(payloads(&cluster, "t").await, expected);
     assert_room_is_whole(&producer, 100);
+}
+
+/// Keeps the task, and so its worker, busy for a while between two polls.
+fn be_busy() {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(20) {
+        std::hint::spin_loop();
+    }
+}
+
+/// Polls all sends of one task, which is busy between its polls: the limit holds all the same.
+async fn senders_of_a_busy_task(queue: &str, limit: &str, most: usize) {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).set(queue, limit).create().unwrap();
+    let sends = (0..200).map(|_| producer.send(ProducerRecord::to("t").payload(vec![b'p'; 512])));
+    let mut all = pin!(join_all(sends));
+    let sent = std::future::poll_fn(|cx| {
+        let polled = all.as_mut().poll(cx);
+        assert!(
+            producer.in_flight_count() <= most,
+            "{}",
+            producer.in_flight_count()
+        );
+        be_busy();
+        assert!(
+            producer.in_flight_count() <= most,
+            "{}",
+            producer.in_flight_count()
+        );
+        polled
+    });
+    for result in sent.await {
+        result.unwrap();
+    }
+    assert_eq!(cluster.records("t").await.unwrap().len(), 200);
+}
+
+#[tokio::test]
+async fn a_busy_task_keeps_the_limit_of_messages() {
+    senders_of_a_busy_task("queue.buffering.max.messages", "10", 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_task_keeps_the_limit_of_messages_on_several_workers() {
+    senders_of_a_busy_task("queue.buffering.max.messages", "10", 10).await;
+}
+
+#[tokio::test]
+async fn a_busy_task_keeps_the_limit_of_bytes() {
+    senders_of_a_busy_task("queue.buffering.max.kbytes", "5", 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn permits_of_busy_tasks_keep_the_limit() {
+    let cluster = cluster("t", 1);
+    let producer = producer(&cluster, 10);
+    let (permits, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let tasks = (0..60).map(|_| {
+        let producer = producer.clone();
+        let (permits, most) = (Arc::clone(&permits), Arc::clone(&most));
+        tokio::spawn(async move {
+            let permit = producer.reserve().await.unwrap();
+            let now = permits.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now + producer.in_flight_count(), Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            be_busy();
+            permits.fetch_sub(1, Ordering::SeqCst);
+            permit
+                .send(ProducerRecord::to("t").payload("v"))
+                .await
+                .unwrap();
+        })
+    });
+    for task in join_all(tasks).await {
+        task.unwrap();
+    }
+    assert!(most.load(Ordering::SeqCst) <= 10, "{most:?}");
+}
+
+/// Unused permits keep their capacity for a second; then others get as much, once.
+#[tokio::test]
+async fn unused_permits_have_the_queue_overbooked_once() {
+    let cluster = cluster("t", 1);
+    let producer = producer(&cluster, 2);
+    let unused = [
+        producer.try_reserve().unwrap(),
+        producer.try_reserve().unwrap(),
+    ];
+    let started = Instant::now();
+    let third = producer.reserve().await.unwrap();
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    let fourth = producer.try_reserve().unwrap();
+    assert!(producer.try_reserve().unwrap_err().is_queue_full());
+    // Others flow at full speed.
+    let sent = third.send(ProducerRecord::to("t").payload("v"));
+    sent.await.unwrap();
+    for _ in 0..100 {
+        producer
+            .send(ProducerRecord::to("t").payload("v"))
+            .await
+            .unwrap();
+    }
+    drop((unused, fourth));
+    assert_room_is_whole(&producer, 2);
 }
 
 /// Holds all room by permits, has more wait who never look again, and then sends.

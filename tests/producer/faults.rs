@@ -29,8 +29,8 @@ fn hasty(cluster: &MockCluster) -> ClientConfig {
 
 fn headers() -> Headers {
     Headers::new()
-        .insert("h", Some("1"))
-        .insert("null", None::<&str>)
+        .append("h", Some("1"))
+        .append("null", None::<&str>)
 }
 
 /// A record with every field.

@@ -87,7 +87,7 @@ impl Partitioner for InTurn {
 /// Records with and without keys, payloads and headers, one of them lent to librdkafka, and what the
 /// partitioner has to see of each.
 fn records() -> Vec<(ProducerRecord<'static>, Option<&'static str>, usize)> {
-    let headers = || Headers::new().insert("h", Some("v"));
+    let headers = || Headers::new().append("h", Some("v"));
     let to = || ProducerRecord::to("t");
     vec![
         (to().key("k").payload("value"), Some("k"), 5),

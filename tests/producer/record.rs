@@ -54,7 +54,7 @@ fn a_static_record_serves_where_a_borrowed_one_is_wanted() {
 #[test]
 fn debug_shows_neither_bytes_nor_wants_debug_of_the_opaque() {
     struct Opaque;
-    let headers = Headers::new().insert("name", Some("s3cret"));
+    let headers = Headers::new().append("name", Some("s3cret"));
     let record = ProducerRecord::with_opaque_to("t", Opaque)
         .key("s3cret")
         .payload("s3cret")
@@ -67,9 +67,9 @@ fn debug_shows_neither_bytes_nor_wants_debug_of_the_opaque() {
 #[test]
 fn headers_keep_order_duplicates_and_nulls() {
     let headers = Headers::new()
-        .insert("a", "1")
-        .insert("b", None::<&str>)
-        .insert("a", &[0xff]);
+        .append("a", "1")
+        .append("b", None::<&str>)
+        .append("a", [0xff]);
     let order: Vec<_> = headers
         .iter()
         .map(|header| (header.name, header.value))
@@ -99,7 +99,7 @@ fn wrong() -> Vec<(&'static str, ProducerRecord<'static>)> {
         ("timestamp", record("t").timestamp(-1)),
         (
             "headers",
-            record("t").headers(Headers::new().insert("n\0ul", "v")),
+            record("t").headers(Headers::new().append("n\0ul", "v")),
         ),
     ]
 }

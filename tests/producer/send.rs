@@ -36,13 +36,13 @@ async fn a_record_arrives_as_it_was_given() {
     let cluster = cluster("t", 3);
     let producer: Producer = config(&cluster).create().unwrap();
     let headers = Headers::new()
-        .insert("h", Some("1"))
-        .insert("h", Some(&[0xff, 0x00, 0xfe]))
-        .insert("null", None::<&str>)
-        .insert("empty", Some(""));
+        .append("h", Some("1"))
+        .append("h", Some(&[0xff, 0x00, 0xfe]))
+        .append("null", None::<&str>)
+        .append("empty", Some(""));
     let record = ProducerRecord::to("t")
         .key("key")
-        .payload(&[0, 159, 146, 150])
+        .payload([0, 159, 146, 150])
         .partition(2)
         .timestamp(1_234_567_890_123)
         .headers(headers.clone());
@@ -91,7 +91,7 @@ async fn a_failed_delivery_gives_the_record_back_as_it_was_given() {
     let cluster = cluster("t", 4);
     let producer: Producer = config(&cluster).set("retries", "0").create().unwrap();
     cluster.request_errors(ApiKey::Produce, &[RDKafkaErrorCode::InvalidRequiredAcks]);
-    let headers = Headers::new().insert("h", Some("v"));
+    let headers = Headers::new().append("h", Some("v"));
     let record = ProducerRecord::to("t")
         .key("k")
         .payload("p")

@@ -60,7 +60,7 @@ fn mixed<'a>(topic: &'a Topic, large: &'a [u8]) -> Vec<ProducerRecord<'a>> {
         match random >> 50 & 63 {
             0 => to
                 .payload(text)
-                .headers(Headers::new().insert("h", Some("v"))),
+                .headers(Headers::new().append("h", Some("v"))),
             1 => to.payload(text).timestamp(1_700_000_000_000 + index),
             2 => to.payload(vec![b'v'; 2_000]),
             3 => to.payload(large),
@@ -138,7 +138,7 @@ async fn those_of_a_run_have_one_timestamp() {
     let records = (0..40).map(|index| {
         tick();
         match index {
-            37 => record(index).headers(Headers::new().insert("h", Some("v"))),
+            37 => record(index).headers(Headers::new().append("h", Some("v"))),
             _ => record(index),
         }
     });

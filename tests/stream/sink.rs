@@ -84,36 +84,46 @@ async fn it_has_the_combinators_of_sinks() {
 }
 
 #[tokio::test]
-async fn room_is_waited_for_by_being_woken_and_can_be_given_back() {
+async fn capacity_is_waited_for_by_being_woken_and_a_ready_sink_holds_none() {
     let cluster = cluster("t", 1);
     let producer = producer_with_room(&cluster, 1);
     let mut first = producer.sink();
     let mut second = producer.sink();
-    poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
-    // Ready again, with the same permit.
-    poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
-
-    let mut waiting = polling(|cx| second.poll_ready(cx).map(Result::unwrap));
-    assert!(waiting.is_pending());
-    first.abort_send();
-    assert!(waiting.is_woken());
+    let permit = producer.try_reserve().unwrap();
+    let mut waiting = polling(|cx| first.poll_ready(cx).map(Result::unwrap));
+    let mut behind = polling(|cx| second.poll_ready(cx).map(Result::unwrap));
+    assert!(waiting.is_pending() && behind.is_pending());
+    drop(permit);
+    assert!(waiting.is_woken() && !behind.is_woken());
+    // The first is ready, and passes the capacity on.
     assert!(!waiting.is_pending());
+    assert!(behind.is_woken() && !behind.is_pending());
+    drop((waiting, behind));
+    assert_room_is_whole(&producer, 1);
 
-    // The room of the second goes to nobody but the first when it is given up, and a place in the
-    // line is given up too.
-    drop(waiting);
+    // Ready again, at once.
+    poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
+    first.abort_send();
+
+    // A place in the wait queue is given up.
+    let permit = producer.try_reserve().unwrap();
     let mut waiting = polling(|cx| first.poll_ready(cx).map(Result::unwrap));
     assert!(waiting.is_pending());
     drop(waiting);
     first.abort_send();
-    second.abort_send();
+    drop(permit);
     assert_room_is_whole(&producer, 1);
 
+    // At most one record for each sink goes over the limit.
+    poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
     poll_fn(|cx| second.poll_ready(cx)).await.unwrap();
-    second.start_send(record(0)).unwrap();
+    first.start_send(record(0)).unwrap();
+    second.start_send(record(1)).unwrap();
+    assert!(producer.try_reserve().unwrap_err().is_queue_full());
     second.abort_send();
+    poll_fn(|cx| first.poll_close(cx)).await.unwrap();
     poll_fn(|cx| second.poll_close(cx)).await.unwrap();
-    assert_eq!(payloads(&cluster, "t").await, numbers(1));
+    assert_eq!(payloads(&cluster, "t").await, numbers(2));
     assert_room_is_whole(&producer, 1);
 }
 

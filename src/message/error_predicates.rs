@@ -1,0 +1,62 @@
+//! The predicates of a [`KafkaError`](crate::KafkaError) on the errors that contain one.
+
+/// Implements the predicates and [`Error`](std::error::Error) for a type with a method `error`.
+macro_rules! error_predicates {
+    (($($generics:tt)*) $error:ty) => {
+        impl<$($generics)*> $error {
+            /// Returns the code of librdkafka or of the broker if there is one.
+            pub fn code(&self) -> Option<$crate::error::RDKafkaErrorCode> {
+                self.error().code()
+            }
+
+            /// Returns true if the queue had no capacity; see
+            /// [`KafkaError::is_queue_full`](crate::KafkaError::is_queue_full).
+            pub fn is_queue_full(&self) -> bool {
+                self.error().is_queue_full()
+            }
+
+            /// Returns true if a time limit has passed; see
+            /// [`KafkaError::is_timed_out`](crate::KafkaError::is_timed_out).
+            pub fn is_timed_out(&self) -> bool {
+                self.error().is_timed_out()
+            }
+
+            /// Returns true if the producer is closed.
+            pub fn is_closed(&self) -> bool {
+                self.error().is_closed()
+            }
+
+            /// Returns true if the producer can send no more records; see
+            /// [`KafkaError::is_fatal`](crate::KafkaError::is_fatal).
+            pub fn is_fatal(&self) -> bool {
+                self.error().is_fatal()
+            }
+
+            /// Returns true if another producer has taken over or the transaction has timed out;
+            /// see [`KafkaError::is_fenced`](crate::KafkaError::is_fenced).
+            pub fn is_fenced(&self) -> bool {
+                self.error().is_fenced()
+            }
+
+            /// Returns true if the transaction must be aborted; see
+            /// [`KafkaError::requires_abort`](crate::KafkaError::requires_abort).
+            pub fn requires_abort(&self) -> bool {
+                self.error().requires_abort()
+            }
+
+            /// Returns true if sending the record again may succeed; see
+            /// [`KafkaError::is_retriable`](crate::KafkaError::is_retriable).
+            pub fn is_retriable(&self) -> bool {
+                self.error().is_retriable()
+            }
+        }
+
+        impl<$($generics)*> std::error::Error for $error {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                Some(self.error())
+            }
+        }
+    };
+}
+
+pub(super) use error_predicates;
