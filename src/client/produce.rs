@@ -62,25 +62,28 @@ impl<O: Opaque> Core<O> {
 
     /// Puts [plain](Plain) records of one topic into librdkafka's queue with one call.
     ///
-    /// Calls `refused` for each record that was refused. The caller must settle those.
+    /// Returns the records that were refused, by their index. The caller must settle those.
     pub(crate) fn produce_batch(
         &self,
         topic: &TopicName<'_>,
         batch: &[Plain<'_>],
         opaques: impl Iterator<Item = O>,
-        mut refused: impl FnMut(&Plain<'_>, KafkaError, O),
-    ) {
+    ) -> Vec<(usize, KafkaError, O)> {
         let topic = match self.handle(topic) {
             Ok(topic) => topic,
             Err(error) => {
-                let all = batch.iter().zip(opaques);
-                return all.for_each(|(plain, opaque)| refused(plain, error.clone(), opaque));
+                let all = opaques.enumerate();
+                return all
+                    .map(|(index, opaque)| (index, error.clone(), opaque))
+                    .collect();
             }
         };
+        let mut refused = Vec::new();
         let messages = batch.iter().map(Plain::as_bytes).zip(opaques);
         topic.produce_batch(messages, |index, code, opaque| {
             let error = self.message_error(code, PARTITION_UNASSIGNED);
-            refused(&batch[index], error, opaque);
+            refused.push((index, error, opaque));
         });
+        refused
     }
 }
