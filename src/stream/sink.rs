@@ -249,7 +249,9 @@ impl<C: ProducerContext> ProducerSink<C> {
                 Ok(())
             }
             Readiness::Closed(error) => Err(SendError::refused(error, record)),
-            Readiness::NotReady => panic!("`start_send` was called before `poll_ready` was ready"),
+            Readiness::NotReady => {
+                panic!("`start_send` was called without a `poll_ready` that was ready")
+            }
         }
     }
 
