@@ -207,8 +207,8 @@ impl<C: ProducerContext> Producer<C> {
     /// # Panics
     ///
     /// Panics if it is called in an async context, as
-    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does. Also panics in the case of
-    /// [`enqueue`](Self::enqueue).
+    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does. Also panics when
+    /// [`enqueue`](Self::enqueue) does.
     pub fn blocking_enqueue(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -273,7 +273,7 @@ impl<C: ProducerContext> Producer<C> {
         {
             Ok(handle) => {
                 if record.fields.has_bytes() {
-                    // Drops of payloads are user code, which must not run under the lock.
+                    // The drop of a payload is foreign code, which must not run under the lock.
                     drop(epoch);
                     drop_payloads(|| drop(record.fields));
                 }

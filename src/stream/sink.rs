@@ -249,7 +249,9 @@ impl<C: ProducerContext> ProducerSink<C> {
                 Ok(())
             }
             Readiness::Closed(error) => Err(SendError::refused(error, record)),
-            Readiness::NotReady => panic!("`start_send` was called before `poll_ready` was ready"),
+            Readiness::NotReady => {
+                panic!("`start_send` was called without a `poll_ready` that was ready")
+            }
         }
     }
 
@@ -262,7 +264,8 @@ impl<C: ProducerContext> ProducerSink<C> {
 
     /// Waits until all records of this sink have been delivered or have failed.
     ///
-    /// It does not skip `linger.ms`. A record fails after `message.timeout.ms` at the latest.
+    /// It does not skip `linger.ms`. A record that cannot be delivered fails after
+    /// `message.timeout.ms`.
     ///
     /// # Errors
     ///
