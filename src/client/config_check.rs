@@ -55,19 +55,19 @@ impl ClientConfig {
         if self.get("enabled_events").is_some() {
             return Err(refused(
                 "enabled_events",
-                "this crate decides which events are enabled; remove it",
+                "which events are enabled is up to this crate; remove it",
             ));
         }
         if !is("log.queue", "true") {
             return Err(refused(
                 "log.queue",
-                "this crate gets logs through the client's queue; leave it at true",
+                "logs come through the queue that the driver serves; leave it at true",
             ));
         }
         if is("enable_sasl_queue", "true") {
             return Err(refused(
                 "enable_sasl_queue",
-                "this crate serves no separate queue for OAuth tokens; leave it at false",
+                "nobody serves a separate queue for OAuth tokens; leave it at false",
             ));
         }
         if self.get("ut_handle_ProduceResponse").is_some() {
@@ -81,7 +81,7 @@ impl ClientConfig {
             if !value.contains(|c: char| c.is_ascii_alphanumeric()) {
                 return Err(refused(
                     property,
-                    "librdkafka would read beyond its end; use at least one ASCII letter or digit",
+                    "without an ASCII letter or a digit librdkafka would read beyond its end",
                 ));
             }
         }
@@ -105,11 +105,11 @@ impl ClientConfig {
         if is_transactional(conf) && millis("linger.ms") >= millis("transaction.timeout.ms") {
             return Err(refused(
                 linger,
-                "it must be less than transaction.timeout.ms, which limits message.timeout.ms",
+                "it must be below transaction.timeout.ms, which limits message.timeout.ms",
             ));
         }
         if !is_transactional(conf) && millis("linger.ms") >= Some(timeout) {
-            return Err(refused(linger, "it must be less than message.timeout.ms"));
+            return Err(refused(linger, "it must be below message.timeout.ms"));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::ffi::PartitionerArgs;
 ///
 /// # When it runs
 ///
-/// The partitioner runs once for each record without a partition, whether the record has a key or
+/// The partitioner runs for each record without a partition, whether the record has a key or
 /// not. It needs the number of partitions of the topic:
 ///
 /// - If that is known, it runs on the caller's thread, in the call that enqueues the record.

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::api_key::ApiKey;
 use super::conf::conf;
 use super::records;
+use super::request::MockRequest;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi;
 use crate::message::OwnedMessage;
@@ -399,39 +400,6 @@ pub enum MockCoordinator {
     Transaction(String),
     /// The coordinator of a consumer group, by its `group.id`.
     Group(String),
-}
-
-/// A request that a [`MockCluster`] received.
-#[derive(Clone, Copy)]
-pub struct MockRequest(ffi::mock::Request);
-
-impl MockRequest {
-    /// Returns the id of the broker that received the request.
-    pub fn broker_id(&self) -> i32 {
-        self.0.broker
-    }
-
-    /// Returns the kind of the request.
-    pub fn api_key(&self) -> ApiKey {
-        self.0.api_key.into()
-    }
-
-    /// Returns the time of the request's arrival, by a monotonic clock with an arbitrary start.
-    ///
-    /// Only differences between the times of two requests are meaningful.
-    pub fn timestamp(&self) -> Duration {
-        Duration::from_micros(u64::try_from(self.0.micros).unwrap_or(0))
-    }
-}
-
-impl fmt::Debug for MockRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MockRequest")
-            .field("broker_id", &self.broker_id())
-            .field("api_key", &self.api_key())
-            .field("timestamp", &self.timestamp())
-            .finish()
-    }
 }
 
 const _: () = {

@@ -5,13 +5,15 @@
 //!
 //! - `cluster`: what users call;
 //! - `records`: reads the records of a topic;
-//! - `api_key`: the kinds of requests;
+//! - `api_key`, `request`: kinds of requests, and the requests that arrived;
 //! - `conf`: configurations of the mock's own clients.
 
 mod api_key;
 mod cluster;
 mod conf;
 mod records;
+mod request;
 
 pub use api_key::ApiKey;
-pub use cluster::{MockCluster, MockCoordinator, MockRequest};
+pub use cluster::{MockCluster, MockCoordinator};
+pub use request::MockRequest;
