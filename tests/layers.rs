@@ -132,10 +132,6 @@ fn file_of<'s>(path: &str, sources: &'s Sources) -> Option<&'s str> {
     }
 }
 
-fn wing(path: &str) -> &str {
-    path.split('/').next().unwrap_or_default()
-}
-
 /// What is against the rules; nothing if all is well. Without wings, only circles are.
 fn violations(sources: &Sources, wings: &[&str]) -> Vec<String> {
     let level = |path: &str| wings.iter().position(|wing| *wing == wing_of(path));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::gate::Closed;
 use super::producer::BaseProducer;
-use crate::client::{LEAST_TRANSACTION_TIME, ProducerContext, delivery_before_abort};
+use crate::client::{MIN_TRANSACTION_CALL_TIME, ProducerContext, delivery_before_abort};
 use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::ffi::{CallError, Client, Group, Offsets};
 use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
@@ -61,7 +61,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         client
             .begin_transaction()
             .map_err(|error| self.core.call_error("begin_transaction", error))?;
-        self.core.note_begin();
+        self.core.record_transaction_begin();
         Ok(())
     }
 
@@ -133,7 +133,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         let name = "commit_transaction";
         let _closed = self.close_gate(name)?;
         self.call(name, |client| {
-            client.commit_transaction(timeout.max(LEAST_TRANSACTION_TIME))
+            client.commit_transaction(timeout.max(MIN_TRANSACTION_CALL_TIME))
         })
     }
 
@@ -176,7 +176,7 @@ impl<C: ProducerContext> BaseProducer<C> {
             _ => timeout.saturating_sub(started.elapsed()),
         };
         self.call(name, |client| {
-            client.abort_transaction(left.max(LEAST_TRANSACTION_TIME))
+            client.abort_transaction(left.max(MIN_TRANSACTION_CALL_TIME))
         })
     }
 

@@ -1,34 +1,34 @@
-//! Why no connection to a broker comes about: what librdkafka's texts say, taken apart.
+//! Finds out from librdkafka's error texts why a connection to a broker failed.
 
 use crate::error::{ConnectFailure, KafkaError, RDKafkaErrorCode};
 
-/// Of an error of librdkafka; `flaw` is what is known to be wrong with the certificate of that
-/// broker.
+/// Classifies an error of librdkafka. `certificate` says why the broker's certificate was refused,
+/// if the error is about it.
 fn failure_of(
     code: RDKafkaErrorCode,
     text: &str,
-    flaw: Option<ConnectFailure>,
+    certificate: Option<ConnectFailure>,
 ) -> Option<ConnectFailure> {
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-    // OpenSSL's, of what the other side said: within the handshake, or after it since TLS 1.3.
+    // OpenSSL's words for an alert of the broker: in the handshake, or with TLS 1.3 after it.
     let is_refused = says(&["alert "]) && says(&["certificate", "unknown ca"]);
     match code {
         RDKafkaErrorCode::Authentication => Some(ConnectFailure::Authentication),
         RDKafkaErrorCode::SSL if is_refused => {
-            Some(flaw.unwrap_or(ConnectFailure::ClientCertificate))
+            Some(certificate.unwrap_or(ConnectFailure::ClientCertificate))
         }
-        RDKafkaErrorCode::SSL => Some(flaw.unwrap_or(ConnectFailure::Tls)),
+        RDKafkaErrorCode::SSL => Some(certificate.unwrap_or(ConnectFailure::Tls)),
         RDKafkaErrorCode::Resolve => Some(ConnectFailure::UnknownHost),
         RDKafkaErrorCode::BrokerTransportFailure => {
-            // The handshake ended on another way.
-            if flaw.is_some() {
-                flaw
-            // The system's words; the second are those of Windows.
+            // The handshake failed, and librdkafka reported a lost connection.
+            if certificate.is_some() {
+                certificate
+            // The operating system's words; the second are those of Windows.
             } else if says(&["Connection refused", "actively refused"]) {
                 Some(ConnectFailure::Refused)
             } else if is_refused {
                 Some(ConnectFailure::ClientCertificate)
-            // librdkafka's, of its first request, of the next ones and of the handshake.
+            // librdkafka's words for its first request, for later ones and for the handshake.
             } else if says(&[
                 "in state APIVERSION_QUERY",
                 "security.protocol",
@@ -45,40 +45,42 @@ fn failure_of(
     }
 }
 
-/// What stands before librdkafka's text, where that does not say it.
+/// Returns an explanation to put before librdkafka's text, if that does not explain itself.
 fn explanation(failure: ConnectFailure) -> Option<&'static str> {
     match failure {
         ConnectFailure::UnknownCa => Some("the broker's certificate is of an unknown CA"),
         ConnectFailure::WrongHost => Some("the broker's certificate is of another host"),
         ConnectFailure::Expired => Some("the broker's certificate has expired"),
-        ConnectFailure::Certificate => Some("the broker's certificate is not accepted"),
+        ConnectFailure::Certificate => Some("the broker's certificate was refused"),
         ConnectFailure::ClientCertificate => {
             Some("the broker does not accept the client's certificate")
         }
-        ConnectFailure::SecurityProtocol => Some("the broker may speak another security.protocol"),
+        ConnectFailure::SecurityProtocol => Some("the broker may use another security.protocol"),
         _ => None,
     }
 }
 
-/// What librdkafka's OpenSSL says of a certificate that did not pass.
+/// OpenSSL's words for a certificate that was refused.
 const NOT_VERIFIED: &[&str] = &["certificate verify failed", "Failed to verify"];
 
-/// The error of librdkafka's client, which shows its text without secrets, `shown`; `flaw_of` tells
-/// what was wrong with the certificate of a broker when it was last looked at.
+/// Returns a client-level error with its diagnosis.
+///
+/// `text` is librdkafka's, and `shown` the same without secrets. `certificate_failure` returns why
+/// a broker's certificate was last refused.
 pub(crate) fn client_error(
     code: i32,
     text: &str,
     shown: &str,
-    flaw_of: impl FnOnce(&str) -> Option<ConnectFailure>,
+    certificate_failure: impl FnOnce(&str) -> Option<ConnectFailure>,
 ) -> KafkaError {
     let code = RDKafkaErrorCode::from(code);
     let is_certificate = NOT_VERIFIED.iter().any(|part| text.contains(part));
-    let flaw = if is_certificate {
-        flaw_of(broker_of(text)).or(Some(ConnectFailure::Certificate))
+    let certificate = if is_certificate {
+        certificate_failure(broker_of(text)).or(Some(ConnectFailure::Certificate))
     } else {
         None
     };
-    let Some(failure) = failure_of(code, text, flaw) else {
+    let Some(failure) = failure_of(code, text, certificate) else {
         return KafkaError::with_text(code, shown);
     };
     let text = match explanation(failure) {
@@ -91,14 +93,16 @@ pub(crate) fn client_error(
     KafkaError::connect(failure, code, text)
 }
 
-/// librdkafka takes every failed certificate for one of an unknown CA.
+/// Cuts off librdkafka's advice, which assumes an unknown CA for every refused certificate.
 fn without_advice(text: &str) -> &str {
     const ADVICE: &str = ": broker certificate could not be verified";
     text.split_once(ADVICE).map_or(text, |(text, _)| text)
 }
 
-/// Which broker a text is about, as `host:port`: before the first colon with a space stands its name,
-/// say `sasl_ssl://host:9092/bootstrap`. Of a text about none, whatever stands there.
+/// Returns the `host:port` of the broker that a text is about.
+///
+/// librdkafka puts the broker's name first, as `sasl_ssl://host:9092/bootstrap: `. If the text is
+/// about no broker, the result is some other part of it.
 pub(crate) fn broker_of(text: &str) -> &str {
     let name = text.split_once(": ").map_or(text, |(name, _)| name);
     let address = name.split_once("://").map_or(name, |(_, address)| address);
@@ -112,7 +116,7 @@ mod tests {
     const TRANSPORT: RDKafkaErrorCode = RDKafkaErrorCode::BrokerTransportFailure;
 
     #[test]
-    fn brokers_are_known_by_host_and_port() {
+    fn a_text_names_its_broker_by_host_and_port() {
         for (text, broker) in [
             ("127.0.0.1:1/bootstrap: Connect failed", "127.0.0.1:1"),
             ("ssl://[::1]:9093/1: SSL handshake failed: x", "[::1]:9093"),
@@ -125,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn the_flaw_of_a_certificate_counts_where_the_text_is_about_it() {
-        let flaw_of = |broker: &str| (broker == "h:1").then_some(ConnectFailure::Expired);
+    fn a_text_about_a_certificate_gets_the_reason_of_its_refusal() {
+        let certificate = |broker: &str| (broker == "h:1").then_some(ConnectFailure::Expired);
         let code = RDKafkaErrorCode::SSL.raw();
-        let failure = |text: &str| client_error(code, text, "", flaw_of).connect_failure();
+        let failure = |text: &str| client_error(code, text, "", certificate).connect_failure();
         let not_verified =
             "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed";
         assert_eq!(
@@ -143,7 +147,7 @@ mod tests {
             failure("ssl://h:1/bootstrap: SSL handshake failed: wrong version number"),
             Some(ConnectFailure::Tls)
         );
-        // As TLS 1.2 has it.
+        // The text with TLS 1.2.
         assert_eq!(
             failure("ssl://h:1/1: SSL handshake failed: SSL routines::tlsv1 alert unknown ca"),
             Some(ConnectFailure::ClientCertificate)
@@ -151,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_certificate_may_come_as_a_lost_connection() {
+    fn a_lost_connection_may_be_due_to_a_certificate() {
         let text = "ssl://h:1/bootstrap: error:0A000086:SSL routines::certificate verify failed \
                     (after 3ms in state SSL_HANDSHAKE)";
         let error = client_error(TRANSPORT.raw(), text, text, |_| {
@@ -162,21 +166,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_counts_too() {
-        let flaw_of = |broker: &str| (broker == "kafka-1:9093").then_some(ConnectFailure::Expired);
+    fn the_diagnosis_uses_parts_of_the_text_that_are_not_shown() {
+        let certificate =
+            |broker: &str| (broker == "kafka-1:9093").then_some(ConnectFailure::Expired);
         let code = RDKafkaErrorCode::SSL.raw();
         let behind = "-1:9093/1: SSL handshake failed: certificate verify failed";
         let (text, shown) = (
             format!("ssl://kafka{behind}"),
             format!("ssl://[redacted]{behind}"),
         );
-        let error = client_error(code, &text, &shown, flaw_of);
+        let error = client_error(code, &text, &shown, certificate);
         assert_eq!(error.connect_failure(), Some(ConnectFailure::Expired));
         assert!(error.to_string().contains(&shown), "{error}");
     }
 
     #[test]
-    fn texts_of_a_lost_connection_tell_what_they_can() {
+    fn a_lost_connection_is_classified_by_its_text() {
         let failure = |text: &str| failure_of(TRANSPORT, text, None);
         assert_eq!(
             failure("h:1/bootstrap: Connect to ipv4#h:1 failed: Connection refused"),

@@ -1,4 +1,4 @@
-//! What a producer tells its user beside the results of sends.
+//! The callbacks of a producer: logs, errors, statistics, tokens, deliveries.
 
 use std::sync::Arc;
 
@@ -8,11 +8,19 @@ use crate::error::{BoxError, KafkaError};
 use crate::message::DeliveryResult;
 use crate::values::RDKafkaLogLevel;
 
-/// Logs, errors and statistics of a client, and its tokens.
+/// Receives a client's logs, errors and statistics, and supplies its OAuth tokens.
 ///
-/// All methods but [`refresh_oauth_token`](Self::refresh_oauth_token) run on the producer's driver task (of a [`BaseProducer`](crate::BaseProducer): in
-/// `poll`), and at teardown maybe on a thread outside the runtime: they should be quick and must
-/// not block. A panic in one is caught, logged and counted, and stops nothing.
+/// Every method has a default, so `impl ClientContext for MyContext {}` is enough to begin with.
+///
+/// # Where the methods run
+///
+/// [`refresh_oauth_token`](Self::refresh_oauth_token) runs in a tokio task of its own. All other
+/// methods run on the producer's driver task; for a [`BaseProducer`](crate::BaseProducer) they run
+/// in [`poll`](crate::BaseProducer::poll). During teardown they may run on a thread outside the
+/// runtime.
+///
+/// They must not block, and they should be quick: reports of deliveries wait until they return. A
+/// panic in one is caught, logged and counted; the producer goes on.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a context: it does not implement `ClientContext`",
     label = "not a `ClientContext`",
@@ -20,18 +28,22 @@ use crate::values::RDKafkaLogLevel;
     note = "a producer's context implements `ProducerContext` as well"
 )]
 pub trait ClientContext: Send + Sync + 'static {
-    /// A log line of librdkafka; `facility` says which part it is from. Values of the
-    /// configuration that may be secret are struck out.
+    /// Called for each log line of librdkafka.
     ///
-    /// The default makes a [`tracing`] event of it with the target `librdkafka`.
+    /// `facility` names the part of librdkafka that logs. Values of the configuration that may be
+    /// secret are replaced by `[redacted]`.
+    ///
+    /// The default emits a [`tracing`] event with the target `librdkafka`.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_to_tracing(level, facility, message);
     }
 
-    /// An error of the client, not of one record: once for each that librdkafka raises. All but
-    /// the fatal ones ([`KafkaError::is_fatal`]) are for information: librdkafka goes on by itself.
+    /// Called once for each client-level error that librdkafka raises.
     ///
-    /// The default makes a [`tracing`] event of it.
+    /// Only fatal errors ([`KafkaError::is_fatal`]) need action; librdkafka recovers from the rest.
+    /// Errors of single records are reported by their delivery.
+    ///
+    /// The default emits a [`tracing`] event with the target `librdkafka`.
     fn error(&self, error: &KafkaError) {
         if error.is_fatal() {
             tracing::error!(target: "librdkafka", %error, "fatal error");
@@ -40,23 +52,31 @@ pub trait ClientContext: Send + Sync + 'static {
         }
     }
 
-    /// Statistics as JSON, every `statistics.interval.ms`: off by default, which is 0. See
-    /// librdkafka's STATISTICS.md.
+    /// Called with librdkafka's statistics as JSON, every `statistics.interval.ms` milliseconds.
+    ///
+    /// librdkafka's default for that property is 0, which switches statistics off. Its
+    /// [STATISTICS.md] describes the fields.
+    ///
+    /// [STATISTICS.md]: https://github.com/confluentinc/librdkafka/blob/v2.12.1/STATISTICS.md
     ///
     /// The default does nothing.
     fn stats(&self, json: &str) {
         let _ = json;
     }
 
-    /// Gets a token for SASL/OAUTHBEARER, of a [`Producer`](crate::Producer) and a
-    /// [`TransactionalProducer`](crate::TransactionalProducer): at their start, before which nothing
-    /// connects, and again when 80 % of a token's lifetime are over. `config` is
-    /// `sasl.oauthbearer.config`, where it is set. With `sasl.oauthbearer.method=oidc` librdkafka
-    /// gets the tokens itself.
+    /// Returns a token for SASL/OAUTHBEARER authentication.
     ///
-    /// It runs in a task of its own, which is aborted when the producer has come to its end: it may
-    /// take its time, while everything else goes on. There is no limit to that time; the old token is
-    /// used until it expires, and messages wait for up to `message.timeout.ms`.
+    /// A [`Producer`](crate::Producer) or [`TransactionalProducer`](crate::TransactionalProducer)
+    /// calls it when it starts, and again after 80 % of a token's lifetime. It connects to no
+    /// broker before it has the first token. `config` is the value of `sasl.oauthbearer.config`, if
+    /// that is set.
+    ///
+    /// It is not called with `sasl.oauthbearer.method=oidc`, with which librdkafka fetches tokens
+    /// itself, nor with `enable.sasl.oauthbearer.unsecure.jwt=true`.
+    ///
+    /// It runs in a task of its own, so it may await. There is no time limit. Meanwhile the old
+    /// token is used until it expires, and messages wait up to `message.timeout.ms`. The task is
+    /// aborted once the producer has closed.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -79,12 +99,15 @@ pub trait ClientContext: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// An error, a panic or a token that is not valid goes to [`error`](Self::error), with the code
-    /// [`Authentication`](crate::RDKafkaErrorCode::Authentication) and the texts of the error and its
-    /// sources, each time; they should have no secret in them. It is called again some 10 seconds
-    /// later; to be faster than that, try again within.
+    /// If it returns an error, panics, or returns an invalid token, the producer calls
+    /// [`error`](Self::error) with the code
+    /// [`Authentication`](crate::RDKafkaErrorCode::Authentication). The text contains those of the
+    /// error and of its sources, so they must not contain a secret.
     ///
-    /// The default returns an error that says that it is not implemented.
+    /// The producer calls it again about 10 seconds later. To retry sooner, retry inside the
+    /// method.
+    ///
+    /// The default returns an error that says that the method is not implemented.
     fn refresh_oauth_token(
         &self,
         config: Option<&str>,
@@ -97,18 +120,20 @@ pub trait ClientContext: Send + Sync + 'static {
         ))
     }
 
-    /// A [`BaseProducer`](crate::BaseProducer) needs a token for SASL/OAUTHBEARER, as
-    /// [`refresh_oauth_token`](Self::refresh_oauth_token) says: to be answered, soon and from
-    /// anywhere, by [`set_oauth_token`](crate::BaseProducer::set_oauth_token) or
-    /// [`set_oauth_token_failure`](crate::BaseProducer::set_oauth_token_failure). Without an answer it
-    /// is not asked again.
+    /// Called when a [`BaseProducer`](crate::BaseProducer) needs a token for SASL/OAUTHBEARER
+    /// authentication.
     ///
-    /// The default makes a [`tracing`] event of it.
+    /// It is called at the times that [`refresh_oauth_token`](Self::refresh_oauth_token) describes.
+    /// Answer soon, from any thread, by [`set_oauth_token`](crate::BaseProducer::set_oauth_token)
+    /// or [`set_oauth_token_failure`](crate::BaseProducer::set_oauth_token_failure). Until then it
+    /// is not called again.
+    ///
+    /// The default emits a [`tracing`] event with the target `librdkafka`.
     fn oauth_token_requested(&self, config: Option<&str>) {
         let _ = config;
         tracing::warn!(
             target: "librdkafka",
-            "a token for OAUTHBEARER is wanted, and the producer's context does not implement \
+            "an OAUTHBEARER token is needed, and the producer's context does not implement \
              ClientContext::oauth_token_requested"
         );
     }
@@ -134,12 +159,12 @@ fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// A [`ClientContext`] that hears of every delivery.
+/// A [`ClientContext`] that also receives the result of each message's delivery.
 ///
-/// A producer with a context is made by
-/// [`create_with_context`](crate::ClientConfig::create_with_context). Its records carry the
-/// context's [`DeliveryOpaque`](Self::DeliveryOpaque), by [`opaque`](crate::ProducerRecord::opaque)
-/// or [`with_opaque_to`](crate::ProducerRecord::with_opaque_to).
+/// Pass it to [`create_with_context`](crate::ClientConfig::create_with_context). Each record of the
+/// producer then carries a value of type [`DeliveryOpaque`](Self::DeliveryOpaque), which comes back
+/// in the delivery callback. Set it with [`opaque`](crate::ProducerRecord::opaque) or
+/// [`with_opaque_to`](crate::ProducerRecord::with_opaque_to).
 ///
 /// ```no_run
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -154,7 +179,7 @@ fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// impl ClientContext for Counting {}
 ///
 /// impl ProducerContext for Counting {
-///     /// The row that the record was made from.
+///     /// The number of the row in the source table.
 ///     type DeliveryOpaque = u64;
 ///
 ///     fn delivery(&self, result: &DeliveryResult<'_>, row: u64) {
@@ -185,27 +210,32 @@ fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
     note = "without delivery callbacks use `DefaultProducerContext`"
 )]
 pub trait ProducerContext: ClientContext {
-    /// What a record carries for its delivery callback.
+    /// The value that a record carries for its delivery callback. `()` if you need none.
     type DeliveryOpaque: Send + Sync + 'static;
 
-    /// What became of a message: called exactly once for each that was enqueued, before its future
-    /// resolves. The rules of [`ClientContext`] hold.
+    /// Called exactly once for each enqueued message, with the result of its delivery.
+    ///
+    /// It is called before the message's future resolves. It runs where the methods of
+    /// [`ClientContext`] run, so it must not block.
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque);
 
-    /// What chooses the partitions of records that have none: looked at when the producer is made,
-    /// and, if there is one then, for each record. By default there is none, which costs nothing, and
-    /// librdkafka chooses as the property `partitioner` says.
+    /// Returns the partitioner for records without a partition.
     ///
-    /// A producer with a partitioner has `sticky.partitioning.linger.ms` at 0: librdkafka would not ask
-    /// for records without a key otherwise. Another value for it, or one for `partitioner`, is an error
-    /// when the producer is made.
+    /// It is called when the producer is created, and if it returned a partitioner then, again for
+    /// each record. The default returns `None`, and librdkafka chooses partitions according to the
+    /// property `partitioner`.
+    ///
+    /// A partitioner of your own needs `sticky.partitioning.linger.ms=0`, because otherwise
+    /// librdkafka would not call it for records without a key. The producer sets that value.
+    /// Creating the producer fails if the configuration sets another value, or sets `partitioner`.
     fn partitioner(&self) -> Option<&dyn Partitioner> {
         None
     }
 }
 
-/// The context of producers that were given none: logs and errors go to [`tracing`], delivery
-/// callbacks do nothing.
+/// The context of a producer that was created without one.
+///
+/// It emits logs and errors as [`tracing`] events, and ignores statistics and deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DefaultProducerContext;
 
@@ -217,7 +247,7 @@ impl ProducerContext for DefaultProducerContext {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// A context that several producers share.
+/// Lets several producers share one context.
 impl<T: ClientContext> ClientContext for Arc<T> {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         (**self).log(level, facility, message);

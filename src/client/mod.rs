@@ -1,21 +1,43 @@
-//! One librdkafka client.
+//! One librdkafka client, as both kinds of producers use it.
+//!
+//! It owns the configuration, the context, the produce call and everything else that belongs to a
+//! client and needs no tokio task. It may use `message`, `ffi` and what is below them. To be read
+//! in this order:
+//!
+//! - `config`, `config_check`, `config_values`, `config_errors`, `secrets`: from a user's
+//!   properties to a checked configuration, without showing a secret;
+//! - `context`, `partitioner`, `oauth_token`: what users implement and return;
+//! - `core`: the client, from its creation to its end;
+//! - `produce`, `topics`, `topic_handles`, `partitioner_callback`: the produce call;
+//! - `in_flight`, `callbacks`, `errors`, `connection_diagnosis`: what becomes of messages and
+//!   events;
+//! - `tokens`, `transaction_times`.
 
-mod chooser;
+mod callbacks;
 mod config;
+mod config_check;
+mod config_errors;
+mod config_values;
 mod connection_diagnosis;
 mod context;
 mod core;
+mod errors;
+mod in_flight;
 mod oauth_token;
 mod partitioner;
+mod partitioner_callback;
+mod produce;
 mod secrets;
+mod tokens;
 mod topic_handles;
+mod topics;
 mod transaction_times;
 
 pub use config::{ClientConfig, FromClientConfig, FromClientConfigAndContext};
-pub(crate) use config::{QueueLimits, is_transactional, transaction_timeout};
+pub(crate) use config_values::{QueueLimits, is_transactional, transaction_timeout};
 pub(crate) use connection_diagnosis::{broker_of, client_error};
 pub use context::{ClientContext, DefaultProducerContext, ProducerContext};
 pub(crate) use core::Core;
 pub use oauth_token::OAuthToken;
 pub use partitioner::{PartitionRequest, Partitioner};
-pub(crate) use transaction_times::{LEAST_TRANSACTION_TIME, delivery_before_abort};
+pub(crate) use transaction_times::{MIN_TRANSACTION_CALL_TIME, delivery_before_abort};

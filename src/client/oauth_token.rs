@@ -1,4 +1,4 @@
-//! The token that a client logs in with by SASL/OAUTHBEARER.
+//! The token with which a client authenticates by SASL/OAUTHBEARER.
 
 use std::ffi::CString;
 use std::fmt;
@@ -8,7 +8,10 @@ use super::secrets::REDACTED;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::RawToken;
 
-/// A token for SASL/OAUTHBEARER: what [`ClientContext::refresh_oauth_token`] returns.
+/// A token for SASL/OAUTHBEARER authentication.
+///
+/// Return one from [`ClientContext::refresh_oauth_token`], or pass one to
+/// [`BaseProducer::set_oauth_token`].
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -22,6 +25,16 @@ use crate::ffi::RawToken;
 ///
 /// `Debug` shows neither the token nor the values of its extensions.
 ///
+/// A token is checked when the producer gets it. It is refused if it:
+///
+/// - is empty;
+/// - contains other characters than visible ASCII, space, tab, CR and LF;
+/// - has an extension whose name is empty, contains other characters than ASCII letters, or is
+///   `auth`;
+/// - has an extension whose value contains a character that a token may not contain;
+/// - has a principal with a NUL byte.
+///
+/// [`BaseProducer::set_oauth_token`]: crate::BaseProducer::set_oauth_token
 /// [`ClientContext::refresh_oauth_token`]: crate::ClientContext::refresh_oauth_token
 #[derive(Clone, PartialEq, Eq)]
 #[must_use]
@@ -33,8 +46,10 @@ pub struct OAuthToken {
 }
 
 impl OAuthToken {
-    /// A token, mostly a JWT; the principal whose it is, which shows in librdkafka's logs and errors;
-    /// and when it expires. The next one is asked for when 80 % of the time until then are over.
+    /// Creates a token from its value, usually a JWT.
+    ///
+    /// `principal_name` is shown in librdkafka's logs and errors. The producer asks for the next
+    /// token after 80 % of the time from now until `expires_at`.
     pub fn new(
         token: impl Into<String>,
         principal_name: impl Into<String>,
@@ -48,58 +63,65 @@ impl OAuthToken {
         }
     }
 
-    /// Adds a SASL extension (RFC 7628, 3.1), which goes to the broker with the token.
+    /// Adds a SASL extension, which is sent to the broker with the token (RFC 7628, section 3.1).
     pub fn extension(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.extensions.push((name.into(), value.into()));
         self
     }
 
-    /// The principal whose token it is.
+    /// Returns the name of the principal.
     pub fn principal_name(&self) -> &str {
         &self.principal_name
     }
 
-    /// When it expires.
+    /// Returns the time when the token expires.
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }
 
-    /// The token as C takes it.
+    /// Checks the token and converts it for C.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without showing it: librdkafka's own errors do show it.
+    /// Returns an error that says what is wrong, without showing the token. librdkafka's own errors
+    /// do show it.
     pub(crate) fn to_raw(&self) -> Result<RawToken, KafkaError> {
         if self.token.is_empty() {
-            return Err(invalid("it is empty"));
+            return Err(invalid("the token is empty"));
         }
         let since_epoch = self.expires_at.duration_since(UNIX_EPOCH);
         let millis = since_epoch.map_or(0, |since| since.as_millis());
         let mut extensions = Vec::new();
         for (name, value) in &self.extensions {
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-                return Err(invalid("the name of an extension is not of letters alone"));
+                return Err(invalid(
+                    "the name of an extension must consist of ASCII letters",
+                ));
             }
             if name == "auth" {
-                return Err(invalid("no extension may have the name auth"));
+                return Err(invalid("an extension must not have the name auth"));
             }
-            let wrong = "the value of an extension has a character that is not allowed";
+            let wrong = "the value of an extension contains a character that RFC 7628 forbids";
             extensions.push(to_c(name, wrong)?);
             extensions.push(visible(value, wrong)?);
         }
         Ok(RawToken {
-            value: visible(&self.token, "it has a character that is not allowed")?,
-            // librdkafka counts in microseconds.
+            value: visible(
+                &self.token,
+                "the token contains a character that RFC 7628 forbids",
+            )?,
+            // librdkafka converts it to microseconds.
             expires_at: i64::try_from(millis).map_or(MAX_MILLIS, |millis| millis.min(MAX_MILLIS)),
-            principal: to_c(&self.principal_name, "its principal has a NUL byte")?,
+            principal: to_c(&self.principal_name, "the principal contains a NUL byte")?,
             extensions,
         })
     }
 }
 
+/// The latest time that librdkafka can represent.
 const MAX_MILLIS: i64 = i64::MAX / 1000;
 
-/// What RFC 7628 allows in values: visible characters and white space.
+/// Converts a value, if it contains only what RFC 7628 allows: visible characters and white space.
 fn visible(text: &str, wrong: &str) -> Result<CString, KafkaError> {
     let is_allowed = |byte: u8| matches!(byte, b'!'..=b'~' | b' ' | b'\t' | b'\r' | b'\n');
     if text.bytes().all(is_allowed) {
@@ -151,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_without_the_token() {
+    fn an_invalid_token_is_refused_without_showing_it() {
         for (wrong, problem) in [
             (token(""), "empty"),
             (token("s3cret\u{e9}"), "character"),
@@ -172,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn any_time_has_a_number() {
+    fn any_time_of_expiry_can_be_converted() {
         let far = UNIX_EPOCH + Duration::from_secs(1 << 60);
         let raw = OAuthToken::new("t", "p", far).to_raw().unwrap();
         assert_eq!(raw.expires_at, MAX_MILLIS);

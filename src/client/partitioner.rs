@@ -1,35 +1,48 @@
-//! Partitioners of the user's own.
+//! Partitioners that users implement.
 
 use std::fmt;
 
-use crate::ffi::Choice;
+use crate::ffi::PartitionerArgs;
 
-/// Chooses the partitions of records; see
-/// [`ProducerContext::partitioner`](crate::ProducerContext::partitioner).
+/// Chooses the partition of each record that has none.
 ///
-/// It is asked for every record that has no partition of its own, with a key or without one, once the
-/// partitions of its topic are known: within the call that enqueues the record, on the caller's
-/// thread, or for a record that was enqueued before, when they become known, on one of librdkafka's.
-/// So it may run on several threads at once.
+/// A producer uses the partitioner that its context returns from
+/// [`ProducerContext::partitioner`](crate::ProducerContext::partitioner). A closure is a
+/// partitioner, too.
 ///
-/// It runs under librdkafka's locks: it must be quick, must not block, and must not call the producer
-/// that it is of, which could wait for itself without an end. Nor must the panic hook or the subscriber
-/// of `tracing` that a panic in it reaches.
+/// # When it runs
 ///
-/// A panic in it is caught, logged and counted
-/// ([`callback_panics`](crate::Producer::callback_panics)). It fails the record, as does a partition
-/// that the topic does not have, with
-/// [`UnknownPartition`](crate::RDKafkaErrorCode::UnknownPartition): the call that enqueues it, or the
-/// delivery.
+/// The partitioner runs once for each record without a partition, whether the record has a key or
+/// not. It needs the number of partitions of the topic:
+///
+/// - If that is known, it runs on the caller's thread, in the call that enqueues the record.
+/// - Otherwise it runs on a thread of librdkafka, when the topic's metadata arrives.
+///
+/// It may run on several threads at once.
+///
+/// # What it must not do
+///
+/// It runs while librdkafka holds locks. It must be quick, must not block, and must not call its
+/// producer, which could deadlock. The same holds for the panic hook and the `tracing` subscriber,
+/// if the partitioner can panic.
+///
+/// # Failures
+///
+/// A record fails with [`UnknownPartition`](crate::RDKafkaErrorCode::UnknownPartition) if the
+/// partitioner returns a partition that the topic does not have, or panics. Either the call that
+/// enqueues the record fails, or its delivery. The panic is caught, logged and counted
+/// ([`callback_panics`](crate::Producer::callback_panics)).
 ///
 /// Source: `rd_kafka_topic_conf_set_partitioner_cb`.
+///
+/// # Example
 ///
 /// ```
 /// use tokio_rdkafka::{
 ///     ClientContext, DeliveryResult, PartitionRequest, Partitioner, ProducerContext,
 /// };
 ///
-/// /// Records without a key stay out of partition 0.
+/// /// Sends records without a key to the first available partition after partition 0.
 /// struct Routing;
 ///
 /// impl Partitioner for Routing {
@@ -55,8 +68,10 @@ use crate::ffi::Choice;
 /// }
 /// ```
 pub trait Partitioner: Send + Sync {
-    /// The partition for that record, below [`partition_count`](PartitionRequest::partition_count);
-    /// any other number, say −1, fails the record.
+    /// Returns the partition for a record: at least 0 and less than
+    /// [`partition_count`](PartitionRequest::partition_count).
+    ///
+    /// Any other number, for instance −1, makes the record fail.
     fn partition(&self, record: &PartitionRequest<'_>) -> i32;
 }
 
@@ -66,37 +81,39 @@ impl<F: Fn(&PartitionRequest<'_>) -> i32 + Send + Sync> Partitioner for F {
     }
 }
 
-/// A record whose partition is to be chosen, and what is known of its topic.
-pub struct PartitionRequest<'a>(&'a Choice<'a>);
+/// A record without a partition, and what is known about its topic.
+pub struct PartitionRequest<'a>(&'a PartitionerArgs<'a>);
 
 impl<'a> PartitionRequest<'a> {
-    pub(super) fn new(choice: &'a Choice<'a>) -> Self {
-        Self(choice)
+    pub(super) fn new(args: &'a PartitionerArgs<'a>) -> Self {
+        Self(args)
     }
 
-    /// The record's topic.
+    /// Returns the name of the record's topic.
     pub fn topic(&self) -> &str {
         self.0.topic()
     }
 
-    /// The record's key.
+    /// Returns the record's key, or `None` if it has none.
     pub fn key(&self) -> Option<&[u8]> {
         self.0.key
     }
 
-    /// How many bytes the record's payload has; 0 also where there is none.
+    /// Returns the length of the record's payload in bytes, or 0 if it has none.
     pub fn payload_len(&self) -> usize {
         self.0.payload_len
     }
 
-    /// How many partitions the topic has now, at least one. It may be another number for the next
-    /// record.
+    /// Returns the number of partitions of the topic, at least 1.
+    ///
+    /// The number may differ from one record to the next.
     pub fn partition_count(&self) -> i32 {
         self.0.partition_count
     }
 
-    /// Whether the partition has a leader at the moment. A record for one that has none waits for it,
-    /// for up to `message.timeout.ms`.
+    /// Returns true if the partition has a leader now.
+    ///
+    /// A record for a partition without a leader waits for one, up to `message.timeout.ms`.
     ///
     /// Source: `rd_kafka_topic_partition_available`.
     pub fn is_available(&self, partition: i32) -> bool {

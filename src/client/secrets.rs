@@ -1,14 +1,17 @@
-//! Which values of a configuration may be secret, and striking them out of texts.
+//! Finds the secret values of a configuration, and removes them from texts.
 
 use std::borrow::Cow;
 
-/// What a secret is replaced by.
+/// The text that replaces a secret.
 pub(crate) const REDACTED: &str = "[redacted]";
 
-/// Properties that librdkafka marks as sensitive (`_RK_SENSITIVE` in rdkafka_conf.c), the aliases
-/// of them, which it does not mark, certificates, into which a key may have been pasted, and Java's
-/// `sasl.jaas.config`, which it knows only to refuse it, but which has a password in it where it was
-/// copied from a Java client.
+/// Properties whose values are secret.
+///
+/// These are the ones that librdkafka marks as sensitive (`_RK_SENSITIVE` in rdkafka_conf.c) and:
+///
+/// - their aliases, which it does not mark;
+/// - certificates, because a key may have been pasted into one;
+/// - `sasl.jaas.config` of Java clients, which librdkafka refuses, but which contains a password.
 const SENSITIVE: &[&str] = &[
     "https.ca.pem",
     "sasl.jaas.config",
@@ -35,17 +38,18 @@ pub(crate) fn is_sensitive(property: &str) -> bool {
     SENSITIVE.contains(&property)
 }
 
-/// A shorter line of a PEM is too little to be of use; that, and a secret, may be a common word.
-const LEAST_LINE: usize = 8;
+/// Below this length in bytes, a secret may be part of a common word, and a line of a PEM is too
+/// short to be of use to anyone.
+const MIN_LEN: usize = 8;
 
-/// Has the claims of an unsecured token, which librdkafka takes apart.
+/// The property with the claims of an unsecured token. librdkafka's errors quote parts of it.
 const TOKEN_CLAIMS: &str = "sasl.oauthbearer.config";
 
-/// Say whether there are tokens at all.
+/// The properties that enable OAuth tokens.
 const MECHANISMS: &[&str] = &["sasl.mechanism", "sasl.mechanisms"];
 
-/// What librdkafka's errors about a token have before it or a part of its claims
-/// (rdkafka_sasl_oauthbearer.c); nothing of use follows that part.
+/// The phrases of librdkafka's errors that a token or a part of its claims follows
+/// (rdkafka_sasl_oauthbearer.c). The text after such a phrase is of no use.
 const BEFORE_CLAIM: &[&str] = &[
     "(principal=",
     "beginning at: ",
@@ -63,11 +67,11 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// Of those of the properties that are sensitive, and in URLs.
+    /// Collects the values of sensitive properties, and the logins in URLs of the others.
     pub(crate) fn of<'p>(properties: impl Iterator<Item = (&'p str, &'p str)>) -> Self {
         let mut secrets = Self::default();
         for (property, value) in properties {
-            // librdkafka takes it without them.
+            // librdkafka ignores white space at the beginning.
             let value = value.trim_start();
             secrets.has_tokens |= property == TOKEN_CLAIMS
                 || (MECHANISMS.contains(&property) && value.eq_ignore_ascii_case("OAUTHBEARER"));
@@ -78,17 +82,17 @@ impl Secrets {
             if !value.is_empty() {
                 secrets.values.push(value.to_owned());
             }
-            // A text may have a part of it alone, librdkafka's having a greatest length.
+            // librdkafka truncates long texts, so a text may contain only some lines of the value.
             if value.contains('\n') {
                 let lines = value.lines().map(str::trim);
-                let lines = lines.filter(|line| line.len() >= LEAST_LINE && !line.starts_with('-'));
+                let lines = lines.filter(|line| line.len() >= MIN_LEN && !line.starts_with('-'));
                 secrets.values.extend(lines.map(str::to_owned));
             }
         }
         secrets
     }
 
-    /// The text without the secrets.
+    /// Replaces every secret in a text by [`REDACTED`].
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let text = if self.has_tokens {
             without_claims(text)
@@ -110,7 +114,7 @@ impl Secrets {
         places.sort_unstable();
         let (mut shown, mut done) = (String::new(), 0);
         for (start, end) in places {
-            // Those that overlap are struck out together.
+            // Secrets that overlap are replaced together.
             if start >= done {
                 shown.push_str(&text[done..start]);
                 shown.push_str(REDACTED);
@@ -122,16 +126,17 @@ impl Secrets {
     }
 }
 
-/// Whether a short secret is not part of a word: it may be a part of any text by chance, and then its
-/// absence would tell it.
+/// Returns false if a short secret is part of a word.
+///
+/// It may be there by chance, and replacing it would then give it away.
 fn stands_alone(text: &str, start: usize, secret: &str) -> bool {
     let is_of_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    secret.len() >= LEAST_LINE
+    secret.len() >= MIN_LEN
         || !(is_of_word(text[..start].chars().next_back())
             || is_of_word(text[start + secret.len()..].chars().next()))
 }
 
-/// Users and passwords in the URLs of a text, as `user:password` and the password alone.
+/// Returns the logins in the URLs of a text, each as `user:password` and as the password alone.
 fn url_logins(text: &str) -> impl Iterator<Item = &str> {
     let authorities = text.split("://").skip(1).map(|behind| {
         let is_end = |c: char| matches!(c, '/' | '?' | '#' | ',') || c.is_whitespace();
@@ -146,7 +151,7 @@ fn url_logins(text: &str) -> impl Iterator<Item = &str> {
         .flatten()
 }
 
-/// The text up to a part of a token or its claims.
+/// Cuts a text off where a token or a part of its claims begins.
 pub(crate) fn without_claims(text: &str) -> Cow<'_, str> {
     let ends = BEFORE_CLAIM
         .iter()
@@ -168,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_secrets_go_also_where_one_is_part_of_another() {
+    fn a_secret_that_contains_another_is_replaced_whole() {
         let properties = [
             ("sasl.username", "pass"),
             ("ssl.key.password", ""),
@@ -184,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_one_is_not_taken_out_of_words() {
+    fn a_short_secret_is_not_replaced_within_a_word() {
         let secrets = Secrets::of([("sasl.username", "e"), ("sasl.password", "red")].into_iter());
         assert_eq!(
             secrets.redact("Authenticated as e with red, (red)/e: never redone"),
@@ -204,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn librdkafka_has_them_without_white_space_in_front() {
+    fn white_space_before_a_secret_is_ignored() {
         let secrets = Secrets::of([("sasl.username", "  alice"), ("ssl.key.pem", " ")].into_iter());
         assert_eq!(secrets.redact("as alice"), "as [redacted]");
         assert_eq!(secrets.redact("as  alice "), "as  [redacted] ");
     }
 
     #[test]
-    fn urls_may_have_them() {
+    fn logins_in_urls_are_replaced() {
         let url = "https://user:s3cr:et@idp:8080/token?a=b://c, http://u@h/ http://nobody/x:y@z";
         let secrets = Secrets::of([("sasl.oauthbearer.token.endpoint.url", url)].into_iter());
         assert_eq!(
@@ -221,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_go_where_there_may_be_some() {
+    fn tokens_are_removed_if_the_mechanism_uses_them() {
         let text = "visible characters (%x21-7E): eyJ.abc";
         let mechanism = |value| Secrets::of([("sasl.mechanism", value)].into_iter());
         assert_eq!(
@@ -232,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn so_do_the_lines_of_a_key() {
+    fn single_lines_of_a_key_are_replaced() {
         let pem = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\nByqGSM49AgEG==\n-----END PRIVATE KEY-----\n";
         let secrets = Secrets::of([("ssl.key.pem", pem)].into_iter());
         assert_eq!(secrets.redact(pem), REDACTED);
@@ -243,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_tokens_claims_go_too() {
+    fn parts_of_a_tokens_claims_are_removed() {
         let claims = ("sasl.oauthbearer.config", "principal=p lifeSeconds=s3cret");
         let secrets = Secrets::of([claims].into_iter());
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The topic handles that a client keeps.
+//! A bounded cache of topic handles by name.
 
 use std::collections::HashMap;
 use std::mem;
@@ -8,14 +8,16 @@ use foldhash::fast::RandomState;
 
 use crate::ffi::TopicHandle;
 
-/// How many handles make a generation; two are kept. librdkafka itself keeps what it knows of a
-/// topic for as long as the client lives: this is for the part that is ours, a few hundred bytes
-/// each.
+/// The number of handles in a generation. Two generations are kept.
+///
+/// This bounds our memory, a few hundred bytes a handle. librdkafka keeps its own data of a topic
+/// for as long as the client lives.
 pub(crate) const GENERATION: usize = if cfg!(test) { 4 } else { 4096 };
 
 type Map = HashMap<Box<str>, Arc<TopicHandle>, RandomState>;
 
-/// Handles by name: those used since the generation began, and those of the one before.
+/// Handles in two generations. When the young one is full it becomes the old one, and the handles
+/// of the old one are dropped.
 #[derive(Debug, Default)]
 pub(crate) struct TopicHandles {
     young: Map,
@@ -23,13 +25,13 @@ pub(crate) struct TopicHandles {
 }
 
 impl TopicHandles {
-    /// Looks among the young ones.
+    /// Returns a handle of the young generation.
     #[inline]
     pub(crate) fn get(&self, name: &str) -> Option<Arc<TopicHandle>> {
         self.young.get(name).cloned()
     }
 
-    /// Looks among all; one that is found is young again.
+    /// Returns a handle of either generation, and moves it to the young one.
     pub(crate) fn get_any(&mut self, name: &str) -> Option<Arc<TopicHandle>> {
         if let Some(handle) = self.get(name) {
             return Some(handle);
@@ -39,7 +41,9 @@ impl TopicHandles {
         Some(handle)
     }
 
-    /// Adds one. A handle that goes loses nothing: messages on their way keep a reference of their own
+    /// Adds a handle.
+    ///
+    /// Dropping a handle loses no message: each message holds a reference to its topic
     /// (`rd_kafka_msg_new0`).
     pub(crate) fn insert(&mut self, name: Box<str>, handle: Arc<TopicHandle>) {
         if self.young.len() == GENERATION {

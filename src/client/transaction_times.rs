@@ -1,29 +1,34 @@
-//! How long the calls that end a transaction take at the least, and how an abort divides its time.
+//! The least time for the calls that complete a transaction, and how an abort divides its time.
 
 use std::time::Duration;
 
-/// What commit and abort have at the least. They begin with a word with librdkafka's main thread;
-/// where already that times out, librdkafka takes the answer, when it comes, for the one to the next
-/// call (rdkafka_txnmgr.c, `rd_kafka_txn_op_req0`).
-pub(crate) const LEAST_TRANSACTION_TIME: Duration = Duration::from_millis(100);
+/// The least timeout of a commit or abort call.
+///
+/// Both calls first wait for an answer of librdkafka's main thread. If that wait times out, the
+/// late answer is taken for that of the next call (rdkafka_txnmgr.c, `rd_kafka_txn_op_req0`).
+pub(crate) const MIN_TRANSACTION_CALL_TIME: Duration = Duration::from_millis(100);
 
-/// How long an abort goes on delivering first: where it purges a partition while a batch of that is
-/// being made, the sequence numbers of the next transaction may not fit, which must then be aborted too
-/// (`rd_kafka_toppar_purge_queues`).
+/// How long an abort first goes on delivering, if a message of the transaction was delivered.
+///
+/// Purging a partition while one of its batches is being built may leave a gap in the sequence
+/// numbers, and then the next transaction must be aborted too (`rd_kafka_toppar_purge_queues`).
 const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
 
-/// The same where nothing of the transaction has been delivered, as a part of its time, and at the most.
-/// The coordinator may not have taken a partition of it yet, because it is not done with the transaction
-/// before: it has to wait for leaders to take the markers of that, and they may be in an election. Then
-/// the abort would come out of turn, which is a fatal error (librdkafka's issue 4849).
-const TAKEN_BEFORE_ABORT: (u32, Duration) = (4, Duration::from_secs(15));
+/// How long an abort first goes on delivering, if no message of the transaction was delivered: this
+/// fraction of its time, up to the maximum.
+///
+/// The coordinator may not have added the transaction's partitions yet, because it is still
+/// completing the transaction before. It waits for partition leaders to write that one's markers,
+/// and a leader election may delay those. An abort in that state fails fatally (librdkafka's issue
+/// 4849).
+const UNDELIVERED_BEFORE_ABORT: (u32, Duration) = (4, Duration::from_secs(15));
 
-/// How long an abort that has so much time goes on delivering first.
+/// Returns how long an abort with this timeout first goes on delivering.
 pub(crate) fn delivery_before_abort(timeout: Duration, is_any_delivered: bool) -> Duration {
     let least = DELIVERY_BEFORE_ABORT.min(timeout);
     if is_any_delivered {
         return least;
     }
-    let (part, most) = TAKEN_BEFORE_ABORT;
-    least.max(most.min(timeout / part))
+    let (divisor, most) = UNDELIVERED_BEFORE_ABORT;
+    least.max(most.min(timeout / divisor))
 }

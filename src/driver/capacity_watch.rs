@@ -36,10 +36,7 @@ impl<C: ProducerContext> Shared<C> {
 
     fn wait_and_relieve(&self, call: UnderWay) {
         let (mut since, mut before) = (Instant::now(), None);
-        loop {
-            let Some(moves) = self.capacity.moves_to_relieve() else {
-                break;
-            };
+        while let Some(moves) = self.capacity.moves_to_relieve() {
             if self.core.in_flight() > 0 {
                 break;
             }

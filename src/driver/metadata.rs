@@ -11,7 +11,7 @@ use super::requests::Answered;
 use super::shared::Shared;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
-use crate::ffi::{Answer, Ask, Client};
+use crate::ffi::{AdminRequest, Answer, Client};
 use crate::sync::lock;
 use crate::values::TopicInfo;
 
@@ -46,7 +46,7 @@ impl<C: ProducerContext> Shared<C> {
     /// to find one.
     pub(crate) async fn request(
         self: &Arc<Self>,
-        ask: impl Fn(&Arc<Client>, Ask),
+        ask: impl Fn(&Arc<Client>, AdminRequest),
         timeout: Duration,
     ) -> Answered {
         let started = Instant::now();
@@ -63,7 +63,11 @@ impl<C: ProducerContext> Shared<C> {
         self.request_once(&ask, left).await
     }
 
-    async fn request_once(&self, ask: impl Fn(&Arc<Client>, Ask), timeout: Duration) -> Answered {
+    async fn request_once(
+        &self,
+        ask: impl Fn(&Arc<Client>, AdminRequest),
+        timeout: Duration,
+    ) -> Answered {
         let request = self.requests.begin();
         let broker = *lock(&self.requests.broker);
         let ticket = request.ticket;
@@ -71,7 +75,7 @@ impl<C: ProducerContext> Shared<C> {
         match self.core.client().filter(|_| !self.core.is_closed()) {
             Some(client) => ask(
                 &client,
-                Ask {
+                AdminRequest {
                     ticket,
                     timeout,
                     broker,

@@ -37,7 +37,7 @@ impl<C: ProducerContext> Shared<C> {
         while !self.core.is_closed() && self.brokers.is_awaited_or(|| call.leave()) {
             let started = Instant::now();
             let client = self.core.client();
-            if client.is_some_and(|client| client.is_answered(slice)) {
+            if client.is_some_and(|client| client.is_answered_within(slice)) {
                 self.brokers.answered();
             } else {
                 // It returns early if a connection breaks.

@@ -85,7 +85,7 @@ impl<C: ProducerContext> Shared<C> {
         let opaque = state.take_opaque();
         let outcome = match &result {
             Ok(message) => {
-                if completer.is_awaited() {
+                if completer.is_tracked() {
                     completer.set_result(Ok(message.to_delivery()));
                 }
                 Outcome::Delivered
@@ -112,7 +112,7 @@ impl<C: ProducerContext> Shared<C> {
         if let Some(epoch) = self.transactions.epoch() {
             epoch.fail(&self.core.message_error(failure.code().raw(), partition));
         }
-        if completer.is_awaited() {
+        if completer.is_tracked() {
             completer.set_result(Err(self.undelivered(failure, partition, timestamp)));
         } else if lock(&self.trackers).is_closing() {
             let record = self.undelivered(failure, partition, timestamp);

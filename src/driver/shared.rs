@@ -98,14 +98,14 @@ impl<C: ProducerContext> Shared<C> {
     ///
     /// # Errors
     ///
-    /// Why it was refused, and the opaque; the fields are as they were, and the capacity has been
-    /// released.
+    /// Returns why it was refused, with the opaque; the fields are as they were. The caller
+    /// [settles](Self::settle_refused) it, which wakes others: not under a lock.
     #[inline]
     pub(crate) fn produce<K: DeliveryKind<C::DeliveryOpaque>>(
         &self,
         fields: &mut Fields<'_>,
         opaque: C::DeliveryOpaque,
-    ) -> Result<K::Handle, (KafkaError, C::DeliveryOpaque)> {
+    ) -> Result<K::Handle, Refused<C::DeliveryOpaque>> {
         let number = self.core.issue(1);
         let state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
         // The handle is created before the call: the report may be served before it returns.
@@ -113,8 +113,12 @@ impl<C: ProducerContext> Shared<C> {
         match self.core.produce(fields, completer) {
             Ok(()) => Ok(handle),
             Err((error, mut completer)) => {
-                self.settle_refused(number, fields.payload_len());
-                Err((error, completer.carried().take_opaque()))
+                let opaque = completer.carried().take_opaque();
+                Err(Refused {
+                    error,
+                    opaque,
+                    number,
+                })
             }
         }
     }
@@ -130,26 +134,22 @@ impl<C: ProducerContext> Shared<C> {
         Tracked::completer(&self.completers, state)
     }
 
-    /// Produces records of one topic whose capacity has been acquired. If one is refused, its
-    /// capacity is released, and its future resolves with what `recorded` returns.
+    /// Produces records of one topic whose capacity has been acquired. Returns those that were refused,
+    /// by their index, for the caller to [settle](Self::settle_refused) and to refuse.
+    #[must_use]
     pub(crate) fn produce_batch(
         &self,
         topic: &TopicName<'_>,
         batch: &[Plain<'_>],
         completers: impl ExactSizeIterator<Item = Completer<C>>,
-        recorded: impl Fn(KafkaError) -> KafkaError,
-    ) {
+    ) -> Vec<(usize, KafkaError, Completer<C>)> {
         let mut number = self.core.issue(completers.len() as u64);
         let numbered = completers.map(|mut completer| {
             completer.carried().number = number;
             number += 1;
             completer
         });
-        self.core
-            .produce_batch(topic, batch, numbered, |plain, error, mut completer| {
-                self.settle_refused(completer.carried().number, plain.payload_len());
-                refuse(completer, recorded(error), topic, plain);
-            });
+        self.core.produce_batch(topic, batch, numbered)
     }
 
     /// The future of a record that never entered the queue.
@@ -164,9 +164,9 @@ impl<C: ProducerContext> Shared<C> {
         future
     }
 
-    /// Accounts for a message that librdkafka did not take.
+    /// Accounts for a message that librdkafka did not take, and releases its capacity.
     #[cold]
-    fn settle_refused(&self, number: u64, bytes: usize) {
+    pub(crate) fn settle_refused(&self, number: u64, bytes: usize) {
         let mut completions = Completions::default();
         {
             let mut trackers = lock(&self.trackers);
@@ -223,6 +223,15 @@ impl<C: ProducerContext> Shared<C> {
         self.brokers.notify();
         self.wake();
     }
+}
+
+/// A message that librdkafka did not take.
+#[derive(Debug)]
+pub(crate) struct Refused<D> {
+    pub(crate) error: KafkaError,
+    pub(crate) opaque: D,
+    /// The number that it was issued.
+    pub(crate) number: u64,
 }
 
 /// Resolves the future of a record that never entered the queue.

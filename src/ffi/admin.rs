@@ -1,4 +1,4 @@
-//! Admin requests, whose answers come through the queue.
+//! Admin requests, whose answers arrive as events on the main queue.
 
 use std::ffi::{CStr, c_void};
 use std::ptr::{self, NonNull};
@@ -14,36 +14,40 @@ use super::redeclared::{
     rd_kafka_AdminOptions_set_broker, rd_kafka_AdminOptions_set_request_timeout,
 };
 
-/// Where a request goes, for how long, and what its answer is known by.
+/// The options of an admin request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask {
+pub(crate) struct AdminRequest {
+    /// Identifies the answer.
     pub(crate) ticket: usize,
     pub(crate) timeout: Duration,
-    /// `None` is the controller.
+    /// The broker to ask; `None` for the controller.
     pub(crate) broker: Option<i32>,
 }
 
 impl Client {
-    /// Asks for the brokers; never blocks. The answer comes in on the main queue, at the latest when
-    /// the time is over, unless the client is destroyed before.
-    pub(crate) fn describe_cluster(self: &Arc<Self>, ask: Ask) {
+    /// Asks for the brokers of the cluster. Never blocks.
+    ///
+    /// The answer arrives on the main queue within the timeout, unless the client is destroyed
+    /// before.
+    pub(crate) fn describe_cluster(self: &Arc<Self>, request: AdminRequest) {
         let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER;
-        let options = Options::new(self, operation, ask);
+        let options = Options::new(self, operation, request);
         let queue = Queue::main(self);
-        // SAFETY: client, options and queue are valid during the call, which copies the options and
-        // takes a reference of its own to the queue.
+        // SAFETY: client, options and queue are valid during the call. It copies the options and
+        // takes its own reference to the queue.
         unsafe { sys::rd_kafka_DescribeCluster(self.as_ptr(), options.as_ptr(), queue.as_ptr()) }
     }
 
-    /// As [`describe_cluster`](Self::describe_cluster), of a topic. It does not make the topic.
-    pub(crate) fn describe_topic(self: &Arc<Self>, name: &CStr, ask: Ask) {
+    /// Asks for a topic, as [`describe_cluster`](Self::describe_cluster) does for the brokers. Does
+    /// not create the topic.
+    pub(crate) fn describe_topic(self: &Arc<Self>, name: &CStr, request: AdminRequest) {
         let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-        let options = Options::new(self, operation, ask);
+        let options = Options::new(self, operation, request);
         let queue = Queue::main(self);
         let mut names = [name.as_ptr()];
-        // SAFETY: client, options and queue are valid during the call, which copies the names and the
-        // options and takes a reference of its own to the queue. The collection, with a copy of the
-        // one name, is ours, and destroyed at once.
+        // SAFETY: client, options and queue are valid during the call. It copies the names and the
+        // options and takes its own reference to the queue. The collection copies the one name; it
+        // is ours, and destroyed once.
         unsafe {
             let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
             let options = options.as_ptr();
@@ -57,28 +61,28 @@ impl Client {
 struct Options(NonNull<sys::rd_kafka_AdminOptions_t>);
 
 impl Options {
-    fn new(client: &Client, operation: sys::rd_kafka_admin_op_t, ask: Ask) -> Self {
-        // SAFETY: the client is valid; the object that is returned is ours.
+    fn new(client: &Client, operation: sys::rd_kafka_admin_op_t, request: AdminRequest) -> Self {
+        // SAFETY: the client is valid; the returned object is ours.
         let options = unsafe { sys::rd_kafka_AdminOptions_new(client.as_ptr(), operation) };
         let options = NonNull::new(options).expect("librdkafka has options for each operation");
         let options = Self(options);
         let ptr = options.as_ptr();
-        let timeout = millis(ask.timeout.min(LONGEST_REQUEST));
+        let timeout = millis(request.timeout.min(LONGEST_REQUEST));
         let (code, text) = with_errstr(|errstr, size| {
-            // SAFETY: the options are ours; the buffer has the size that is given.
+            // SAFETY: the options are ours; the buffer has the given size.
             unsafe { rd_kafka_AdminOptions_set_request_timeout(ptr, timeout, errstr, size) }
         });
         debug_assert_eq!(code, 0, "{text}");
-        if let Some(broker) = ask.broker {
+        if let Some(broker) = request.broker {
             let (code, text) = with_errstr(|errstr, size| {
                 // SAFETY: as above.
                 unsafe { rd_kafka_AdminOptions_set_broker(ptr, broker, errstr, size) }
             });
             debug_assert_eq!(code, 0, "{text}");
         }
-        // SAFETY: the options are ours. The ticket is a number, which nobody takes for an address.
+        // SAFETY: the options are ours. librdkafka passes the ticket on and never dereferences it.
         unsafe {
-            let ticket: *mut c_void = ptr::without_provenance_mut(ask.ticket);
+            let ticket: *mut c_void = ptr::without_provenance_mut(request.ticket);
             sys::rd_kafka_AdminOptions_set_opaque(options.as_ptr(), ticket);
         }
         options
@@ -91,7 +95,7 @@ impl Options {
 
 impl Drop for Options {
     fn drop(&mut self) {
-        // SAFETY: they are ours.
+        // SAFETY: the options are ours.
         unsafe { sys::rd_kafka_AdminOptions_destroy(self.as_ptr()) }
     }
 }

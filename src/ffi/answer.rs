@@ -1,4 +1,4 @@
-//! The answers to admin requests, which come through the queue.
+//! Copies the answers to admin requests out of their events.
 
 use rdkafka_sys::bindings as sys;
 
@@ -7,16 +7,16 @@ use super::redeclared::{rd_kafka_error_code, rd_kafka_event_error};
 use crate::error::KafkaError;
 use crate::values::{Broker, ClusterInfo, PartitionInfo, TopicInfo};
 
-/// The answer to a request, as it came through the queue.
+/// The answer to an admin request.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// What the request was given.
+    /// The ticket of the request.
     pub(crate) ticket: usize,
-    /// Or librdkafka's code and text, which may contain values of the configuration.
+    /// The error is librdkafka's code and text. The text may contain values of the configuration.
     pub(crate) result: Result<Description, (i32, String)>,
 }
 
-/// What was asked for.
+/// The content of an answer.
 #[derive(Debug)]
 pub(crate) enum Description {
     Cluster(ClusterInfo),
@@ -24,15 +24,15 @@ pub(crate) enum Description {
 }
 
 impl Answer {
-    /// Copies the answer that an event has.
+    /// Copies the answer out of an event.
     ///
     /// # Safety
     ///
-    /// The event is valid, and of the type `RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT` or
+    /// `event` is valid and has the type `RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT` or
     /// `RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT`.
     pub(super) unsafe fn new(event: *mut sys::rd_kafka_event_t) -> Self {
-        // SAFETY: by this function's contract the event is valid, and so is what it gives out for as
-        // long as it lives. It has the opaque of the request's options.
+        // SAFETY: by this function's contract the event is valid. The objects that it returns live
+        // as long as it does. Its opaque is that of the request's options.
         unsafe {
             let ticket = sys::rd_kafka_event_opaque(event).addr();
             let code = rd_kafka_event_error(event.cast());
@@ -59,9 +59,9 @@ impl Answer {
 
 /// # Safety
 ///
-/// The result is valid, and of a request that succeeded.
+/// `result` is valid and comes from a request that succeeded.
 unsafe fn cluster_of(result: *const sys::rd_kafka_DescribeCluster_result_t) -> ClusterInfo {
-    // SAFETY: by this function's contract; the nodes and strings live as long as the result.
+    // SAFETY: by this function's contract the result is valid. Its nodes and strings live as long.
     unsafe {
         let mut count = 0;
         let nodes = sys::rd_kafka_DescribeCluster_result_nodes(result, &mut count);
@@ -86,9 +86,9 @@ unsafe fn cluster_of(result: *const sys::rd_kafka_DescribeCluster_result_t) -> C
 
 /// # Safety
 ///
-/// The result is valid, and of a request that succeeded.
+/// `result` is valid and comes from a request that succeeded.
 unsafe fn topics_of(result: *const sys::rd_kafka_DescribeTopics_result_t) -> Vec<TopicInfo> {
-    // SAFETY: by this function's contract; all that is asked for lives as long as the result.
+    // SAFETY: by this function's contract the result is valid. Its parts live as long.
     unsafe {
         let mut count = 0;
         let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
@@ -112,11 +112,11 @@ unsafe fn topics_of(result: *const sys::rd_kafka_DescribeTopics_result_t) -> Vec
 
 /// # Safety
 ///
-/// The partition is valid.
+/// `partition` is valid.
 unsafe fn described_partition(
     partition: *const sys::rd_kafka_TopicPartitionInfo_t,
 ) -> PartitionInfo {
-    // SAFETY: by this function's contract; all that is asked for lives as long as the partition.
+    // SAFETY: by this function's contract the partition is valid. Its parts live as long.
     unsafe {
         let (mut in_replicas, mut in_isr) = (0, 0);
         let replicas = sys::rd_kafka_TopicPartitionInfo_replicas(partition, &mut in_replicas);
@@ -136,22 +136,22 @@ unsafe fn described_partition(
 
 /// # Safety
 ///
-/// The node is NULL or valid.
+/// `node` is NULL or valid.
 unsafe fn node_id(node: *const sys::rd_kafka_Node_t) -> Option<i32> {
     if node.is_null() {
         return None;
     }
-    // SAFETY: it is not NULL, so by this function's contract it is valid.
+    // SAFETY: by this function's contract the node is valid, as it is not NULL.
     Some(unsafe { sys::rd_kafka_Node_id(node) })
 }
 
-/// The pointers in an array that are not NULL.
+/// Returns the pointers of an array, without those that are NULL.
 ///
 /// # Safety
 ///
-/// There are so many, or none, for as long as the iterator is used.
+/// The array has `count` elements, which live as long as the iterator is used.
 unsafe fn pointers<T>(first: *mut *const T, count: usize) -> impl Iterator<Item = *const T> {
-    // SAFETY: by this function's contract it stays within the array.
+    // SAFETY: by this function's contract the index is within the array.
     (0..count)
         .map(move |index| unsafe { *first.add(index) })
         .filter(|pointer| !pointer.is_null())

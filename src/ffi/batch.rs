@@ -9,24 +9,25 @@ use rdkafka_sys::bindings as sys;
 use super::opaque::Opaque;
 use super::topic::{PARTITION_UNASSIGNED, TopicHandle};
 
-/// How many messages one call takes at most.
+/// The maximal number of messages in one call.
 pub(crate) const BATCH: usize = 32;
 
-/// The bytes of a message; `None` is null.
+/// The key and the payload of a message; `None` is null.
 pub(crate) type KeyAndPayload<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
 impl TopicHandle {
-    /// Puts up to [`BATCH`] messages into librdkafka's queue, in their order; never blocks. Keys and
-    /// payloads are copied. Delivery events may be served before this returns. Those that are refused
-    /// come back: their places, librdkafka's codes, and the opaques, for which no delivery report
-    /// follows.
+    /// Puts up to [`BATCH`] messages into librdkafka's queue, in their order. Never blocks.
     ///
-    /// The partitioner chooses for all of them. A call for messages with partitions of their own
-    /// (`RD_KAFKA_MSG_F_PARTITION`) would lose one whose partition does not exist, with its opaque.
+    /// Keys and payloads are copied. A message's delivery report may be served before this returns.
+    /// Calls `refused` for each message that was refused, with its index, librdkafka's code and its
+    /// opaque. No delivery report follows for it.
+    ///
+    /// The partitioner chooses all partitions. With `RD_KAFKA_MSG_F_PARTITION`, which lets messages
+    /// choose, librdkafka would leak a message whose partition does not exist, and its opaque.
     ///
     /// # Panics
     ///
-    /// Where `O` is not the type that the client was made for.
+    /// Panics if the client was not created for opaques of type `O`.
     #[inline]
     pub(crate) fn produce_batch<'a, O: Opaque>(
         &self,
@@ -35,19 +36,20 @@ impl TopicHandle {
     ) {
         assert!(
             self.client().carries::<O>(),
-            "the client's opaques are of another type"
+            "the client was created for opaques of another type"
         );
         let mut batch = [const { MaybeUninit::<sys::rd_kafka_message_t>::uninit() }; BATCH];
         let mut count = 0;
-        for (place, (bytes, opaque)) in batch.iter_mut().zip(messages) {
-            place.write(self.raw_message(bytes, opaque));
+        for (slot, (bytes, opaque)) in batch.iter_mut().zip(messages) {
+            slot.write(self.raw_message(bytes, opaque));
             count += 1;
         }
         let batch = &mut batch[..count];
-        // SAFETY: the handle is valid, and so many messages of the array are filled in. Their bytes
-        // live during the call, and librdkafka copies them (F_COPY; keys always) and does not write
-        // to them. Of the array it changes the messages' `err`, and keeps nothing.
-        let taken = unsafe {
+        // SAFETY: the handle is valid, and `count` messages of the array are initialized. Their
+        // bytes live during the call. librdkafka copies them (F_COPY; keys always) and does not
+        // write to them. It writes to the `err` of the array's messages and keeps no pointer to the
+        // array.
+        let enqueued = unsafe {
             sys::rd_kafka_produce_batch(
                 self.as_ptr(),
                 PARTITION_UNASSIGNED,
@@ -56,16 +58,16 @@ impl TopicHandle {
                 count as c_int,
             )
         };
-        if taken == count as c_int {
+        if enqueued == count as c_int {
             return;
         }
         for (index, message) in batch.iter().enumerate() {
-            // SAFETY: the message is filled in. The code is read as the C int that it is, because
-            // the bindings' type does not have every value; no reference is made.
+            // SAFETY: the message is initialized. The code is read as a C int, because the
+            // bindings' enum does not have every value; no reference to the enum is created.
             let code = unsafe { addr_of!((*message.as_ptr()).err).cast::<c_int>().read() };
             if code != 0 {
-                // SAFETY: the opaque is from `into_raw` of `raw_message`. The message failed, so
-                // librdkafka has dropped its copy of the pointer, and no event brings it.
+                // SAFETY: the opaque comes from `into_raw` in `raw_message`. The message was
+                // refused, so librdkafka keeps no copy of the pointer, and no event will return it.
                 let opaque = unsafe { O::from_raw((*message.as_ptr())._private) };
                 refused(index, code, opaque);
             }
@@ -78,10 +80,10 @@ impl TopicHandle {
         (key, payload): KeyAndPayload<'_>,
         mut opaque: O,
     ) -> sys::rd_kafka_message_t {
-        if self.client().has_chooser() {
+        if self.client().has_partitioner() {
             opaque.set_payload_len(payload.map_or(0, <[u8]>::len));
         }
-        // NULL stands for null, and never for empty bytes.
+        // NULL means null; empty bytes have a pointer that is not NULL.
         let bytes = |bytes: Option<&[u8]>| match bytes {
             Some(bytes) => (bytes.as_ptr().cast_mut().cast(), bytes.len()),
             None => (null_mut(), 0),

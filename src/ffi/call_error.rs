@@ -1,4 +1,4 @@
-//! Owner of `rd_kafka_error_t`.
+//! Copies an error object of librdkafka, `rd_kafka_error_t`.
 
 use rdkafka_sys::bindings as sys;
 
@@ -6,29 +6,29 @@ use super::convert::to_string;
 use super::redeclared::rd_kafka_error_code;
 use crate::error::Class;
 
-/// Why a call failed that says so by an error object.
+/// The error of a call that returns an error object.
 #[derive(Debug)]
 pub(crate) struct CallError {
     pub(crate) class: Class,
     pub(crate) code: i32,
-    /// librdkafka's reason, which may contain values of the configuration.
+    /// librdkafka's text, which may contain values of the configuration.
     pub(crate) text: String,
 }
 
 impl CallError {
-    /// What a call returned: NULL is success. An error is copied and destroyed.
+    /// Converts what a call returned: NULL is success. Copies an error and destroys it.
     ///
     /// # Safety
     ///
-    /// `error` is NULL or a valid error object, which nobody uses after this.
+    /// `error` is NULL, or a valid error object that is not used after this.
     pub(super) unsafe fn check(error: *mut sys::rd_kafka_error_t) -> Result<(), Self> {
         if error.is_null() {
             return Ok(());
         }
-        // SAFETY: by this function's contract the error is valid and ours to destroy. The string
-        // lives as long as the error, and is copied before its end.
+        // SAFETY: by this function's contract the error is valid and ours to destroy. Its string
+        // is copied before that.
         unsafe {
-            // In this order, as rdkafka.h has it: only one should be set.
+            // The order in which rdkafka.h checks them; only one should be set.
             let class = if sys::rd_kafka_error_is_fatal(error) != 0 {
                 Class::Fatal
             } else if sys::rd_kafka_error_txn_requires_abort(error) != 0 {
@@ -61,8 +61,8 @@ mod tests {
         assert!(KNOWN.len() > 150);
         for &raw in KNOWN {
             let code = RDKafkaErrorCode::from(raw);
-            // SAFETY: both functions return a C string for every code that librdkafka lists, a
-            // constant of the library.
+            // SAFETY: for every code that librdkafka lists, both functions return a C string with
+            // static lifetime.
             let (name, description) = unsafe {
                 (
                     CStr::from_ptr(rd_kafka_err2name(raw)),

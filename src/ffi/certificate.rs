@@ -1,4 +1,4 @@
-//! What is wrong with a broker's certificate: librdkafka's callback at its verification.
+//! Records why a broker's certificate was refused, in librdkafka's callback for its verification.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -12,7 +12,7 @@ use super::redeclared::rd_kafka_conf_set_ssl_cert_verify_cb;
 use crate::error::ConnectFailure;
 use crate::sync::{catch_panic, lock};
 
-/// OpenSSL's `X509_V_*` (x509_vfy.h), part of its interface.
+/// OpenSSL's error codes `X509_V_*` (x509_vfy.h), which are part of its interface.
 mod x509 {
     use std::ffi::c_int;
 
@@ -30,51 +30,53 @@ mod x509 {
     pub(super) const IP_ADDRESS_MISMATCH: c_int = 64;
 }
 
-/// What the last look at each broker's certificate found wrong, by the broker's `host:port`.
+/// Why each broker's certificate was refused, by the broker's `host:port`. A broker whose last
+/// certificate was accepted has no entry.
 #[derive(Debug, Default)]
-pub(crate) struct Certificates(Mutex<HashMap<String, ConnectFailure>>);
+pub(crate) struct CertificateFailures(Mutex<HashMap<String, ConnectFailure>>);
 
-impl Certificates {
-    /// Has the client that `conf` will make note here what it finds. The caller keeps this for as
-    /// long as that client lives.
+impl CertificateFailures {
+    /// Makes the client that takes `conf` over record its failures here. The caller must keep the
+    /// result as long as that client lives.
     ///
-    /// Not where the configuration switches the verification off: nothing is refused then. A
-    /// librdkafka without TLS has no such callback.
-    pub(super) fn watch(conf: &mut Conf) -> Arc<Self> {
-        let certificates = Arc::new(Self::default());
+    /// If the configuration switches verification off, no certificate is refused, and nothing is
+    /// installed. A librdkafka without TLS never calls back.
+    pub(super) fn install(conf: &mut Conf) -> Arc<Self> {
+        let failures = Arc::new(Self::default());
         let verifies = conf.get("enable.ssl.certificate.verification");
         if verifies.as_deref() == Some("true") {
-            // SAFETY: the configuration is ours alone. The callback is given the opaque, which the
-            // caller keeps for as long as there are threads of the client to call it.
+            // SAFETY: the configuration is ours alone. The callback gets the opaque, which the
+            // caller keeps as long as the client has threads that may call it.
             unsafe {
                 sys::rd_kafka_conf_set_opaque(
                     conf.as_ptr(),
-                    Arc::as_ptr(&certificates).cast_mut().cast(),
+                    Arc::as_ptr(&failures).cast_mut().cast(),
                 );
                 rd_kafka_conf_set_ssl_cert_verify_cb(conf.as_ptr(), Some(verify));
             }
         }
-        certificates
+        failures
     }
 
-    /// What was found wrong with the certificate of that broker.
-    pub(crate) fn flaw(&self, broker: &str) -> Option<ConnectFailure> {
+    /// Returns why the last certificate of a broker was refused, or `None` if it was not.
+    pub(crate) fn failure_of(&self, broker: &str) -> Option<ConnectFailure> {
         lock(&self.0).get(broker).copied()
     }
 
-    fn note(&self, broker: &str, flaw: Option<ConnectFailure>) {
-        let mut flaws = lock(&self.0);
-        match flaw {
-            Some(flaw) => drop(flaws.insert(broker.to_owned(), flaw)),
-            None => drop(flaws.remove(broker)),
+    fn record(&self, broker: &str, failure: Option<ConnectFailure>) {
+        let mut failures = lock(&self.0);
+        match failure {
+            Some(failure) => drop(failures.insert(broker.to_owned(), failure)),
+            None => drop(failures.remove(broker)),
         }
     }
 }
 
-fn flaw(error: c_int) -> Option<ConnectFailure> {
+/// Classifies an error code of OpenSSL.
+fn failure_of_code(error: c_int) -> Option<ConnectFailure> {
     match error {
         x509::OK => None,
-        // The signature fails where a CA of the same name, but with another key, is known.
+        // The signature fails if the known CA has the same name but another key.
         x509::UNABLE_TO_GET_ISSUER_CERT
         | x509::CERT_SIGNATURE_FAILURE
         | x509::DEPTH_ZERO_SELF_SIGNED_CERT
@@ -88,14 +90,14 @@ fn flaw(error: c_int) -> Option<ConnectFailure> {
     }
 }
 
-/// The size of the buffer that librdkafka has a broker's name in (`RD_KAFKA_NODENAME_SIZE`).
+/// The size in bytes of librdkafka's buffer for a broker's name (`RD_KAFKA_NODENAME_SIZE`).
 const NAME_SIZE: usize = 256;
 
-/// What librdkafka calls for each certificate that OpenSSL has looked at: for the first that did not
-/// pass, and, as long as none was refused, for each of the chain that did.
+/// The C callback for each certificate of a chain that OpenSSL has verified, up to the first one
+/// that it refuses.
 ///
-/// It changes no verdict: 1 would accept the certificate, so that is returned only where OpenSSL found
-/// nothing wrong with it, which is what `*error` says (rdkafka.h).
+/// It never overrules OpenSSL. Returning 1 accepts the certificate, so it does that only if
+/// OpenSSL's own result, `*error`, is success (rdkafka.h).
 unsafe extern "C" fn verify(
     _client: *mut sys::rd_kafka_t,
     broker: *const c_char,
@@ -108,33 +110,36 @@ unsafe extern "C" fn verify(
     errstr_size: usize,
     opaque: *mut c_void,
 ) -> c_int {
-    // SAFETY: librdkafka points to an int of its own.
+    // SAFETY: librdkafka passes a pointer to an int of its own.
     let found = unsafe { *error };
-    let noted = catch_panic(|| {
+    let recorded = catch_panic(|| {
         let mut name = [0; NAME_SIZE];
         for (index, byte) in name.iter_mut().enumerate() {
-            // SAFETY: the broker's name is a C string in a buffer of that size, which lives as long as
-            // the broker. Another thread may change it meanwhile where the broker stands for a
-            // coordinator (`rd_kafka_broker_set_nodename`): hence it is read byte by byte, up to the
-            // first zero, and used as it was found.
+            // SAFETY: the broker's name is a C string in a buffer of that size, which lives as long
+            // as the broker. If the broker stands for a coordinator, another thread may change the
+            // name meanwhile (`rd_kafka_broker_set_nodename`). So each byte is read once, as
+            // volatile, up to the first zero, and any bytes will do.
             *byte = unsafe { ptr::read_volatile(broker.add(index).cast::<u8>()) };
             if *byte == 0 {
                 break;
             }
         }
         let end = name.iter().position(|&byte| byte == 0).unwrap_or(NAME_SIZE);
-        // SAFETY: `watch` made the opaque, and its caller keeps it.
-        let certificates = unsafe { &*opaque.cast::<Certificates>() };
-        certificates.note(&String::from_utf8_lossy(&name[..end]), flaw(found));
+        // SAFETY: `install` set the opaque, and its caller keeps it.
+        let failures = unsafe { &*opaque.cast::<CertificateFailures>() };
+        failures.record(
+            &String::from_utf8_lossy(&name[..end]),
+            failure_of_code(found),
+        );
     });
-    if found == x509::OK && noted.is_ok() {
+    if found == x509::OK && recorded.is_ok() {
         return 1;
     }
-    const REFUSED: &CStr = c"OpenSSL has not accepted it";
+    const REFUSED: &CStr = c"OpenSSL refused the certificate";
     let text = REFUSED.to_bytes_with_nul();
-    // SAFETY: `error` as above; the buffer has the size that is given, which is looked at.
+    // SAFETY: `error` as above. The text is written only if the buffer's size allows it.
     unsafe {
-        // A refusal is never without an error.
+        // A refusal must come with an error. This one is due to a panic above.
         if found == x509::OK {
             *error = x509::APPLICATION_VERIFICATION;
         }
@@ -150,12 +155,16 @@ unsafe extern "C" fn verify(
 mod tests {
     use super::*;
 
-    /// As librdkafka calls it; what is returned, and the error after it.
-    fn verified(certificates: &Certificates, error: c_int, room: usize) -> (c_int, c_int, String) {
+    /// Calls the callback as librdkafka does. Returns its result, the error and the text after it.
+    fn verified(
+        failures: &CertificateFailures,
+        error: c_int,
+        size: usize,
+    ) -> (c_int, c_int, String) {
         let mut error = error;
-        let mut errstr = vec![0_u8; room];
-        let opaque: *const Certificates = certificates;
-        // SAFETY: all pointers are to what lives here, and the buffer has the size that is given.
+        let mut errstr = vec![0_u8; size];
+        let opaque: *const CertificateFailures = failures;
+        // SAFETY: all pointers are to values that live here, and the buffer has the given size.
         let result = unsafe {
             verify(
                 std::ptr::null_mut(),
@@ -175,10 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn only_what_passed_is_accepted() {
-        let certificates = Certificates::default();
+    fn only_a_certificate_that_openssl_accepts_is_accepted() {
+        let failures = CertificateFailures::default();
         for error in -1..200 {
-            let (result, after, text) = verified(&certificates, error, 512);
+            let (result, after, text) = verified(&failures, error, 512);
             assert_eq!(result, c_int::from(error == x509::OK), "{error}");
             assert_eq!(after, error);
             assert_eq!(text.is_empty(), error == x509::OK);
@@ -186,26 +195,27 @@ mod tests {
     }
 
     #[test]
-    fn flaws_are_told_apart_and_forgotten_with_a_certificate_that_passes() {
-        let certificates = Certificates::default();
-        for (error, flaw) in [
+    fn a_failure_is_recorded_until_a_certificate_is_accepted() {
+        let failures = CertificateFailures::default();
+        for (error, failure) in [
             (x509::SELF_SIGNED_CERT_IN_CHAIN, ConnectFailure::UnknownCa),
             (x509::IP_ADDRESS_MISMATCH, ConnectFailure::WrongHost),
             (x509::CERT_HAS_EXPIRED, ConnectFailure::Expired),
-            // Not valid yet.
+            // X509_V_ERR_CERT_NOT_YET_VALID
             (9, ConnectFailure::Certificate),
         ] {
-            verified(&certificates, error, 512);
-            assert_eq!(certificates.flaw("host:1"), Some(flaw));
+            verified(&failures, error, 512);
+            assert_eq!(failures.failure_of("host:1"), Some(failure));
         }
-        assert_eq!(certificates.flaw("host:2"), None);
-        verified(&certificates, x509::OK, 512);
-        assert_eq!(certificates.flaw("host:1"), None);
+        assert_eq!(failures.failure_of("host:2"), None);
+        verified(&failures, x509::OK, 512);
+        assert_eq!(failures.failure_of("host:1"), None);
     }
 
     #[test]
-    fn a_small_buffer_is_left_alone() {
-        let (result, _, text) = verified(&Certificates::default(), x509::CERT_HAS_EXPIRED, 5);
+    fn a_buffer_that_is_too_small_is_not_written_to() {
+        let (result, _, text) =
+            verified(&CertificateFailures::default(), x509::CERT_HAS_EXPIRED, 5);
         assert_eq!((result, &*text), (0, ""));
     }
 }

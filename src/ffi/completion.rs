@@ -1,16 +1,18 @@
-//! Completions: what a message carries through C, and the place where its result is left.
+//! Oneshot channels from a message's report to its future, pooled: completers and receivers.
 //!
 //! ```text
-//! Completers ── pair(value) ─┬─→ Completer   goes through librdkafka as the message's opaque
-//!                            └─→ Receiver    stays with whoever awaits the result
+//! Completers ── pair(value) ─┬─→ Completer   travels through librdkafka as the message's opaque
+//!                            └─→ Receiver    belongs to the future that awaits the result
 //! ```
 //!
-//! A pair shares one slot of a segment. A segment is one allocation for [`SLOTS`] slots. It is spare,
-//! and used again, once all completers and receivers of it have gone, and those that are still to be
-//! created. So a message needs neither an allocation nor a lock when it ends, nor a count to be raised:
-//! a segment starts with the count of all that can ever look at it.
+//! A completer carries a value until it completes, and then leaves a result in the value's place.
+//! If it is dropped before, its receiver gets `None`.
 //!
-//! A completer that is dropped without a result completes all the same: its receiver gets `None`.
+//! A pair shares one slot. A segment is one allocation with [`SLOTS`] slots and one reference
+//! count. The count starts at two references for each slot, one for its completer and one for its
+//! receiver, including pairs that have not been created yet. So creating a pair never increments
+//! it. When it reaches zero the segment becomes spare and is used again. In the steady state a
+//! message needs no allocation, and its completion takes no lock.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -23,65 +25,70 @@ use std::task::{Context, Poll, Waker};
 use super::opaque::{Opaque, PayloadGuard};
 use crate::sync::{Arc, AtomicU8, AtomicUsize, Mutex, UnsafeCell, drop_foreign, fence, lock, wake};
 
-/// How many pairs one allocation is for.
+/// The number of slots in a segment.
 pub(crate) const SLOTS: usize = 32;
 
-/// A slot has one completer and one receiver.
+/// One for the completer and one for the receiver.
 const REFERENCES_PER_SLOT: usize = 2;
 
-/// How many spare segments are kept: enough for some 16 000 messages in flight.
+/// The maximal number of spare segments: enough for about 16 000 messages in flight.
 const SPARE: usize = 512;
 
-/// The states of a slot. The contents are the receiver's from `DONE` on, the waker is while it is
-/// `EMPTY`; in all other states both are the completer's.
+/// The states of a slot. They say which half may access its cells:
+///
+/// - the waker is the receiver's in `EMPTY`, and the completer's in `WAITING`;
+/// - the contents are the completer's until `DONE`, and the receiver's after it.
+///
+/// In `GONE` the receiver has dropped the waker. In `DETACHED` everything is the completer's.
 mod state {
-    /// There is no result, and nobody to wake.
+    /// No result yet, and no waker.
     pub(super) const EMPTY: u8 = 0;
-    /// There is no result; the completer is to wake the waker.
+    /// No result yet. The receiver has stored a waker.
     pub(super) const WAITING: u8 = 1;
-    /// The message is complete.
+    /// The completer has completed, with a result or without one.
     pub(super) const DONE: u8 = 2;
-    /// The receiver has returned the result.
+    /// The receiver has taken the result.
     pub(super) const TAKEN: u8 = 3;
-    /// The receiver has gone before it.
+    /// The receiver was dropped without taking the result.
     pub(super) const GONE: u8 = 4;
-    /// There never was a receiver; the completer has its reference.
+    /// The pair was created without a receiver, so the completer owns both references.
     pub(super) const DETACHED: u8 = 5;
 }
 
-/// Where completers come from: of results `R`, with a value `T` each.
+/// A pool of completers that carry a value `T` and leave a result `R`.
 pub(crate) struct Completers<T, R> {
     unused: Mutex<Unused<T, R>>,
     spare: Arc<Spare<T, R>>,
 }
 
-/// The slots of a segment that have not been given out, with their references.
+/// The slots of the current segment that have not been used yet. Owns their references.
 struct Unused<T, R> {
-    /// Dangling where `left` is 0.
+    /// Dangling if `left` is 0.
     next: NonNull<Slot<T, R>>,
     left: usize,
 }
 
-/// Segments that nobody looks at, to be used again.
+/// Segments without references, to be used again.
 struct Spare<T, R> {
     segments: Mutex<Vec<Box<Segment<T, R>>>>,
 }
 
 struct Segment<T, R> {
     references: AtomicUsize,
-    /// Where it goes when it is not used any more; `None` while it is there.
+    /// Where to put the segment when its last reference ends; `None` while it is there.
     spare: Option<Arc<Spare<T, R>>>,
-    /// Whoever has something in a slot takes it out: nothing is left when nobody looks any more.
+    /// Not dropped: when the last reference ends, every slot's waker and contents have been taken
+    /// out.
     slots: ManuallyDrop<[Slot<T, R>; SLOTS]>,
 }
 
-/// For the usual types one line of the processor's cache.
+/// Fits one cache line for the usual types.
 #[repr(align(64))]
 struct Slot<T, R> {
     state: AtomicU8,
-    /// Its place in the segment.
+    /// Its index in the segment.
     index: u8,
-    /// Of the message that carries the completer, where somebody wants to know it.
+    /// The length of the message's payload, if there is a partitioner to read it.
     payload_len: AtomicU32,
     waker: UnsafeCell<Option<Waker>>,
     contents: UnsafeCell<Contents<T, R>>,
@@ -93,31 +100,32 @@ enum Contents<T, R> {
     Result(R),
 }
 
-/// Leaves a result for the receiver. There is one of it, so what belongs to it in the slot is
-/// exclusively its.
+/// Leaves a result for the receiver. A slot has only one, so it has exclusive access to the cells
+/// that are the completer's.
 pub(crate) struct Completer<T, R> {
     slot: NonNull<Slot<T, R>>,
 }
 
-/// Gets the result that the completer leaves.
+/// Gets the result that the completer leaves. A slot has at most one.
 pub(crate) struct Receiver<T, R> {
     slot: NonNull<Slot<T, R>>,
 }
 
-// SAFETY: moving a half to another thread moves access to the values in the slot, which are `Send`
-// (as a waker and a payload guard are); the state orders the accesses of the halves.
+// SAFETY: moving a completer or receiver moves its access to the values in the slot. They are
+// `Send`, as are a waker and a payload guard. The state orders the accesses of the two.
 unsafe impl<T: Send, R: Send> Send for Completer<T, R> {}
 // SAFETY: as above.
 unsafe impl<T: Send, R: Send> Send for Receiver<T, R> {}
-// SAFETY: a shared completer gives out nothing but its atomic state.
+// SAFETY: through `&Completer` only the atomic state can be accessed.
 unsafe impl<T: Send, R: Send> Sync for Completer<T, R> {}
-// SAFETY: a shared receiver gives out nothing but its atomic state.
+// SAFETY: through `&Receiver` only the atomic state can be accessed.
 unsafe impl<T: Send, R: Send> Sync for Receiver<T, R> {}
-// SAFETY: the slots have nothing in them yet, and moving them moves access to what comes.
+// SAFETY: the slots are empty. Moving them moves the right to fill them with values that are
+// `Send`.
 unsafe impl<T: Send, R: Send> Send for Unused<T, R> {}
 
 impl<T, R> Completers<T, R> {
-    /// What a completer and its receiver take in memory.
+    /// The size of a slot.
     #[cfg(test)]
     pub(crate) const BYTES: usize = size_of::<Slot<T, R>>();
 
@@ -133,45 +141,45 @@ impl<T, R> Completers<T, R> {
         }
     }
 
-    /// A completer with its value, and what expects its result.
+    /// Creates a completer with its value, and the receiver of its result.
     #[inline]
     pub(crate) fn pair(&self, value: T) -> (Completer<T, R>, Receiver<T, R>) {
-        let slot = self.take();
+        let slot = self.take_slot();
         let completer = Completer::new(slot, value, state::EMPTY);
         (completer, Receiver { slot })
     }
 
-    /// A completer whose result nobody expects.
+    /// Creates a completer without a receiver.
     #[inline]
     pub(crate) fn detached(&self, value: T) -> Completer<T, R> {
-        Completer::new(self.take(), value, state::DETACHED)
+        Completer::new(self.take_slot(), value, state::DETACHED)
     }
 
-    /// A slot with both its references.
+    /// Takes an unused slot with both its references.
     #[inline]
-    fn take(&self) -> NonNull<Slot<T, R>> {
+    fn take_slot(&self) -> NonNull<Slot<T, R>> {
         let mut unused = lock(&self.unused);
         if unused.left == 0 {
-            *unused = self.another_segment();
+            *unused = self.next_segment();
         }
         let slot = unused.next;
         unused.left -= 1;
         if unused.left > 0 {
-            // SAFETY: at least one slot of the segment follows this one.
+            // SAFETY: at least one more slot of the segment follows this one.
             unused.next = unsafe { slot.add(1) };
         }
         slot
     }
 
     #[cold]
-    fn another_segment(&self) -> Unused<T, R> {
+    fn next_segment(&self) -> Unused<T, R> {
         let spare = lock(&self.spare.segments).pop();
         let mut segment = spare.unwrap_or_else(Segment::allocate);
         segment.references = AtomicUsize::new(SLOTS * REFERENCES_PER_SLOT);
         segment.spare = Some(Arc::clone(&self.spare));
         let segment = NonNull::from(Box::leak(segment));
-        // SAFETY: the segment is live. The pointer to the first slot is made from that to the
-        // segment, without a reference in between, so it may reach all of the segment.
+        // SAFETY: the segment is live. The pointer to the first slot is derived from the one to the
+        // segment, without a reference in between, so it has provenance for the whole segment.
         let next = unsafe { segment.byte_add(offset_of!(Segment<T, R>, slots)).cast() };
         Unused { next, left: SLOTS }
     }
@@ -180,7 +188,8 @@ impl<T, R> Completers<T, R> {
 impl<T, R> Drop for Unused<T, R> {
     fn drop(&mut self) {
         if self.left > 0 {
-            // SAFETY: the slots that are left, with their references, are `self`'s, and end here.
+            // SAFETY: `self` owns the references of the unused slots, and does not use them after
+            // this.
             unsafe { Segment::release(self.next, self.left * REFERENCES_PER_SLOT) }
         }
     }
@@ -201,29 +210,29 @@ impl<T, R> Segment<T, R> {
         })
     }
 
-    /// Gives references up, with the last ones the segment.
+    /// Releases references. With the last ones, makes the segment spare.
     ///
     /// # Safety
     ///
-    /// The slot is of a live segment of this type that was given out; so many of its references are
-    /// the caller's, and it does not use the slot by them afterwards.
+    /// `slot` points into a live segment of this type, with provenance for the whole segment. The
+    /// caller owns that many of the segment's references, and does not use them afterwards.
     #[inline]
     unsafe fn release(slot: NonNull<Slot<T, R>>, references: usize) {
         // SAFETY: the slot is live, as the caller's references keep the segment. Its index leads to
-        // the first one, and that to the segment; the pointer may reach it, see
-        // `another_segment`.
+        // the first slot, and that slot's offset to the segment. The pointer has provenance for
+        // both, see `next_segment`.
         let segment = unsafe {
             let first = slot.sub(usize::from(slot.as_ref().index));
             first.byte_sub(offset_of!(Self, slots)).cast::<Self>()
         };
-        // SAFETY: as above, it is live.
+        // SAFETY: as above, the segment is live.
         let before = unsafe { segment.as_ref() }
             .references
             .fetch_sub(references, Release);
         if before == references {
-            // What others did before they gave up theirs comes before this.
+            // Pairs with the `Release` of those who released the other references.
             fence(Acquire);
-            // SAFETY: it is from `Box::leak`, and these were the last references.
+            // SAFETY: the segment comes from `Box::leak`, and these were the last references.
             unsafe { Box::from_raw(segment.as_ptr()) }.retire();
         }
     }
@@ -246,63 +255,66 @@ impl<T, R> Completer<T, R> {
     fn new(slot: NonNull<Slot<T, R>>, value: T, state: u8) -> Self {
         let completer = Self { slot };
         let slot = completer.slot();
-        // Nobody else looks at the slot yet.
+        // No receiver accesses the slot yet.
         slot.state.store(state, Relaxed);
         let value = Contents::Carried(value, None);
-        // SAFETY: the contents are the completer's; in an unused slot there is nothing to drop.
+        // SAFETY: the contents are the completer's. An unused slot has nothing to drop.
         slot.contents
-            .with_mut(|place| unsafe { place.write(value) });
+            .with_mut(|contents| unsafe { contents.write(value) });
         completer
     }
 
     #[inline]
     fn slot(&self) -> &Slot<T, R> {
-        // SAFETY: the completer's reference keeps the segment, and all of a slot that changes while
-        // it is shared is in cells.
+        // SAFETY: the completer's reference keeps the segment alive. All fields that change while
+        // the slot is shared are cells or atomics.
         unsafe { self.slot.as_ref() }
     }
 
     #[inline]
     fn contents(&mut self) -> &mut Contents<T, R> {
         let contents = self.slot().contents.with_mut(|contents| contents);
-        // SAFETY: until it completes the contents are the completer's alone, and it is borrowed
+        // SAFETY: until the completer completes, the contents are its own, and it is borrowed
         // mutably.
         unsafe { &mut *contents }
     }
 
-    /// The value that it carries, until a result is [set](Self::set_result).
+    /// Returns the carried value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a result has been [set](Self::set_result).
     #[inline]
     pub(crate) fn carried(&mut self) -> &mut T {
         match self.contents() {
             Contents::Carried(value, _) => value,
-            _ => unreachable!("the value is there until the result is"),
+            _ => unreachable!("a result has replaced the value"),
         }
     }
 
-    /// Whether somebody still awaits the result. Once false it stays so.
+    /// Returns true if there is a receiver. Once false, it stays false.
     #[inline]
-    pub(crate) fn is_awaited(&self) -> bool {
+    pub(crate) fn is_tracked(&self) -> bool {
         self.slot().state.load(Relaxed) < state::GONE
     }
 
-    /// Leaves the result in place of the value; the receiver gets it once this is
-    /// [complete](Self::complete).
+    /// Replaces the value by the result. The receiver gets it after [`complete`](Self::complete).
     #[inline]
     pub(crate) fn set_result(&mut self, result: R) {
         *self.contents() = Contents::Result(result);
     }
 
-    /// Completes: the result is the receiver's now. Returns whom to wake.
+    /// Hands the result over to the receiver. Returns the waker to wake.
     #[inline]
     pub(crate) fn complete(self) -> Option<Waker> {
-        if !self.is_awaited() {
+        if !self.is_tracked() {
             return None;
         }
         let this = ManuallyDrop::new(self);
         let slot = this.slot();
         let waker = match slot.state.swap(state::DONE, AcqRel) {
-            // SAFETY: in this state the waker was the completer's, and whoever sees `DONE` does not
-            // touch it.
+            // SAFETY: in this state the waker is the completer's, and a receiver that sees `DONE`
+            // does not touch it.
             state::WAITING => slot.waker.with_mut(|waker| unsafe { (*waker).take() }),
             state::EMPTY => None,
             _gone => {
@@ -310,7 +322,7 @@ impl<T, R> Completer<T, R> {
                 return None;
             }
         };
-        // SAFETY: the completer's reference ends here, without its drop.
+        // SAFETY: the completer's reference is released here, and its drop does not run.
         unsafe { Segment::release(this.slot, 1) };
         waker
     }
@@ -320,7 +332,7 @@ impl<T, R> Drop for Completer<T, R> {
     #[inline]
     fn drop(&mut self) {
         if self.slot().state.load(Relaxed) == state::DETACHED {
-            // Its own, and that of a receiver that never was.
+            // Its own, and that of the receiver that was never created.
             let _references = References {
                 slot: self.slot,
                 count: REFERENCES_PER_SLOT,
@@ -342,16 +354,16 @@ impl<T, R> Completer<T, R> {
         drop_foreign(mem::replace(self.contents(), Contents::Nothing));
         let slot = self.slot();
         if slot.state.swap(state::DONE, AcqRel) == state::WAITING {
-            // SAFETY: in this state the waker was the completer's, and whoever sees `DONE` does not
-            // touch it.
+            // SAFETY: in this state the waker is the completer's, and a receiver that sees `DONE`
+            // does not touch it.
             let waker = slot.waker.with_mut(|waker| unsafe { (*waker).take() });
             waker.into_iter().for_each(wake);
         }
     }
 }
 
-/// References of half a slot that is being dropped, given up also where the drop of something in it
-/// panics.
+/// The references of a completer or receiver that is being dropped. Releases them even if the drop
+/// of a value in the slot panics.
 struct References<T, R> {
     slot: NonNull<Slot<T, R>>,
     count: usize,
@@ -360,13 +372,14 @@ struct References<T, R> {
 impl<T, R> Drop for References<T, R> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the references are of the half that made this in its drop, as the last to end.
+        // SAFETY: the references belong to the completer or receiver that is being dropped. This is
+        // the last thing that its drop does.
         unsafe { Segment::release(self.slot, self.count) }
     }
 }
 
-// SAFETY: `from_raw` makes the completer again that `into_raw` took apart; a `Completer` is `Send` for
-// these types.
+// SAFETY: `from_raw` recreates the completer that `into_raw` took. A `Completer` is `Send` for
+// these types. The payload guard stays in the slot until it is taken or the value is dropped.
 unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
     #[inline]
     fn into_raw(self) -> *mut c_void {
@@ -375,7 +388,7 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
 
     #[inline]
     unsafe fn from_raw(raw: *mut c_void) -> Self {
-        // SAFETY: by contract it is from `into_raw`, so it points to a slot.
+        // SAFETY: by contract it comes from `into_raw`, so it points to a slot.
         let slot = unsafe { NonNull::new_unchecked(raw.cast()) };
         Self { slot }
     }
@@ -389,14 +402,14 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
     }
 
     fn set_payload_len(&mut self, len: usize) {
-        // No message is longer than an i32 says.
+        // librdkafka refuses a payload whose length does not fit an i32 (`rd_kafka_msg_new0`).
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         self.slot().payload_len.store(len, Relaxed);
     }
 
     unsafe fn payload_len(raw: *mut c_void) -> usize {
-        // SAFETY: by contract it is from `into_raw`, so it points to a slot, which the completer that
-        // it was keeps. All of it that changes is in cells.
+        // SAFETY: by contract it comes from `into_raw`, so it points to a slot, which the
+        // completer's reference keeps alive. All fields that change are cells or atomics.
         let slot: &Slot<T, R> = unsafe { &*raw.cast_const().cast() };
         slot.payload_len.load(Relaxed) as usize
     }
@@ -405,29 +418,29 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
 impl<T, R> Receiver<T, R> {
     #[inline]
     fn slot(&self) -> &Slot<T, R> {
-        // SAFETY: the receiver's reference keeps the segment, and all of a slot that changes
-        // while it is shared is in cells.
+        // SAFETY: the receiver's reference keeps the segment alive. All fields that change while
+        // the slot is shared are cells or atomics.
         unsafe { self.slot.as_ref() }
     }
 
-    /// Whether [`poll`](Self::poll) would return the result.
+    /// Returns true if [`poll`](Self::poll) would return the result.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
         self.slot().state.load(Relaxed) == state::DONE
     }
 
-    /// Whether [`poll`](Self::poll) has returned the result.
+    /// Returns true if [`poll`](Self::poll) has returned the result.
     #[inline]
     pub(crate) fn is_taken(&self) -> bool {
         self.slot().state.load(Relaxed) == state::TAKEN
     }
 
-    /// The result, once it is there; `None` if the completer was dropped without one. Until then the
-    /// task is registered to be woken.
+    /// Returns the result, or `None` if the completer was dropped without one. Until then, stores
+    /// the task's waker and returns `Pending`.
     ///
     /// # Panics
     ///
-    /// If it has returned the result.
+    /// Panics if it has returned the result before.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<R>> {
         if self.slot().state.load(Acquire) == state::DONE || self.register(cx) {
@@ -437,7 +450,7 @@ impl<T, R> Receiver<T, R> {
         }
     }
 
-    /// Takes the result; the state must have been seen to be `DONE`, with `Acquire`.
+    /// Takes the result. The caller must have loaded the state `DONE` with `Acquire`.
     #[inline]
     fn take(&mut self) -> Option<R> {
         debug_assert!(self.is_ready());
@@ -453,15 +466,15 @@ impl<T, R> Receiver<T, R> {
         }
     }
 
-    /// Registers the task to be woken; or says that there is nothing to wait for any more.
+    /// Stores the task's waker. Returns true if the completer has completed meanwhile.
     #[inline(never)]
     fn register(&mut self, cx: &mut Context<'_>) -> bool {
-        // First, because it is foreign code, and may panic.
+        // First, because it is foreign code and may panic.
         let waker = cx.waker().clone();
         let slot = self.slot();
         let mut now = slot.state.load(Acquire);
         if now == state::WAITING {
-            // To touch the waker it must be the receiver's.
+            // Takes the waker back from the completer, to replace it.
             now = exchange(&slot.state, state::WAITING, state::EMPTY);
         }
         if now == state::EMPTY {
@@ -471,19 +484,22 @@ impl<T, R> Receiver<T, R> {
                 .with_mut(|place| unsafe { (*place).replace(waker) });
             now = exchange(&slot.state, state::EMPTY, state::WAITING);
             if now == state::WAITING {
-                // Dropping a waker may run foreign code: after everything else.
+                // Last, because dropping a waker may run foreign code.
                 drop(outdated);
                 return false;
             }
-            // SAFETY: the completer saw `EMPTY` when it completed, and left the waker alone.
+            // SAFETY: the completer saw `EMPTY` when it completed, so it does not touch the waker.
             drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() }));
         }
-        assert!(now == state::DONE, "polled after it had resolved");
+        assert!(
+            now == state::DONE,
+            "a delivery future was polled after it had resolved"
+        );
         true
     }
 }
 
-/// Changes the state if it is `from`; returns what it is then.
+/// Changes the state if it is `from`. Returns the new state.
 fn exchange(now: &AtomicU8, from: u8, to: u8) -> u8 {
     match now.compare_exchange(from, to, AcqRel, Acquire) {
         Ok(_) => to,
@@ -501,7 +517,7 @@ impl<T, R> Drop for Receiver<T, R> {
         let slot = self.slot();
         if !self.is_taken() {
             match slot.state.swap(state::GONE, AcqRel) {
-                // SAFETY: whoever sees `GONE` touches the waker no more.
+                // SAFETY: a completer that sees `GONE` does not touch the waker.
                 state::WAITING => drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() })),
                 // SAFETY: from `DONE` on the contents are the receiver's.
                 state::DONE => slot
@@ -516,7 +532,7 @@ impl<T, R> Drop for Receiver<T, R> {
 impl<T, R> fmt::Debug for Completer<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Completer")
-            .field("is_awaited", &self.is_awaited())
+            .field("is_tracked", &self.is_tracked())
             .finish_non_exhaustive()
     }
 }

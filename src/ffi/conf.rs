@@ -8,16 +8,16 @@ use rdkafka_sys::bindings as sys;
 use super::convert::with_errstr;
 use super::redeclared::{rd_kafka_conf_get, rd_kafka_conf_set};
 
-/// What librdkafka says of a property that it does not take.
+/// The reason for which librdkafka refuses a property.
 #[derive(Debug)]
 pub(crate) enum ConfError {
-    /// There is no such property.
+    /// librdkafka has no such property.
     Unknown,
-    /// The value is wrong; the text may contain it.
+    /// The value is invalid. librdkafka's text may contain it.
     Invalid(String),
 }
 
-/// What librdkafka calls to choose a partition.
+/// The C callback that chooses a partition.
 pub(super) type Partitioner = unsafe extern "C" fn(
     *const sys::rd_kafka_topic_t,
     *const c_void,
@@ -27,14 +27,14 @@ pub(super) type Partitioner = unsafe extern "C" fn(
     *mut c_void,
 ) -> i32;
 
-/// A configuration that has not become a client yet.
+/// A configuration that no client has taken over yet.
 #[derive(Debug)]
 pub(crate) struct Conf(NonNull<sys::rd_kafka_conf_t>);
 
 impl Conf {
-    /// librdkafka's defaults.
+    /// Creates a configuration with librdkafka's defaults.
     pub(crate) fn new() -> Self {
-        // SAFETY: takes nothing and returns an object that is ours.
+        // SAFETY: the call takes no arguments; the returned object is ours.
         let conf = unsafe { sys::rd_kafka_conf_new() };
         Self(NonNull::new(conf).expect("rd_kafka_conf_new aborts instead of returning NULL"))
     }
@@ -46,7 +46,7 @@ impl Conf {
             .map_err(|_| ConfError::Invalid("the value contains a NUL byte".to_owned()))?;
         let (result, text) = with_errstr(|errstr, size| {
             // SAFETY: the configuration is ours alone, both strings are C strings that live
-            // during the call, and the buffer has the size that is given.
+            // during the call, and the buffer has the given size.
             unsafe { rd_kafka_conf_set(self.as_ptr(), name.as_ptr(), value.as_ptr(), errstr, size) }
         });
         const OK: c_int = sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int;
@@ -58,19 +58,20 @@ impl Conf {
         }
     }
 
-    /// The value of a property, set or default; `None` where there is no such property, or no
-    /// value.
+    /// Returns the value of a property, which may be its default. `None` if librdkafka has no such
+    /// property, or if it has no value.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         let name = CString::new(name).ok()?;
         let mut size = 0;
-        // SAFETY: with NULL for the buffer librdkafka only tells the size that it needs.
+        // SAFETY: the configuration and the name are valid. With NULL for the buffer librdkafka
+        // only returns the size that it needs.
         let result =
             unsafe { rd_kafka_conf_get(self.as_ptr(), name.as_ptr(), ptr::null_mut(), &mut size) };
         if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int {
             return None;
         }
         let mut buffer = vec![0_u8; size];
-        // SAFETY: the buffer has the size that is given.
+        // SAFETY: the configuration and the name are valid; the buffer has the given size.
         let result = unsafe {
             let buffer = buffer.as_mut_ptr().cast();
             rd_kafka_conf_get(self.as_ptr(), name.as_ptr(), buffer, &mut size)
@@ -86,25 +87,25 @@ impl Conf {
         String::from_utf8(buffer).ok()
     }
 
-    /// Whether there is a property of that name.
+    /// Returns true if librdkafka has a property of that name.
     pub(crate) fn knows(name: &str) -> bool {
         const UNKNOWN: c_int = sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN as c_int;
         let Ok(name) = CString::new(name) else {
             return false;
         };
-        // A configuration of its own, because asking sets the property back to its default.
+        // A separate configuration, because the call resets the property to its default.
         let scratch = Self::new();
         let (result, _) = with_errstr(|errstr, size| {
-            // SAFETY: configuration and name are valid, NULL is the default value, and the buffer
-            // has the size that is given.
+            // SAFETY: configuration and name are valid, NULL stands for the default value, and the
+            // buffer has the given size.
             unsafe { rd_kafka_conf_set(scratch.as_ptr(), name.as_ptr(), ptr::null(), errstr, size) }
         });
         result != UNKNOWN
     }
 
-    /// Whether librdkafka makes the tokens, so that nobody is asked for any: built-in OIDC, and unsecured
-    /// tokens for tests.
-    pub(super) fn makes_oauth_tokens(&self) -> bool {
+    /// Returns true if librdkafka creates OAuth tokens itself: with built-in OIDC, and unsecured
+    /// ones for tests.
+    pub(super) fn creates_oauth_tokens(&self) -> bool {
         let is = |property: &str, value: &str| {
             let set = self.get(property).unwrap_or_default();
             set.eq_ignore_ascii_case(value)
@@ -116,23 +117,25 @@ impl Conf {
                 || is("enable.sasl.oauthbearer.unsecure.jwt", "true"))
     }
 
-    /// Has these kinds of events (`RD_KAFKA_EVENT_*`) come through the queue.
+    /// Enables these kinds of events (`RD_KAFKA_EVENT_*`) on the main queue.
     pub(super) fn set_events(&mut self, events: c_int) {
         // SAFETY: the configuration is ours alone.
         unsafe { sys::rd_kafka_conf_set_events(self.as_ptr(), events) }
     }
 
-    /// Has callbacks of SASL come through a queue of their own.
+    /// Gives SASL callbacks a queue of their own.
     pub(super) fn separate_sasl_queue(&mut self) {
         // SAFETY: the configuration is ours alone.
         unsafe { sys::rd_kafka_conf_enable_sasl_queue(self.as_ptr(), 1) }
     }
 
-    /// Sets what chooses the partitions of records that have none; `opaque` is what it is given, and
-    /// must live as long as the client that this becomes.
+    /// Sets the callback that chooses the partitions of records without one.
+    ///
+    /// `opaque` is passed to the callback. It must live as long as the client that takes this
+    /// configuration over.
     pub(super) fn set_partitioner(&mut self, partitioner: Partitioner, opaque: *mut c_void) {
-        // SAFETY: the configuration is ours alone, and so is that of its topics, which it may not
-        // have yet: one that is made becomes the configuration's.
+        // SAFETY: the configuration is ours alone, and so is its topic configuration. It may have
+        // none yet; then it takes a new one over.
         unsafe {
             let mut topics = sys::rd_kafka_conf_get_default_topic_conf(self.as_ptr());
             if topics.is_null() {
@@ -151,7 +154,8 @@ impl Conf {
 
 impl Drop for Conf {
     fn drop(&mut self) {
-        // SAFETY: it is ours; what becomes a client is forgotten instead of dropped.
+        // SAFETY: it is ours. A configuration that a client has taken over is forgotten, not
+        // dropped.
         unsafe { sys::rd_kafka_conf_destroy(self.as_ptr()) }
     }
 }

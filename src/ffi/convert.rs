@@ -1,15 +1,15 @@
-//! Times, texts and bytes between Rust and C.
+//! Converts times, texts and bytes between Rust and C.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::time::Duration;
 
-/// The size of the buffers that librdkafka writes error texts into, as its own examples have it.
+/// The size of the buffers for librdkafka's error texts, in bytes, as in its own examples.
 const ERRSTR_SIZE: usize = 512;
 
-/// How long librdkafka lets a request take at the most.
+/// The longest timeout of a request that librdkafka accepts.
 pub(super) const LONGEST_REQUEST: Duration = Duration::from_secs(3_600);
 
-/// Calls `fill` with a buffer for an error text, and returns its value with the text.
+/// Calls `fill` with a buffer for an error text. Returns its result and the text.
 pub(super) fn with_errstr<T>(fill: impl FnOnce(*mut c_char, usize) -> T) -> (T, String) {
     let mut buffer = [0_u8; ERRSTR_SIZE];
     let value = fill(buffer.as_mut_ptr().cast(), buffer.len());
@@ -17,12 +17,12 @@ pub(super) fn with_errstr<T>(fill: impl FnOnce(*mut c_char, usize) -> T) -> (T, 
     (value, text.to_string_lossy().trim_end().to_owned())
 }
 
-/// Rounded up, lest a wait of half a millisecond become none, or a busy loop.
+/// Converts to milliseconds, rounded up: half a millisecond must not become 0, a busy loop.
 pub(super) fn millis(duration: Duration) -> c_int {
     c_int::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
 }
 
-/// A timeout as librdkafka takes it; [`Duration::MAX`] waits without an end.
+/// Converts a timeout for librdkafka. [`Duration::MAX`] becomes −1, which means no limit.
 pub(super) fn timeout_millis(timeout: Duration) -> c_int {
     if timeout == Duration::MAX {
         -1
@@ -31,7 +31,7 @@ pub(super) fn timeout_millis(timeout: Duration) -> c_int {
     }
 }
 
-/// Copies a C string; an absent one is empty.
+/// Copies a C string. NULL becomes an empty string.
 ///
 /// # Safety
 ///
@@ -40,13 +40,13 @@ pub(super) unsafe fn to_string(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }
-    // SAFETY: it is not NULL, so by this function's contract it is a C string.
+    // SAFETY: by this function's contract it is a C string, as it is not NULL.
     unsafe { CStr::from_ptr(text) }
         .to_string_lossy()
         .into_owned()
 }
 
-/// The bytes at a pointer; NULL is none.
+/// Borrows the bytes at a pointer. Returns `None` for NULL.
 ///
 /// # Safety
 ///
@@ -55,6 +55,6 @@ pub(super) unsafe fn slice<'a>(ptr: *const std::ffi::c_void, len: usize) -> Opti
     if ptr.is_null() {
         return None;
     }
-    // SAFETY: by this function's contract.
+    // SAFETY: by this function's contract the bytes live and do not change for `'a`.
     Some(unsafe { std::slice::from_raw_parts(ptr.cast(), len) })
 }

@@ -15,19 +15,18 @@ use super::opaque::{Opaque, PayloadGuard};
 use super::redeclared::rd_kafka_event_error;
 use crate::sync::drop_payloads;
 
-/// What came in on the main queue.
+/// An event of the main queue.
 #[derive(Debug)]
 pub(crate) enum Event<O: Opaque> {
     /// Delivery reports.
     Delivery(DeliveryEvent<O>),
-    /// A log line, with a syslog level.
+    /// A log line. `level` is a syslog level.
     Log {
         level: i32,
         facility: String,
         text: String,
     },
-    /// An error of the client, not of one message; a fatal one has the code that lies behind
-    /// `_FATAL`.
+    /// A client-level error. A fatal one has the actual code, not `_FATAL`.
     Error {
         code: i32,
         text: String,
@@ -35,16 +34,16 @@ pub(crate) enum Event<O: Opaque> {
     },
     /// Statistics, as JSON.
     Stats(String),
-    /// A token is wanted; with `sasl.oauthbearer.config`, where it is set.
+    /// librdkafka needs an OAuth token. Has the value of `sasl.oauthbearer.config`, if that is set.
     OAuthTokenRefresh(Option<String>),
-    /// The answer to a request of metadata.
+    /// The answer to an admin request.
     Answer(Answer),
-    /// Of a kind that was not asked for.
+    /// An event of another kind.
     Other,
 }
 
 impl<O: Opaque> Event<O> {
-    /// Takes the event over; all but delivery reports are copied and destroyed at once.
+    /// Takes the event over. Copies and destroys it at once, unless it has delivery reports.
     pub(super) fn new(ptr: NonNull<sys::rd_kafka_event_t>, client: Arc<Client>) -> Self {
         let event = RawEvent {
             ptr,
@@ -54,14 +53,14 @@ impl<O: Opaque> Event<O> {
         match unsafe { sys::rd_kafka_event_type(ptr.as_ptr()) } {
             sys::RD_KAFKA_EVENT_DR => Event::Delivery(DeliveryEvent {
                 event,
-                loans: PayloadGuards::default(),
+                payload_guards: PayloadGuards::default(),
                 has_offsets: None,
                 opaque: PhantomData,
             }),
             sys::RD_KAFKA_EVENT_LOG => {
                 let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
-                // SAFETY: the event is valid and a log event, so the strings are C strings that
-                // live as long as it does.
+                // SAFETY: the event is valid and a log event. The strings are C strings that live
+                // as long as it does.
                 unsafe {
                     sys::rd_kafka_event_log(ptr.as_ptr(), &mut facility, &mut text, &mut level);
                     Event::Log {
@@ -77,7 +76,7 @@ impl<O: Opaque> Event<O> {
                 Event::Stats(unsafe { to_string(sys::rd_kafka_event_stats(ptr.as_ptr())) })
             }
             sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => {
-                // SAFETY: the event is valid; the string is NULL or a C string that lives as long
+                // SAFETY: the event is valid. The string is NULL or a C string that lives as long
                 // as the client, which the event holds.
                 let config = unsafe {
                     let config = sys::rd_kafka_event_config_string(ptr.as_ptr());
@@ -87,7 +86,7 @@ impl<O: Opaque> Event<O> {
             }
             sys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT
             | sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => {
-                // SAFETY: the event is valid, and of one of these types.
+                // SAFETY: the event is valid and has one of these types.
                 Event::Answer(unsafe { Answer::new(ptr.as_ptr()) })
             }
             _ => Event::Other,
@@ -99,19 +98,21 @@ impl<O: Opaque> Event<O> {
 #[derive(Debug)]
 struct RawEvent {
     ptr: NonNull<sys::rd_kafka_event_t>,
-    /// Keeps the client alive for as long as the event.
+    /// Keeps the client alive as long as the event.
     _client: Arc<Client>,
 }
 
-// SAFETY: an event is not bound to the thread that polled it.
+// SAFETY: librdkafka lets any thread use an event, not only the one that polled it.
 unsafe impl Send for RawEvent {}
 
 impl RawEvent {
-    /// librdkafka has already put the code and the reason behind `_FATAL` into the event
-    /// (`rd_kafka_event_setup`): only the flag tells a fatal error.
+    /// Converts an error event.
+    ///
+    /// librdkafka has already replaced `_FATAL` by the actual code and reason
+    /// (`rd_kafka_event_setup`), so only the flag tells that an error is fatal.
     fn into_error<O: Opaque>(self) -> Event<O> {
         let event = self.ptr.as_ptr();
-        // SAFETY: the event is valid and an error event; the string lives as long as it does.
+        // SAFETY: the event is valid and an error event. The string lives as long as it does.
         unsafe {
             Event::Error {
                 code: rd_kafka_event_error(event.cast()),
@@ -124,63 +125,66 @@ impl RawEvent {
 
 impl Drop for RawEvent {
     fn drop(&mut self) {
-        // SAFETY: the event is ours, and the client, which `self` still holds, is alive.
+        // SAFETY: the event is ours. The client is alive, as `self` still holds it.
         unsafe { sys::rd_kafka_event_destroy(self.ptr.as_ptr()) }
     }
 }
 
-/// An event with delivery reports. Its messages live until it is dropped, and so do the payloads
-/// that were lent for them; librdkafka's own count of what is outstanding falls only then.
+/// An event with delivery reports.
+///
+/// Its messages and their borrowed payloads live until it is dropped. librdkafka's own count of
+/// outstanding messages falls only then.
+///
+/// Dropping it frees the opaques of messages that have not been taken.
 pub(crate) struct DeliveryEvent<O: Opaque> {
     event: RawEvent,
-    // Declared, and so dropped, after the event, whose messages point to them.
-    loans: PayloadGuards,
-    /// Whether the broker told offsets; known from the first message on.
+    // Declared after the event, and so dropped after it: its messages point to the payloads.
+    payload_guards: PayloadGuards,
+    /// Whether the offsets are the broker's. Set by the first message.
     has_offsets: Option<bool>,
     opaque: PhantomData<O>,
 }
 
 impl<O: Opaque> DeliveryEvent<O> {
-    /// The next message, with its opaque.
+    /// Takes the next message and its opaque.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<(BorrowedMessage<'_>, O)> {
-        // SAFETY: the event is valid and ours alone. A message comes out once, and lives until
-        // the event is destroyed, which the borrow of `self` delays.
+        // SAFETY: the event is valid and ours alone. It returns each message once. The message
+        // lives until the event is destroyed, which the borrow of `self` prevents.
         let ptr = unsafe { sys::rd_kafka_event_message_next(self.event.ptr.as_ptr()) };
         let ptr = NonNull::new(ptr.cast_mut())?;
         let has_offsets = *self.has_offsets.get_or_insert_with(|| {
-            // librdkafka counts up from the base offset of the response, and from −1001 where
-            // there was none (acks=0): the first message tells which.
-            // SAFETY: the message is valid for as long as the event.
+            // librdkafka counts up from the base offset of the response, or from −1001 if there was
+            // no response (acks=0). The first message shows which.
+            // SAFETY: the message is valid as long as the event.
             unsafe { BorrowedMessage::new(ptr, false) }.raw_offset() >= 0
         });
-        // SAFETY: as above. The opaque is from `O::into_raw` of the produce call: the client
-        // carries no other type (`Queue::poll` checked), and each message comes out once.
+        // SAFETY: as above. The opaque comes from `O::into_raw` in the produce call: the client
+        // carries no other type, as `Queue::poll` has checked, and returns each message once.
         let (message, mut opaque) = unsafe {
             let opaque = O::from_raw((*ptr.as_ptr())._private);
             (BorrowedMessage::new(ptr, has_offsets), opaque)
         };
-        // The opaque may go before the event; the payload must not.
-        if let Some(loan) = opaque.payload_guard().and_then(Option::take) {
-            self.loans.0.push(loan);
+        // The caller may drop the opaque before the event, but the message points to the payload.
+        if let Some(guard) = opaque.payload_guard().and_then(Option::take) {
+            self.payload_guards.0.push(guard);
         }
         Some((message, opaque))
     }
 }
 
-/// Payloads of an event's messages.
+/// The borrowed payloads of an event's messages.
 #[derive(Default)]
 struct PayloadGuards(Vec<PayloadGuard>);
 
 impl Drop for PayloadGuards {
     fn drop(&mut self) {
-        for loan in self.0.drain(..) {
-            drop_payloads(|| drop(loan));
+        for guard in self.0.drain(..) {
+            drop_payloads(|| drop(guard));
         }
     }
 }
 
-/// Frees the opaques of messages that nobody took.
 impl<O: Opaque> Drop for DeliveryEvent<O> {
     fn drop(&mut self) {
         while self.next().is_some() {}

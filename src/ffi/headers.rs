@@ -1,4 +1,4 @@
-//! Owner of `rd_kafka_headers_t`, and reading them.
+//! Owner of `rd_kafka_headers_t`, and a reader of a message's headers.
 
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ pub(super) struct NativeHeaders(NonNull<sys::rd_kafka_headers_t>);
 
 impl NativeHeaders {
     pub(super) fn new(headers: &Headers) -> Self {
-        // SAFETY: takes a capacity, returns an object that is ours.
+        // SAFETY: the call takes a capacity only; the returned object is ours.
         let native = unsafe { sys::rd_kafka_headers_new(headers.len()) };
         let native =
             NonNull::new(native).expect("rd_kafka_headers_new aborts instead of returning NULL");
@@ -24,9 +24,9 @@ impl NativeHeaders {
                 Some(value) => (value.as_ptr().cast(), value.len()),
                 None => (ptr::null(), 0),
             };
-            // SAFETY: name and value live during the call, with the lengths that are given (a
-            // slice is never longer than isize::MAX), and are copied. It cannot fail on headers
-            // that are not read-only, as these are.
+            // SAFETY: name and value live during the call, have the given lengths (a slice is never
+            // longer than isize::MAX), and are copied. The call fails only on read-only headers,
+            // which these are not.
             unsafe {
                 rd_kafka_header_add(
                     native.as_ptr(),
@@ -47,7 +47,7 @@ impl NativeHeaders {
 
 impl Drop for NativeHeaders {
     fn drop(&mut self) {
-        // SAFETY: they are ours; those that became a message's are forgotten instead of dropped.
+        // SAFETY: they are ours. Headers that a message has taken over are forgotten, not dropped.
         unsafe { sys::rd_kafka_headers_destroy(self.as_ptr()) }
     }
 }
@@ -55,7 +55,7 @@ impl Drop for NativeHeaders {
 /// The headers of a message that lives for `'a`.
 #[derive(Clone, Copy)]
 pub(super) struct BorrowedHeaders<'a> {
-    /// NULL where the message has none.
+    /// NULL if the message has none.
     ptr: *const sys::rd_kafka_headers_t,
     message: PhantomData<&'a ()>,
 }
@@ -63,7 +63,8 @@ pub(super) struct BorrowedHeaders<'a> {
 impl<'a> BorrowedHeaders<'a> {
     /// # Safety
     ///
-    /// `ptr` is NULL, or the headers of a message that lives and does not change for `'a`.
+    /// `ptr` is NULL, or points to the headers of a message that lives and does not change for
+    /// `'a`.
     pub(super) unsafe fn new(ptr: *const sys::rd_kafka_headers_t) -> Self {
         Self {
             ptr,
@@ -78,19 +79,19 @@ impl<'a> BorrowedHeaders<'a> {
         let mut name = ptr::null();
         let mut value: *const c_void = ptr::null();
         let mut size = 0;
-        // SAFETY: the headers are valid by `new`'s contract; the out-parameters are ours.
+        // SAFETY: by the contract of `new` the headers are valid; the out-parameters are ours.
         let code =
             unsafe { rd_kafka_header_get_all(self.ptr, index, &mut name, &mut value, &mut size) };
         if code != 0 {
             return None;
         }
-        // SAFETY: on success librdkafka gives a C string that lives as long as the headers.
+        // SAFETY: on success the name is a C string that lives as long as the headers.
         let name = unsafe { CStr::from_ptr(name) };
         let value = (!value.is_null()).then(|| {
-            // SAFETY: a value that is not null has `size` bytes and lives as long as the headers.
+            // SAFETY: a value that is not NULL has `size` bytes and lives as long as the headers.
             unsafe { std::slice::from_raw_parts(value.cast(), size) }
         });
-        // Kafka wants UTF-8, and whatever we send is; a foreign name that is not has no text.
+        // Kafka's header names are UTF-8. A consumed name that is not becomes empty.
         Some(Header {
             name: name.to_str().unwrap_or_default(),
             value,

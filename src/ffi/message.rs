@@ -1,4 +1,4 @@
-//! A message on loan from librdkafka.
+//! A message that librdkafka owns, borrowed from its event.
 
 use std::ffi::{CStr, c_int};
 use std::fmt;
@@ -14,11 +14,11 @@ use super::redeclared::{
 };
 use crate::values::{Header, Persistence, TimestampKind};
 
-/// A message of an event that lives for `'a`.
+/// A message of an event. Lives for `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct BorrowedMessage<'a> {
     ptr: NonNull<sys::rd_kafka_message_t>,
-    /// Whether the offset is the broker's; see `DeliveryEvent`.
+    /// Whether the offset is the broker's; see `DeliveryEvent::next`.
     has_offset: bool,
     event: PhantomData<&'a ()>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct BorrowedMessage<'a> {
 impl<'a> BorrowedMessage<'a> {
     /// # Safety
     ///
-    /// `ptr` is a message that lives and does not change for `'a`.
+    /// `ptr` points to a message that lives and does not change for `'a`.
     #[inline]
     pub(super) unsafe fn new(ptr: NonNull<sys::rd_kafka_message_t>, has_offset: bool) -> Self {
         Self {
@@ -36,18 +36,18 @@ impl<'a> BorrowedMessage<'a> {
         }
     }
 
-    /// The raw offset, which librdkafka may have invented.
+    /// Returns the offset, which librdkafka may have invented.
     #[inline]
     pub(super) fn raw_offset(&self) -> i64 {
         // SAFETY: the message is valid by `new`'s contract.
         unsafe { (*self.ptr.as_ptr()).offset }
     }
 
-    /// The error code; 0 is success.
+    /// Returns the error code; 0 is success.
     #[inline]
     pub(crate) fn code(&self) -> i32 {
-        // SAFETY: the message is valid by `new`'s contract. The field is read as the C int that
-        // it is, because the bindings' type does not have every value; no reference is made.
+        // SAFETY: the message is valid by `new`'s contract. The field is read as a C int, because
+        // the bindings' enum does not have every value; no reference to the enum is created.
         unsafe {
             ptr::addr_of!((*self.ptr.as_ptr()).err)
                 .cast::<c_int>()
@@ -56,7 +56,8 @@ impl<'a> BorrowedMessage<'a> {
     }
 
     pub(crate) fn topic(&self) -> &'a str {
-        // SAFETY: a message keeps its topic handle alive, and that its name, a C string.
+        // SAFETY: the message is valid by `new`'s contract. It keeps its topic handle alive, and
+        // the handle keeps its name, a C string.
         let name = unsafe {
             let handle = (*self.ptr.as_ptr()).rkt;
             if handle.is_null() {
@@ -64,7 +65,7 @@ impl<'a> BorrowedMessage<'a> {
             }
             CStr::from_ptr(sys::rd_kafka_topic_name(handle))
         };
-        // Ours came from a `str`; Kafka's are ASCII.
+        // A produced name came from a `str`; Kafka's topic names are ASCII.
         name.to_str().unwrap_or_default()
     }
 
@@ -74,20 +75,21 @@ impl<'a> BorrowedMessage<'a> {
         unsafe { (*self.ptr.as_ptr()).partition }
     }
 
-    /// The offset, where a broker told one.
+    /// Returns the offset, if it is the broker's.
     #[inline]
     pub(crate) fn offset(&self) -> Option<i64> {
         self.offset_if(self.persistence())
     }
 
-    /// The offset, where a broker told one, given the message's persistence.
+    /// As [`offset`](Self::offset), for a caller that already has the persistence.
     #[inline]
     pub(crate) fn offset_if(&self, persistence: Persistence) -> Option<i64> {
         (self.has_offset && persistence == Persistence::Persisted).then(|| self.raw_offset())
     }
 
     pub(crate) fn key(&self) -> Option<&'a [u8]> {
-        // SAFETY: the message is valid by `new`'s contract, its fields belong together.
+        // SAFETY: the message is valid by `new`'s contract. The length is that of the bytes, which
+        // live as long as the message.
         unsafe {
             let message = self.ptr.as_ptr();
             slice((*message).key, (*message).key_len)
@@ -95,7 +97,8 @@ impl<'a> BorrowedMessage<'a> {
     }
 
     pub(crate) fn payload(&self) -> Option<&'a [u8]> {
-        // SAFETY: the message is valid by `new`'s contract, its fields belong together.
+        // SAFETY: the message is valid by `new`'s contract. The length is that of the bytes, which
+        // live as long as the message.
         unsafe {
             let message = self.ptr.as_ptr();
             slice((*message).payload, (*message).len)
@@ -110,8 +113,8 @@ impl<'a> BorrowedMessage<'a> {
 
     pub(crate) fn headers(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
         let mut headers = ptr::null_mut();
-        // SAFETY: the message is valid by `new`'s contract. On success the headers stay the
-        // message's; otherwise (there are none, or they do not parse) the pointer stays NULL.
+        // SAFETY: the message is valid by `new`'s contract. On success the headers still belong to
+        // the message. Otherwise (there are none, or they do not parse) the pointer stays NULL.
         let headers = unsafe {
             rd_kafka_message_headers(self.ptr.as_ptr(), &mut headers);
             BorrowedHeaders::<'a>::new(headers)
@@ -126,7 +129,7 @@ impl<'a> BorrowedMessage<'a> {
         const APPEND: c_int =
             sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME as c_int;
         let mut kind = 0;
-        // SAFETY: the message is valid by `new`'s contract.
+        // SAFETY: the message is valid by `new`'s contract; the out-parameter is ours.
         let millis = unsafe { rd_kafka_message_timestamp(self.ptr.as_ptr(), &mut kind) };
         let kind = match kind {
             _ if millis < 0 => TimestampKind::NotAvailable,
@@ -149,7 +152,7 @@ impl<'a> BorrowedMessage<'a> {
         }
     }
 
-    /// Microseconds from the enqueue until now.
+    /// Returns the microseconds from the produce call until now.
     #[inline]
     pub(crate) fn latency_micros(&self) -> u64 {
         // SAFETY: the message is valid by `new`'s contract.
@@ -157,7 +160,7 @@ impl<'a> BorrowedMessage<'a> {
         u64::try_from(micros).unwrap_or(0)
     }
 
-    /// The broker that answered; −1 where none did.
+    /// Returns the id of the broker that answered, or −1 if none did.
     #[inline]
     pub(crate) fn raw_broker_id(&self) -> i32 {
         // SAFETY: the message is valid by `new`'s contract.

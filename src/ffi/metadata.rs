@@ -1,4 +1,4 @@
-//! Asking brokers for metadata by the call that blocks, `rd_kafka_metadata`.
+//! Requests for metadata by `rd_kafka_metadata`, which blocks.
 
 use std::ffi::c_int;
 use std::ptr::{self, NonNull};
@@ -13,15 +13,15 @@ use crate::error::KafkaError;
 use crate::values::{PartitionInfo, TopicInfo};
 
 impl Client {
-    /// All topics that the client may see. Blocks, for up to that time.
+    /// Returns all topics that the client may see. Blocks up to `timeout`.
     ///
     /// # Errors
     ///
-    /// librdkafka's code.
+    /// Returns librdkafka's code.
     pub(crate) fn all_topics(&self, timeout: Duration) -> Result<Vec<TopicInfo>, i32> {
         let metadata = Metadata::fetch(self, true, timeout)?;
-        // SAFETY: what it points to lives as long as the metadata, and its count is that of its
-        // array; all is copied.
+        // SAFETY: the array and what it points to live as long as the metadata, and the count is
+        // that of the array. Everything is copied.
         unsafe {
             let metadata = metadata.0.as_ptr();
             let topics = elements((*metadata).topics, (*metadata).topic_cnt);
@@ -29,30 +29,32 @@ impl Client {
         }
     }
 
-    /// A broker that answers; `None` where none is known by a number. Blocks, for up to that time.
+    /// Returns the id of a broker that answers, or `None` if no broker's id is known. Blocks up to
+    /// `timeout`.
     ///
     /// # Errors
     ///
-    /// librdkafka's code.
+    /// Returns librdkafka's code.
     pub(crate) fn any_broker(&self, timeout: Duration) -> Result<Option<i32>, i32> {
         let metadata = Metadata::fetch(self, false, timeout)?;
         // SAFETY: as above.
         unsafe {
             let metadata = metadata.0.as_ptr();
-            let asked = (*metadata).orig_broker_id;
+            let answered = (*metadata).orig_broker_id;
             let mut brokers = elements((*metadata).brokers, (*metadata).broker_cnt);
             let any = || brokers.next().map(|broker| (*broker).id);
-            Ok((asked >= 0).then_some(asked).or_else(any))
+            Ok((answered >= 0).then_some(answered).or_else(any))
         }
     }
 
-    /// Waits up to that time for a broker that is connected and has let the client log in, has it
-    /// connected to where there is none, and waits for its answer to a request for metadata, of the
-    /// topics that the client knows. Blocks.
-    pub(crate) fn is_answered(&self, timeout: Duration) -> bool {
+    /// Returns true if a broker answers a metadata request within `timeout`. Blocks.
+    ///
+    /// librdkafka first waits for a broker that is connected and authenticated, and connects to one
+    /// if there is none. The request is about the topics that the client knows.
+    pub(crate) fn is_answered_within(&self, timeout: Duration) -> bool {
         let mut metadata = ptr::null();
-        // SAFETY: the client is valid, NULL is no topic, and the pointer is filled in on success
-        // only; what it points to is ours then.
+        // SAFETY: the client is valid, and NULL stands for no topic. On success the pointer is set
+        // to an object that is ours; otherwise it stays NULL.
         unsafe {
             let code = rd_kafka_metadata(
                 self.as_ptr(),
@@ -76,8 +78,8 @@ impl Metadata {
     fn fetch(client: &Client, all_topics: bool, timeout: Duration) -> Result<Self, i32> {
         let mut metadata = ptr::null();
         let timeout = millis(timeout.min(LONGEST_REQUEST));
-        // SAFETY: the client is valid; NULL stands for no topic in particular. On success the pointer
-        // is set to an object that is ours.
+        // SAFETY: the client is valid, and NULL stands for no topic. On success the pointer is set
+        // to an object that is ours; otherwise it stays NULL.
         let code = unsafe {
             let client = client.as_ptr();
             let all_topics = c_int::from(all_topics);
@@ -92,18 +94,18 @@ impl Metadata {
 
 impl Drop for Metadata {
     fn drop(&mut self) {
-        // SAFETY: it is ours.
+        // SAFETY: the metadata is ours.
         unsafe { sys::rd_kafka_metadata_destroy(self.0.as_ptr()) }
     }
 }
 
 /// # Safety
 ///
-/// The topic is valid.
+/// `topic` is valid.
 unsafe fn topic_info(topic: *const sys::rd_kafka_metadata_topic) -> TopicInfo {
-    // SAFETY: by this function's contract; the counts are those of the arrays. The code is read as
-    // the C int that it is, because the bindings' type does not have every value; no reference to
-    // the whole is made.
+    // SAFETY: by this function's contract the topic is valid, and the counts are those of the
+    // arrays. The code is read as a C int, because the bindings' enum does not have every value; no
+    // reference to the struct is created.
     unsafe {
         let code = ptr::addr_of!((*topic).err).cast::<c_int>().read();
         TopicInfo {
@@ -126,13 +128,13 @@ unsafe fn topic_info(topic: *const sys::rd_kafka_metadata_topic) -> TopicInfo {
     }
 }
 
-/// Pointers to the elements of an array.
+/// Returns pointers to the elements of an array.
 ///
 /// # Safety
 ///
-/// There are so many, or none.
+/// The array has `count` elements; none if `count` is not positive.
 unsafe fn elements<T>(first: *mut T, count: c_int) -> impl Iterator<Item = *const T> {
     let count = usize::try_from(count).unwrap_or(0);
-    // SAFETY: by this function's contract it stays within the array.
+    // SAFETY: by this function's contract the index is within the array.
     (0..count).map(move |index| unsafe { first.add(index) }.cast_const())
 }

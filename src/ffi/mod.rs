@@ -1,13 +1,20 @@
-//! The FFI layer: every raw pointer, every `unsafe` and every function that C calls.
+//! The FFI layer: every raw pointer, every `unsafe` block and every function that C calls.
 //!
-//! One owner type for each C object, with a private pointer and a `Drop`. What belongs to a client
-//! (queue, topic handle, event) holds an `Arc` of it, so the client is destroyed after all of
-//! them, whatever the wings above do. Values that travel through librdkafka as `void *` are of
-//! the one type that the client was created for ([`Opaque`]).
+//! Each C object has one owner type, with a private pointer and a `Drop`. The queues, topic handles
+//! and events of a client hold an `Arc` of it, so the client is destroyed after all of them. The
+//! values that messages carry through librdkafka as `void *` have the one type that the client was
+//! created for ([`Opaque`]).
 //!
-//! It may use `values`, `error` and `sync`. To be read in this order: `opaque`, `completion`, `conf`,
-//! `client`, `topic`, `batch`, `queue`, `event`, `message`; then the rest, one librdkafka function
-//! family a file.
+//! It may use `values`, `error` and `sync`. To be read in this order:
+//!
+//! - `opaque`, `completion`: what a message carries, and how its result reaches the caller;
+//! - `conf`, `client`: from a configuration to a client;
+//! - `topic`, `batch`, `headers`, `partitioner`: the produce calls;
+//! - `queue`, `event`, `message`: from the client's queue to a delivery report;
+//! - `admin`, `answer`, `metadata`: asking brokers;
+//! - `transaction`, `offsets`, `oauth`, `certificate`;
+//! - `call_error`, `convert`, `redeclared`: what several of them use;
+//! - `mock`: the mock cluster.
 #![allow(unsafe_code)]
 
 mod admin;
@@ -34,11 +41,11 @@ mod redeclared;
 mod topic;
 mod transaction;
 
-pub(crate) use admin::Ask;
+pub(crate) use admin::AdminRequest;
 pub(crate) use answer::{Answer, Description};
 pub(crate) use batch::BATCH;
 pub(crate) use call_error::CallError;
-pub(crate) use certificate::Certificates;
+pub(crate) use certificate::CertificateFailures;
 pub(crate) use client::Client;
 pub(crate) use completion::{Completer, Completers, Receiver};
 pub(crate) use conf::{Conf, ConfError};
@@ -49,6 +56,6 @@ pub(crate) use oauth::RawToken;
 pub(crate) use offsets::offsets_of_list;
 pub(crate) use offsets::{Group, Offsets};
 pub(crate) use opaque::{Carried, Opaque, PayloadGuard};
-pub(crate) use partitioner::{Choice, Chooser};
+pub(crate) use partitioner::{PartitionerArgs, PartitionerFn};
 pub(crate) use queue::Queue;
 pub(crate) use topic::{Message, PARTITION_UNASSIGNED, TopicHandle};

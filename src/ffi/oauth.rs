@@ -1,4 +1,4 @@
-//! The tokens of SASL/OAUTHBEARER.
+//! Answers to librdkafka's requests for an OAuth token.
 
 use std::ffi::{CString, c_char};
 
@@ -6,22 +6,22 @@ use super::client::Client;
 use super::convert::with_errstr;
 use super::redeclared::{rd_kafka_oauthbearer_set_token, rd_kafka_oauthbearer_set_token_failure};
 
-/// A token as C takes it.
+/// A token converted for C.
 pub(crate) struct RawToken {
     pub(crate) value: CString,
-    /// In milliseconds since the epoch.
+    /// Milliseconds since the Unix epoch.
     pub(crate) expires_at: i64,
     pub(crate) principal: CString,
-    /// Names and values in turn.
+    /// Names and values, alternating.
     pub(crate) extensions: Vec<CString>,
 }
 
 impl Client {
-    /// Sets the token that connections log in with from now on.
+    /// Sets the token with which connections authenticate from now on.
     ///
     /// # Errors
     ///
-    /// librdkafka's code and text, which may contain the token.
+    /// Returns librdkafka's code and text. The text may contain the token.
     pub(crate) fn set_oauth_token(&self, token: &RawToken) -> Result<(), (i32, String)> {
         let mut extensions: Vec<*const c_char> = token
             .extensions
@@ -29,8 +29,8 @@ impl Client {
             .map(|extension| extension.as_ptr())
             .collect();
         let (code, text) = with_errstr(|errstr, size| {
-            // SAFETY: the client is valid; all strings are C strings that live during the call,
-            // which copies them; list and buffer have the sizes that are given.
+            // SAFETY: the client is valid. All strings are C strings that live during the call,
+            // which copies them. List and buffer have the given sizes.
             unsafe {
                 rd_kafka_oauthbearer_set_token(
                     self.as_ptr(),
@@ -47,14 +47,14 @@ impl Client {
         if code == 0 { Ok(()) } else { Err((code, text)) }
     }
 
-    /// Tells that there is no token, and why; librdkafka asks again later.
+    /// Reports that there is no token, and why. librdkafka asks again about 10 seconds later.
     ///
     /// # Errors
     ///
-    /// librdkafka's code.
+    /// Returns librdkafka's code.
     pub(crate) fn set_oauth_token_failure(&self, reason: &str) -> Result<(), i32> {
         let reason = CString::new(reason.replace('\0', "")).unwrap_or_default();
-        // SAFETY: the client is valid; the reason is a C string that lives during the call, which
+        // SAFETY: the client is valid. The reason is a C string that lives during the call, which
         // copies it.
         match unsafe { rd_kafka_oauthbearer_set_token_failure(self.as_ptr(), reason.as_ptr()) } {
             0 => Ok(()),

@@ -14,18 +14,20 @@ use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset, check_offsets, 
 #[derive(Debug)]
 pub(crate) struct Offsets(NonNull<sys::rd_kafka_topic_partition_list_t>);
 
-// SAFETY: nothing of a list is bound to a thread.
+// SAFETY: a list is not bound to a thread.
 unsafe impl Send for Offsets {}
-// SAFETY: it does not change once it has been made.
+// SAFETY: the list does not change once it has been created.
 unsafe impl Sync for Offsets {}
 
 impl Offsets {
+    /// Checks the offsets and copies them into a list.
+    ///
     /// # Errors
     ///
-    /// Names what is wrong.
+    /// Returns an error that says what is wrong with them.
     pub(crate) fn new(offsets: &[TopicPartitionOffset]) -> Result<Self, KafkaError> {
         check_offsets(offsets)?;
-        // SAFETY: takes a size to begin with, returns an object that is ours.
+        // SAFETY: the call takes an initial capacity only; the returned object is ours.
         let list = unsafe { sys::rd_kafka_topic_partition_list_new(0) };
         let list = NonNull::new(list)
             .expect("rd_kafka_topic_partition_list_new aborts instead of returning NULL");
@@ -37,10 +39,9 @@ impl Offsets {
     }
 
     fn add(&mut self, topic: &CStr, offset: &TopicPartitionOffset) {
-        // SAFETY: the list is ours alone and the name is copied. The element that is returned is
-        // valid until the next one is added, and has no metadata yet. Its metadata becomes the
-        // list's, which frees it: `mem_malloc` is of the same allocator, and aborts instead of
-        // returning NULL.
+        // SAFETY: the list is ours alone, and the name is copied. The returned element is valid
+        // until the next one is added, and has no metadata yet. The list frees the metadata:
+        // `rd_kafka_mem_malloc` uses the same allocator, and aborts instead of returning NULL.
         unsafe {
             let element = sys::rd_kafka_topic_partition_list_add(
                 self.0.as_ptr(),
@@ -72,19 +73,21 @@ impl Drop for Offsets {
     }
 }
 
-/// A consumer group and a member of it.
+/// A consumer group and one of its members.
 #[derive(Debug)]
 pub(crate) struct Group(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
 
-// SAFETY: nothing of it is bound to a thread.
+// SAFETY: the object is not bound to a thread.
 unsafe impl Send for Group {}
-// SAFETY: it does not change once it has been made.
+// SAFETY: the object does not change once it has been created.
 unsafe impl Sync for Group {}
 
 impl Group {
+    /// Checks a group's metadata and copies it.
+    ///
     /// # Errors
     ///
-    /// Names what is wrong.
+    /// Returns an error that says what is wrong with it.
     pub(crate) fn new(group: &ConsumerGroupMetadata) -> Result<Self, KafkaError> {
         group.check()?;
         let group_id = c_string("group id", group.group_id())?;
@@ -94,7 +97,7 @@ impl Group {
             .map(|id| c_string("group instance id", id))
             .transpose()?;
         // SAFETY: the strings live during the call and are copied; NULL stands for no instance id.
-        // The object that is returned is ours.
+        // The returned object is ours.
         let native = unsafe {
             sys::rd_kafka_consumer_group_metadata_new_with_genid(
                 group_id.as_ptr(),
@@ -109,24 +112,25 @@ impl Group {
         Ok(Self(native))
     }
 
-    /// As which member of which group a consumer goes on; none where it has no `group.id`. A word
-    /// with librdkafka's main thread.
+    /// Returns a consumer's group and its current member, or `None` if it has no `group.id`.
+    ///
+    /// Blocks until librdkafka's main thread answers.
     #[cfg(feature = "rdkafka")]
     pub(crate) fn of_consumer<C: rdkafka::ClientContext>(
         client: &rdkafka::client::Client<C>,
     ) -> Option<Self> {
-        // SAFETY: the client is borrowed, so its handle is valid during the call; it is one of the
-        // same librdkafka, as both crates have their bindings from the same `rdkafka-sys`. Any
-        // thread may call it; without a group it returns NULL, otherwise an object that is ours.
+        // SAFETY: the client is borrowed, so its handle is valid during the call. Both crates use
+        // the same `rdkafka-sys`, and so the same librdkafka. Any thread may call it. It returns
+        // NULL without a group, otherwise an object that is ours.
         let native = unsafe { sys::rd_kafka_consumer_group_metadata(client.native_ptr()) };
         NonNull::new(native).map(Self)
     }
 
-    /// A copy of what it says.
+    /// Copies it into a plain value.
     #[cfg(feature = "rdkafka")]
     pub(crate) fn to_metadata(&self) -> ConsumerGroupMetadata {
         let native = self.as_ptr();
-        // SAFETY: the object is valid, and each getter returns NULL or a C string that it owns.
+        // SAFETY: the object is valid. Each getter returns NULL or a C string that the object owns.
         let (group_id, generation_id, member_id, instance_id) = unsafe {
             let instance_id = sys::rd_kafka_consumer_group_metadata_group_instance_id(native);
             (
@@ -150,27 +154,28 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // SAFETY: it is ours.
+        // SAFETY: the object is ours.
         unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0.as_ptr()) }
     }
 }
 
-/// The elements of a list that have an offset, with their leader epochs, which rdkafka does not show.
+/// Copies the elements of a list that have an offset, with their leader epochs, which `rdkafka`
+/// does not return.
 #[cfg(feature = "rdkafka")]
 pub(crate) fn offsets_of_list(list: &rdkafka::TopicPartitionList) -> Vec<TopicPartitionOffset> {
     let count = list.count();
     if count == 0 {
         return Vec::new();
     }
-    // SAFETY: the list is borrowed, so it is valid and does not change, and it has that many
-    // elements, of the same `rdkafka-sys`.
+    // SAFETY: the list is borrowed, so it is valid and does not change. It has `count` elements, of
+    // the same `rdkafka-sys`.
     let elements = unsafe { std::slice::from_raw_parts((*list.ptr()).elems, count) };
     let with_offset = elements.iter().filter(|element| element.offset >= 0);
     with_offset
         .map(|element| {
             // SAFETY: an element's topic is a C string.
             let topic = unsafe { to_string(element.topic) };
-            // SAFETY: the element is valid, of a list; this only reads it.
+            // SAFETY: the element is valid and part of a list; the call only reads it.
             let epoch = unsafe { sys::rd_kafka_topic_partition_get_leader_epoch(element) };
             let next = TopicPartitionOffset::new(topic, element.partition, element.offset);
             if epoch < 0 {

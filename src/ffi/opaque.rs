@@ -1,4 +1,5 @@
-//! Values that travel through librdkafka as the `void *` of a message, and payloads lent to it.
+//! Values that travel through librdkafka as the `void *` of a message, and guards of borrowed
+//! payloads.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -7,10 +8,10 @@ use std::ptr::{self, NonNull};
 
 use crate::values::Payload;
 
-/// A payload that librdkafka reads without a copy of its own, from the produce call until the event
-/// with the message's report is destroyed.
+/// Owns a payload that librdkafka borrows instead of copying it.
 ///
-/// It is boxed because few messages have one, and all have a place for it.
+/// It must live from the produce call until the event with the message's report is destroyed. It is
+/// boxed because every message has a field for it, and few messages use it.
 pub(crate) struct PayloadGuard(Box<Payload<'static>>);
 
 impl PayloadGuard {
@@ -18,13 +19,13 @@ impl PayloadGuard {
         Self(Box::new(payload))
     }
 
-    /// What is lent. The bytes stay where they are when the loan is moved: an owned payload has them
-    /// in an allocation of their own.
+    /// Returns the borrowed bytes. Moving the guard does not move them, because an owned payload
+    /// keeps them in an allocation of its own.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Ends the loan: where librdkafka never took the message.
+    /// Returns the payload. librdkafka must have refused the message.
     pub(crate) fn into_payload(self) -> Payload<'static> {
         *self.0
     }
@@ -36,40 +37,41 @@ impl fmt::Debug for PayloadGuard {
     }
 }
 
-/// A value that a message carries: it goes in with the produce call and comes out of its delivery
-/// event, or stays with the caller where the call fails.
+/// A value that a message carries: from the produce call to the delivery event, or back to the
+/// caller if the call fails.
 ///
 /// # Safety
 ///
-/// `from_raw` of what `into_raw` returned must give the value back, once, on any thread; a loan that
-/// was put into its place stays there, unmoved, until it is taken.
+/// `from_raw` must return the value that `into_raw` took, on any thread. A payload guard that was
+/// stored by way of [`payload_guard`](Self::payload_guard) must stay alive until it is taken.
 pub(crate) unsafe trait Opaque: Send + Sized + 'static {
-    /// Turns the value into a pointer that owns it.
+    /// Converts the value into a pointer that owns it.
     fn into_raw(self) -> *mut c_void;
 
-    /// Takes the value back.
+    /// Converts the pointer back into the value.
     ///
     /// # Safety
     ///
-    /// `raw` is from `into_raw` of the same type, and this is the only call for it.
+    /// `raw` comes from `into_raw` of the same type, and this is the only call for it.
     unsafe fn from_raw(raw: *mut c_void) -> Self;
 
-    /// The place for a payload that is lent to librdkafka with the message; `None`: there is none,
-    /// and payloads are copied.
+    /// Returns where to store the guard of a borrowed payload, or `None` if the value has no field
+    /// for one. Payloads must then be copied.
     fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>>;
 
-    /// Keeps the length of the message's payload, for [`payload_len`](Self::payload_len).
+    /// Stores the length of the message's payload, for [`payload_len`](Self::payload_len).
     fn set_payload_len(&mut self, len: usize);
 
-    /// The length that was set, while the value is on its way.
+    /// Returns the stored length while librdkafka owns the value.
     ///
     /// # Safety
     ///
-    /// `raw` is from `into_raw` of the same type, and nobody has taken it back or does so meanwhile.
+    /// `raw` comes from `into_raw` of the same type. `from_raw` has not been called for it, and is
+    /// not called before this returns.
     unsafe fn payload_len(raw: *mut c_void) -> usize;
 }
 
-/// A value that travels by itself, in an allocation if it has a size.
+/// A value that travels in a box, or without any allocation if it has no size.
 pub(crate) struct Carried<T> {
     pub(crate) value: T,
     payload_len: usize,
@@ -86,8 +88,8 @@ impl<T> Carried<T> {
     }
 }
 
-// SAFETY: `Box::from_raw` undoes `Box::into_raw`. A value without a size is forgotten and made again
-// from nothing, which is all that it is made of. `T: Send` lets it change threads. There is no loan.
+// SAFETY: `Box::from_raw` undoes `Box::into_raw`. A value without a size is forgotten, and created
+// again by reading zero bytes. `T: Send` lets it change threads. It stores no payload guard.
 unsafe impl<T: Send + 'static> Opaque for Carried<T> {
     fn into_raw(self) -> *mut c_void {
         if Self::IS_EMPTY {
@@ -101,13 +103,13 @@ unsafe impl<T: Send + 'static> Opaque for Carried<T> {
     unsafe fn from_raw(raw: *mut c_void) -> Self {
         if Self::IS_EMPTY {
             Self {
-                // SAFETY: a value without a size may be read from anywhere that is aligned; by
-                // contract `into_raw` has forgotten one, and nobody else takes it.
+                // SAFETY: a value without a size may be read from any aligned pointer. By contract
+                // `into_raw` has forgotten one, and this is the only call that recreates it.
                 value: unsafe { NonNull::<T>::dangling().read() },
                 payload_len: raw.addr(),
             }
         } else {
-            // SAFETY: by contract it is from `Box::into_raw`, and nobody else takes it.
+            // SAFETY: by contract it comes from `Box::into_raw`, and this is the only call for it.
             *unsafe { Box::from_raw(raw.cast()) }
         }
     }
@@ -124,7 +126,8 @@ unsafe impl<T: Send + 'static> Opaque for Carried<T> {
         if Self::IS_EMPTY {
             raw.addr()
         } else {
-            // SAFETY: by contract it is from `Box::into_raw`, and nobody changes it.
+            // SAFETY: by contract it comes from `Box::into_raw`, and nobody takes it back
+            // meanwhile.
             unsafe { (*raw.cast::<Self>()).payload_len }
         }
     }
@@ -140,7 +143,7 @@ mod tests {
         let mut carried = Carried::new(value);
         carried.set_payload_len(1_000);
         let raw = carried.into_raw();
-        // SAFETY: it is from `into_raw`, and is taken once, after the length has been asked for.
+        // SAFETY: it comes from `into_raw`. `from_raw` is called once, after `payload_len`.
         unsafe {
             assert_eq!(Carried::<T>::payload_len(raw), 1_000);
             Carried::<T>::from_raw(raw).value
@@ -148,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn a_value_comes_back_once() {
+    fn a_boxed_value_is_returned_once() {
         let counted = Arc::new(7);
         assert_eq!(*there_and_back(Arc::clone(&counted)), 7);
         assert_eq!(Arc::strong_count(&counted), 1);
     }
 
     #[test]
-    fn a_value_without_a_size_needs_no_allocation_and_drops_once() {
+    fn a_value_without_a_size_is_returned_and_dropped_once() {
         use std::sync::atomic::{AtomicUsize, Ordering};
         static DROPS: AtomicUsize = AtomicUsize::new(0);
         #[repr(align(64))]

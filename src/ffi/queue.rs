@@ -1,4 +1,4 @@
-//! Owner of `rd_kafka_queue_t`, and the callback that says that something has come in.
+//! Owner of `rd_kafka_queue_t`, and the callback that announces events.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -19,20 +19,20 @@ type Waker = dyn Fn() + Send + Sync;
 /// A reference to a client's queue.
 pub(crate) struct Queue {
     ptr: NonNull<sys::rd_kafka_queue_t>,
-    /// Boxed, and in an `Arc`: C keeps a thin pointer, which moves of this leave valid.
+    /// Boxed inside the `Arc`, because C needs a thin pointer. Moving `self` leaves it valid.
     waker: Option<Arc<Box<Waker>>>,
     client: Arc<Client>,
 }
 
-// SAFETY: librdkafka's queues have a lock of their own and may be used by several threads.
+// SAFETY: a queue of librdkafka has its own lock, and any number of threads may use it.
 unsafe impl Send for Queue {}
-// SAFETY: as above; the waker is Sync and never changes while the queue is shared.
+// SAFETY: as above. The waker is `Sync`, and changes only through `&mut self`.
 unsafe impl Sync for Queue {}
 
 impl Queue {
-    /// The main queue of a client, where all its events come in.
+    /// Returns the main queue of a client, on which all its events arrive.
     pub(crate) fn main(client: &Arc<Client>) -> Self {
-        // SAFETY: the client is valid; the reference that is returned is the queue owner's.
+        // SAFETY: the client is valid. `Self` owns the returned reference.
         let queue = unsafe { sys::rd_kafka_queue_get_main(client.as_ptr()) };
         Self::new(queue, Arc::clone(client))
     }
@@ -47,18 +47,20 @@ impl Queue {
         }
     }
 
-    /// Has `waker` called each time the queue gets its first event after having been empty.
+    /// Sets a function that is called each time the queue changes from empty to not empty.
     ///
-    /// It runs on the thread that put the event there, one of librdkafka's or one that calls into
-    /// it, under librdkafka's locks: it must be quick and call neither librdkafka nor anything that
-    /// waits. What is in the queue already calls nobody.
+    /// It runs on the thread that enqueues the event, under librdkafka's locks. That thread may be
+    /// one of librdkafka's, or one that calls librdkafka. The function must be quick, must not
+    /// block, and must not call librdkafka. It is not called for events that are already in the
+    /// queue.
     pub(crate) fn wake_with(&mut self, waker: impl Fn() + Send + Sync + 'static) {
         self.disable_waker();
         let waker: Arc<Box<Waker>> = Arc::new(Box::new(waker));
         let opaque = Arc::as_ptr(&waker);
         self.waker = Some(waker);
-        // SAFETY: the queue is valid. The opaque lives until `disable_waker`, which first takes
-        // the queue's lock, under which the callback runs, to unset it.
+        // SAFETY: the queue is valid. The opaque lives until `disable_waker` has unset the
+        // callback. That takes the queue's lock, under which the callback runs, so the callback has
+        // returned.
         unsafe {
             sys::rd_kafka_queue_cb_event_enable(
                 self.ptr.as_ptr(),
@@ -70,7 +72,7 @@ impl Queue {
 
     fn disable_waker(&mut self) {
         if let Some(waker) = self.waker.take() {
-            // SAFETY: the queue is valid. After the call nobody uses the waker.
+            // SAFETY: the queue is valid. After the call librdkafka no longer uses the waker.
             unsafe {
                 sys::rd_kafka_queue_cb_event_enable(self.ptr.as_ptr(), None, std::ptr::null_mut());
             }
@@ -78,15 +80,15 @@ impl Queue {
         }
     }
 
-    /// The next event, waiting up to `timeout` for it; [`Duration::MAX`] waits without an end.
+    /// Returns the next event, or `None` after `timeout`. [`Duration::MAX`] means no limit.
     ///
     /// # Panics
     ///
-    /// Where `O` is not the type that the client was made for.
+    /// Panics if the client was not created for opaques of type `O`.
     pub(crate) fn poll<O: Opaque>(&self, timeout: Duration) -> Option<Event<O>> {
         assert!(
             self.client.carries::<O>(),
-            "the client's opaques are of another type"
+            "the client was created for opaques of another type"
         );
         // SAFETY: the queue is valid; the event is ours to destroy.
         let event = unsafe { sys::rd_kafka_queue_poll(self.ptr.as_ptr(), timeout_millis(timeout)) };
@@ -97,8 +99,8 @@ impl Queue {
         self.ptr.as_ptr()
     }
 
-    /// Has the [`poll`](Self::poll) that waits, or the next one that would, return without an event;
-    /// of several that wait, one.
+    /// Makes one [`poll`](Self::poll) that waits return without an event. If none waits, makes the
+    /// next one that would wait return.
     pub(crate) fn interrupt(&self) {
         // SAFETY: the queue is valid.
         unsafe { sys::rd_kafka_queue_yield(self.ptr.as_ptr()) }
@@ -108,7 +110,7 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         self.disable_waker();
-        // SAFETY: the reference is ours, and the client, which `self` still holds, is alive.
+        // SAFETY: the reference is ours. The client is alive, as `self` still holds it.
         unsafe { sys::rd_kafka_queue_destroy(self.ptr.as_ptr()) }
     }
 }
@@ -119,10 +121,10 @@ impl fmt::Debug for Queue {
     }
 }
 
-/// What librdkafka calls on the edge from empty to not empty.
+/// The C callback for a change from empty to not empty.
 unsafe extern "C" fn wake(_client: *mut sys::rd_kafka_t, opaque: *mut c_void) {
     // SAFETY: `wake_with` registered a `Box<Waker>` that lives until the callback is unset.
     let waker = unsafe { &*opaque.cast_const().cast::<Box<Waker>>() };
-    // Nobody to tell of a panic here, on a thread of C; the guard keeps it out of C.
+    // A panic must not unwind into C, and on this thread there is nobody to report it to.
     let _ = catch_panic(waker);
 }

@@ -1,8 +1,8 @@
-//! librdkafka's functions that return or fill in an enum, declared again with `c_int`.
+//! librdkafka's functions that return or write an enum, declared again with `c_int`.
 //!
-//! The bindings declare them with Rust enums; a value that such an enum does not list (a newer
-//! librdkafka linked dynamically, a code that a broker sends through) would be undefined behaviour
-//! at the call itself. C enums of this API are passed as `int`.
+//! The bindings declare them with Rust enums. A value that such an enum does not list would be
+//! undefined behaviour at the call itself. A newer librdkafka may return one, or pass on a broker's
+//! code. In this API a C enum has the representation of `int`.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -11,7 +11,7 @@ use rdkafka_sys::bindings::{
     rd_kafka_message_t, rd_kafka_metadata_t, rd_kafka_queue_t, rd_kafka_t, rd_kafka_topic_t,
 };
 
-/// Looks at a broker's certificate.
+/// The C callback that verifies a broker's certificate.
 type VerifyCertificate = unsafe extern "C" fn(
     rk: *mut rd_kafka_t,
     broker: *const c_char,

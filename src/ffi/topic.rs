@@ -13,39 +13,39 @@ use super::opaque::Opaque;
 use super::redeclared::{rd_kafka_last_error, rd_kafka_producev};
 use crate::values::Headers;
 
-/// The partition of a message that names none: the partitioner chooses.
+/// The partition of a message for which the partitioner chooses.
 pub(crate) const PARTITION_UNASSIGNED: i32 = -1;
 
-/// A handle of a topic at its client.
+/// A client's handle of a topic.
 pub(crate) struct TopicHandle {
     ptr: NonNull<sys::rd_kafka_topic_t>,
     client: Arc<Client>,
 }
 
-// SAFETY: topic handles may be used by any number of threads at once, as the client itself.
+// SAFETY: any number of threads may use a topic handle at once, as the client itself.
 unsafe impl Send for TopicHandle {}
 // SAFETY: as above.
 unsafe impl Sync for TopicHandle {}
 
-/// What goes into a produce call beside the topic and the opaque; all of it is copied, but for a
-/// payload that is lent.
+/// The arguments of a produce call, without the topic and the opaque. librdkafka copies all of
+/// them, except a borrowed payload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
-    /// −1: the partitioner chooses.
+    /// May be [`PARTITION_UNASSIGNED`].
     pub(crate) partition: i32,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) payload: Option<&'a [u8]>,
-    /// Milliseconds, positive.
+    /// Milliseconds since the Unix epoch, positive.
     pub(crate) timestamp: Option<i64>,
     pub(crate) headers: &'a Headers,
 }
 
 impl TopicHandle {
-    /// A handle of a topic; a first one of that name starts a look-up of its metadata.
+    /// Opens a topic. The first handle of a topic makes librdkafka request its metadata.
     ///
     /// # Errors
     ///
-    /// The code that librdkafka gives.
+    /// Returns librdkafka's code.
     pub(crate) fn open(client: &Arc<Client>, name: &str) -> Result<Arc<Self>, i32> {
         const INVALID_ARG: i32 = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__INVALID_ARG as i32;
         let name = CString::new(name).map_err(|_| INVALID_ARG)?;
@@ -57,12 +57,13 @@ impl TopicHandle {
                 ptr,
                 client: Arc::clone(client),
             })),
-            // SAFETY: takes nothing; the value is this thread's, of the call just made.
+            // SAFETY: the call takes no arguments. The value is this thread's, set by the call
+            // above.
             None => Err(unsafe { rd_kafka_last_error() }),
         }
     }
 
-    /// The [`id`](Client::id) of its client.
+    /// Returns the [`id`](Client::id) of its client.
     #[inline]
     pub(crate) fn client_id(&self) -> u64 {
         self.client.id()
@@ -76,17 +77,19 @@ impl TopicHandle {
         &self.client
     }
 
-    /// Puts a message into librdkafka's queue; never blocks. Its delivery event may be served
-    /// before this returns. A payload that the opaque has [on loan](Opaque::loan) goes in place of
-    /// the message's.
+    /// Puts a message into librdkafka's queue. Never blocks.
+    ///
+    /// Its delivery report may be served before this returns. If the opaque has a
+    /// [payload guard](Opaque::payload_guard), that payload is sent in place of the message's, and
+    /// is borrowed rather than copied.
     ///
     /// # Errors
     ///
-    /// librdkafka's code, and the opaque back: no delivery report follows.
+    /// Returns librdkafka's code and the opaque. No delivery report follows.
     ///
     /// # Panics
     ///
-    /// Where `O` is not the type that the client was made for.
+    /// Panics if the client was not created for opaques of type `O`.
     #[inline]
     pub(crate) fn produce<O: Opaque>(
         &self,
@@ -95,16 +98,16 @@ impl TopicHandle {
     ) -> Result<(), (i32, O)> {
         assert!(
             self.client.carries::<O>(),
-            "the client's opaques are of another type"
+            "the client was created for opaques of another type"
         );
-        let loan = opaque.payload_guard().and_then(|place| place.as_ref());
-        let payload = match loan {
-            // It stays with the opaque, where it does not move, until the event with the report
-            // has been destroyed (`DeliveryEvent`), or goes back to the caller with it.
-            Some(loan) => Bytes::new(Some(loan.bytes()), 0),
+        let guard = opaque.payload_guard().and_then(|guard| guard.as_ref());
+        let payload = match guard {
+            // The guard keeps the bytes until the event with the report has been destroyed
+            // (`DeliveryEvent`), or returns to the caller with the opaque.
+            Some(guard) => Bytes::new(Some(guard.bytes()), 0),
             None => Bytes::new(message.payload, sys::RD_KAFKA_MSG_F_COPY),
         };
-        if self.client.has_chooser() {
+        if self.client.has_partitioner() {
             opaque.set_payload_len(payload.len);
         }
         let opaque = opaque.into_raw();
@@ -116,8 +119,8 @@ impl TopicHandle {
         if code == 0 {
             Ok(())
         } else {
-            // SAFETY: it is from `into_raw` above; the call failed, so librdkafka has dropped its
-            // copy of the pointer, and no event brings it.
+            // SAFETY: it comes from `into_raw` above. The call failed, so librdkafka keeps no copy
+            // of the pointer, and no event will return it.
             Err((code, unsafe { O::from_raw(opaque) }))
         }
     }
@@ -125,8 +128,8 @@ impl TopicHandle {
     #[inline]
     fn produce_plain(&self, message: Message<'_>, payload: Bytes, opaque: *mut c_void) -> c_int {
         let key = Bytes::new(message.key, 0);
-        // SAFETY: the handle is valid; the bytes live during the call, and librdkafka copies them
-        // (F_COPY; keys always), or the payload is lent. It does not write to them.
+        // SAFETY: the handle is valid. The bytes live during the call. librdkafka copies them
+        // (F_COPY; keys always), or borrows the payload from its guard. It does not write to them.
         let result = unsafe {
             sys::rd_kafka_produce(
                 self.ptr.as_ptr(),
@@ -142,8 +145,8 @@ impl TopicHandle {
         if result == 0 {
             0
         } else {
-            // SAFETY: takes nothing; the value is this thread's, of the call just made. It is
-            // set on every failure (rdkafka_msg.c, rd_kafka_msg_new).
+            // SAFETY: the call takes no arguments. The value is this thread's, and set on every
+            // failure of the call above (rdkafka_msg.c, rd_kafka_msg_new).
             unsafe { rd_kafka_last_error() }
         }
     }
@@ -155,11 +158,11 @@ impl TopicHandle {
         let headers_ptr = headers
             .as_ref()
             .map_or(ptr::null_mut(), NativeHeaders::as_ptr);
-        // 0 is librdkafka's "now".
+        // librdkafka takes 0 for the current time.
         let timestamp = message.timestamp.unwrap_or(0);
-        // SAFETY: the list is of tags, each followed by arguments of the types that rdkafka.h
-        // (rd_kafka_vtype_t) wants for it, and ends with END. Client, handle and headers are
-        // valid, the bytes live during the call and are copied, or the payload is lent.
+        // SAFETY: the arguments are tags, each followed by values of the types that rdkafka.h
+        // (rd_kafka_vtype_t) requires, and end with END. Client, handle and headers are valid. The
+        // bytes live during the call, and are copied, or the payload is borrowed from its guard.
         let code = unsafe {
             use sys::rd_kafka_vtype_t as tag;
             rd_kafka_producev(
@@ -186,17 +189,17 @@ impl TopicHandle {
             )
         };
         if code == 0 {
-            // They are librdkafka's now.
+            // The message owns the headers now.
             std::mem::forget(headers);
         }
         code
     }
 }
 
-/// A key or a payload, as C wants it.
+/// A key or a payload, as arguments for C.
 #[derive(Clone, Copy)]
 struct Bytes {
-    /// NULL stands for null, and never for empty bytes.
+    /// NULL means null; empty bytes have a pointer that is not NULL.
     ptr: *const c_void,
     len: usize,
     flags: c_int,
@@ -214,7 +217,7 @@ impl Bytes {
 
 impl Drop for TopicHandle {
     fn drop(&mut self) {
-        // SAFETY: the handle is ours, and the client, which `self` still holds, is alive.
+        // SAFETY: the handle is ours. The client is alive, as `self` still holds it.
         unsafe { sys::rd_kafka_topic_destroy(self.ptr.as_ptr()) }
     }
 }

@@ -1,8 +1,11 @@
 //! The transactional calls of a client.
 //!
-//! All of them block, and any thread may make them: librdkafka itself refuses one that comes while
-//! another is under way. Commit and abort wait until the event of each message's report has been
-//! destroyed, so somebody must serve the queue meanwhile.
+//! All of them block. Any thread may call them; librdkafka refuses a call while another is in
+//! progress. Commit and abort wait until the event of each message's report has been destroyed, so
+//! another thread or task must serve the queue meanwhile.
+//!
+//! If init, commit or abort times out, librdkafka goes on with the operation. Calling the same
+//! function again resumes it.
 
 use std::time::Duration;
 
@@ -14,10 +17,10 @@ use super::convert::timeout_millis;
 use super::offsets::{Group, Offsets};
 
 impl Client {
-    /// Gets a producer id, and ends what an earlier producer of that `transactional.id` has left.
-    /// One that timed out goes on by itself, and is resumed by calling it again.
+    /// Acquires a producer id, and aborts a transaction that an earlier producer with the same
+    /// `transactional.id` has left open. May be resumed.
     pub(crate) fn init_transactions(&self, timeout: Duration) -> Result<(), CallError> {
-        // SAFETY: the client is valid; the error that is returned is ours.
+        // SAFETY: the client is valid; the returned error is ours.
         unsafe {
             CallError::check(sys::rd_kafka_init_transactions(
                 self.as_ptr(),
@@ -26,21 +29,21 @@ impl Client {
         }
     }
 
-    /// Begins a transaction: a word with librdkafka's main thread, with no broker.
+    /// Begins a transaction. Waits for librdkafka's main thread, but for no broker.
     pub(crate) fn begin_transaction(&self) -> Result<(), CallError> {
-        // SAFETY: the client is valid; the error that is returned is ours.
+        // SAFETY: the client is valid; the returned error is ours.
         unsafe { CallError::check(sys::rd_kafka_begin_transaction(self.as_ptr())) }
     }
 
-    /// Makes offsets a part of the transaction. It cannot be resumed, only made again.
+    /// Adds a consumer group's offsets to the transaction. Cannot be resumed, only repeated.
     pub(crate) fn send_offsets_to_transaction(
         &self,
         offsets: &Offsets,
         group: &Group,
         timeout: Duration,
     ) -> Result<(), CallError> {
-        // SAFETY: client, list and group are valid during the call, which copies the two; the error
-        // that is returned is ours.
+        // SAFETY: client, list and group are valid during the call, which copies list and group.
+        // The returned error is ours.
         unsafe {
             CallError::check(sys::rd_kafka_send_offsets_to_transaction(
                 self.as_ptr(),
@@ -51,10 +54,9 @@ impl Client {
         }
     }
 
-    /// Delivers what is outstanding, and commits. One that timed out goes on by itself, and is
-    /// resumed by calling it again.
+    /// Delivers all outstanding messages and commits the transaction. May be resumed.
     pub(crate) fn commit_transaction(&self, timeout: Duration) -> Result<(), CallError> {
-        // SAFETY: the client is valid; the error that is returned is ours.
+        // SAFETY: the client is valid; the returned error is ours.
         unsafe {
             CallError::check(sys::rd_kafka_commit_transaction(
                 self.as_ptr(),
@@ -63,10 +65,10 @@ impl Client {
         }
     }
 
-    /// Purges what has not been sent, waits for the rest, and aborts. One that timed out goes on by
-    /// itself, and is resumed by calling it again.
+    /// Purges the messages that have not been sent, waits for the others, and aborts the
+    /// transaction. May be resumed.
     pub(crate) fn abort_transaction(&self, timeout: Duration) -> Result<(), CallError> {
-        // SAFETY: the client is valid; the error that is returned is ours.
+        // SAFETY: the client is valid; the returned error is ours.
         unsafe {
             CallError::check(sys::rd_kafka_abort_transaction(
                 self.as_ptr(),

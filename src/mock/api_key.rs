@@ -1,18 +1,18 @@
-//! Kinds of requests.
+//! The kinds of requests of the Kafka protocol.
 
 use std::fmt;
 
-/// A kind of request of the Kafka protocol, by its number there.
+/// A kind of request of the Kafka protocol, identified by its number.
 ///
-/// The known ones are those that the [`MockCluster`](crate::MockCluster) answers; they are usable in
-/// patterns.
+/// The constants are the kinds that [`MockCluster`](crate::MockCluster) answers. They can be used
+/// in patterns. Any other number can be converted with `ApiKey::from`.
 ///
 /// Source: <https://kafka.apache.org/protocol#protocol_api_keys>.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ApiKey(i16);
 
 impl ApiKey {
-    /// The number.
+    /// Returns the number.
     pub const fn raw(self) -> i16 {
         self.0
     }
@@ -32,7 +32,7 @@ impl From<ApiKey> for i16 {
 
 macro_rules! api_keys {
     ($($(#[$doc:meta])* $name:ident = $raw:literal;)*) => {
-        // The names are those of rdkafka-sys's enum, and of Kafka.
+        // The names are Kafka's, as in the enum of rdkafka-sys.
         #[allow(non_upper_case_globals)]
         impl ApiKey {
             $($(#[$doc])* pub const $name: Self = Self($raw);)*
@@ -52,48 +52,48 @@ api_keys! {
     Produce = 0;
     /// Reads records.
     Fetch = 1;
-    /// Asks for the first or last offset of partitions.
+    /// Asks for the first or last offsets of partitions.
     ListOffsets = 2;
-    /// Asks for brokers, topics and leaders. The mock cluster takes no errors for it; see
+    /// Asks for brokers, topics and leaders. The mock cluster ignores pushed errors for it; use
     /// [`MockCluster::topic_error`](crate::MockCluster::topic_error).
     Metadata = 3;
-    /// Commits offsets of a group.
+    /// Commits offsets of a consumer group.
     OffsetCommit = 8;
-    /// Asks for committed offsets of a group.
+    /// Asks for the committed offsets of a consumer group.
     OffsetFetch = 9;
-    /// Asks for the coordinator of a group or of a transactional id.
+    /// Asks for the coordinator of a consumer group or a transactional id.
     FindCoordinator = 10;
-    /// Joins a group.
+    /// Joins a consumer group.
     JoinGroup = 11;
-    /// Stays in a group.
+    /// Keeps a member in its consumer group.
     Heartbeat = 12;
-    /// Leaves a group.
+    /// Leaves a consumer group.
     LeaveGroup = 13;
-    /// Gets the assignment in a group.
+    /// Asks for a member's assignment in its consumer group.
     SyncGroup = 14;
-    /// Asks for the versions of requests that the broker knows; the first request of a connection.
+    /// Asks which request versions the broker supports. The first request of a connection.
     ApiVersion = 18;
-    /// Asks for a producer id and epoch, for idempotence and transactions.
+    /// Asks for a producer id and epoch, for an idempotent or transactional producer.
     InitProducerId = 22;
-    /// Asks where a leader's epoch ends.
+    /// Asks for the end offset of a leader epoch.
     OffsetForLeaderEpoch = 23;
     /// Adds partitions to a transaction.
     AddPartitionsToTxn = 24;
-    /// Adds a group's offsets to a transaction.
+    /// Adds a consumer group's offsets to a transaction.
     AddOffsetsToTxn = 25;
     /// Commits or aborts a transaction.
     EndTxn = 26;
-    /// Commits offsets of a group within a transaction.
+    /// Commits offsets of a consumer group within a transaction.
     TxnOffsetCommit = 28;
-    /// Joins a group and stays in it, by the newer protocol (KIP-848).
+    /// Joins a consumer group and keeps a member in it, in the newer protocol (KIP-848).
     ConsumerGroupHeartbeat = 68;
-    /// Asks which metrics the broker wants (KIP-714).
+    /// Asks which client metrics the broker wants (KIP-714).
     GetTelemetrySubscriptions = 71;
-    /// Sends metrics (KIP-714).
+    /// Sends client metrics (KIP-714).
     PushTelemetry = 72;
 }
 
-/// The name and the number, for instance `Produce (0)`.
+/// Shows the name and the number, for instance `Produce (0)`.
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_names_what_is_known() {
+    fn debug_shows_the_name_of_a_known_key() {
         assert_eq!(format!("{:?}", ApiKey::Produce), "Produce (0)");
         assert_eq!(format!("{:?}", ApiKey::from(72)), "PushTelemetry (72)");
         assert_eq!(format!("{:?}", ApiKey::from(-7)), "ApiKey (-7)");

@@ -13,23 +13,23 @@ use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi;
 use crate::message::OwnedMessage;
 
-/// How long [`MockCluster::records`] may take.
+/// The time limit of [`MockCluster::records`].
 const RECORDS_LIMIT: Duration = Duration::from_secs(30);
 
-/// Of the client that the mock runs on, which connects to nothing.
+/// The configuration of the client on which the mock runs. The client connects to no broker.
 const CONFIG: &[(&str, &str)] = &[
     ("client.id", "tokio-rdkafka-mock"),
     ("enable.metrics.push", "false"),
-    // Errors: requests that the mock cannot parse or does not know, sockets that it does not get.
+    // Errors: requests that the mock cannot parse or does not support, failures to open a socket.
     ("log_level", "3"),
 ];
 
-/// A Kafka cluster inside the process: librdkafka's mock brokers, which listen on ports of the
-/// loopback interface.
+/// A Kafka cluster inside the process, for tests and examples.
 ///
-/// Any client can use it by its [`bootstrap_servers`](Self::bootstrap_servers). It can be shared
-/// between threads. Topics come into being when a producer asks for them, with four partitions, or
-/// by [`create_topic`](Self::create_topic). Brokers have the ids 1, 2, and so on.
+/// It runs librdkafka's mock brokers, which listen on ports of the loopback interface. Any client
+/// can connect to its [`bootstrap_servers`](Self::bootstrap_servers). The brokers have the ids 1, 2
+/// and so on. [`create_topic`](Self::create_topic) creates a topic; a producer that asks for a
+/// topic also creates it, with four partitions. Threads can share a cluster.
 ///
 /// ```
 /// use tokio_rdkafka::{ApiKey, MockCluster, RDKafkaErrorCode};
@@ -42,80 +42,85 @@ const CONFIG: &[(&str, &str)] = &[
 /// // The next Produce request fails, the one after it is served.
 /// cluster.request_errors(ApiKey::Produce, &[RDKafkaErrorCode::NotEnoughReplicas]);
 ///
-/// // For the `bootstrap.servers` of a producer.
+/// // The `bootstrap.servers` for a producer.
 /// println!("listening on {}", cluster.bootstrap_servers());
 ///
-/// // What has arrived.
+/// // No record has arrived yet.
 /// assert!(cluster.records("events").await?.is_empty());
 /// # Ok(())
 /// # }
 /// ```
 ///
-/// Its methods wait for the mock's thread to take its turn. That takes a millisecond or two, and
-/// rarely, on a machine under load, a second, as librdkafka may miss a wake-up.
+/// # Blocking
 ///
-/// # Dropping it
+/// Most methods wait for the mock's thread, usually one or two milliseconds. On a machine under
+/// load a call may rarely take a second, because librdkafka may miss a wake-up.
 ///
-/// Dropping the cluster closes all connections to it and blocks while librdkafka's threads end. It
-/// does not matter whether clients are still connected; they find that all brokers are down.
+/// Dropping the cluster closes all connections and blocks until librdkafka's threads have ended.
+/// Clients may still be connected; for them all brokers are down.
 ///
-/// # What it does not do
+/// # Differences from a real cluster
 ///
-/// It is a stand-in for the protocol, not for a broker (librdkafka 2.12.1):
+/// The mock implements the protocol, but not all that a broker does (librdkafka 2.12.1):
 ///
-/// - It has one thread, and takes the processor time from the code under test.
-/// - A partition keeps its newest 5 MiB or 100 000 batches, whichever is less; older batches go.
-/// - There is one log for each partition, whatever the replication factor. `acks` is ignored: an
-///   appended batch is acknowledged at once, and `min.insync.replicas` and the like do not exist.
-/// - A delivery report's timestamp is always
-///   [`LogAppendTime(1234)`](crate::Timestamp::LogAppendTime); the record in the log keeps the
-///   producer's.
-/// - Sequence numbers are checked of transactional producers only: idempotence alone is not.
-/// - Committing or aborting a transaction writes no markers, so readers see the records of open and
-///   aborted transactions, whatever their isolation level; offsets committed in one are dropped.
-/// - It does not fence: each init gets a producer id of its own, so where a second producer with
-///   the same `transactional.id` has inited, the first one still commits. As a substitute,
-///   `request_errors(ApiKey::EndTxn, &[RDKafkaErrorCode::ProducerFenced])` has the next commit or
-///   abort of a transaction with records fail as [fenced](KafkaError::is_fenced).
-/// - It creates, changes and describes nothing on a client's request, except topics that a producer
-///   asks for: no admin requests. It knows neither TLS nor SASL, nor batches older than version 2.
-/// - It offers Produce up to version 9 and Fetch up to 11, so "not the leader" does not tell who is
-///   (KIP-951): a client asks for it. Of newer versions librdkafka's handlers follow the null
-///   pointer of a partition that has no leader.
+/// - **Threads.** It has one thread, which competes with the code under test for processor time.
+/// - **Retention.** A partition keeps its newest 5 MiB or 100 000 batches, whichever is less.
+/// - **Replication.** A partition has one log, whatever its replication factor. `acks` is ignored:
+///   a batch is acknowledged once it is appended. Topics have no properties such as
+///   `min.insync.replicas`.
+/// - **Timestamps.** The timestamp of a delivery is always
+///   [`LogAppendTime(1234)`](crate::Timestamp::LogAppendTime). The record in the log keeps the
+///   producer's timestamp.
+/// - **Idempotence.** It checks sequence numbers of transactional producers only.
+/// - **Transactions.** Commit and abort write no markers. Consumers see the records of open and
+///   aborted transactions at any isolation level. Offsets that a transaction commits are dropped.
+/// - **Fencing.** Each producer gets a new producer id, so a second producer with the same
+///   `transactional.id` does not fence the first. To test fencing, call
+///   `request_errors(ApiKey::EndTxn, &[RDKafkaErrorCode::ProducerFenced])`: the next commit or
+///   abort of a transaction with records then fails as [fenced](KafkaError::is_fenced).
+/// - **Admin requests.** It supports none.
+/// - **Protocol.** It supports neither TLS nor SASL, and only record batches of version 2. It
+///   offers Produce up to version 9 and Fetch up to version 11, because librdkafka's handlers of
+///   newer versions dereference NULL for a partition without a leader. So its answer "not the
+///   leader" does not name the leader (KIP-951), and clients have to ask for it.
 ///
-/// Source: `rd_kafka_mock_cluster_new` and what is beside it in rdkafka_mock.h, which librdkafka
+/// Source: `rd_kafka_mock_cluster_new` and the other functions of rdkafka_mock.h, which librdkafka
 /// calls experimental.
 pub struct MockCluster {
     inner: ffi::mock::Cluster,
 }
 
 impl MockCluster {
-    /// Starts a cluster of that many brokers, at most 100.
+    /// Starts a cluster with 1 to 100 brokers.
+    ///
+    /// If the process has no file descriptors left for sockets, librdkafka aborts it.
     ///
     /// # Errors
     ///
-    /// Where `brokers` is not between 1 and 100 ([`RDKafkaErrorCode::InvalidArgument`]), or
-    /// librdkafka cannot make a client. Where the process has no sockets left, librdkafka aborts it.
+    /// Returns [`RDKafkaErrorCode::InvalidArgument`] if `brokers` is not between 1 and 100. Returns
+    /// [`RDKafkaErrorCode::Fail`] if librdkafka cannot create its client or start the cluster.
     pub fn new(brokers: i32) -> Result<Self, KafkaError> {
         let inner = ffi::mock::Cluster::new(brokers, conf(CONFIG)?)?;
         Ok(Self { inner })
     }
 
-    /// The brokers' addresses, for a client's `bootstrap.servers`. They never change.
+    /// Returns the brokers' addresses, for a client's `bootstrap.servers`. They never change.
     pub fn bootstrap_servers(&self) -> String {
         self.inner.bootstrap().to_owned()
     }
 
     /// Creates a topic.
     ///
-    /// Only as many replicas are made as there are brokers. Each partition's leader is one of its
-    /// replicas, chosen at random; see [`partition_leader`](Self::partition_leader).
+    /// A `replication_factor` above the number of brokers counts as that number. The leader of each
+    /// partition is one of its replicas, chosen at random; choose another with
+    /// [`partition_leader`](Self::partition_leader).
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::TopicAlreadyExists`], or [`RDKafkaErrorCode::InvalidArgument`] where the
-    /// name is not one, `partitions` is not between 1 and 100 000, or `replication_factor` is less
-    /// than 1.
+    /// - [`RDKafkaErrorCode::TopicAlreadyExists`] if the topic exists.
+    /// - [`RDKafkaErrorCode::InvalidArgument`] if the name is not valid, `partitions` is not
+    ///   between 1 and 100 000, or `replication_factor` is less than 1. A valid name has 1 to 249
+    ///   bytes and no NUL byte.
     pub fn create_topic(
         &self,
         topic: &str,
@@ -126,46 +131,55 @@ impl MockCluster {
             .create_topic(topic, partitions, replication_factor)
     }
 
-    /// Has the topic reported with an error in metadata, and when partitions of it are added to a
-    /// transaction; [`RDKafkaErrorCode::NoError`] ends that. Creates the topic where there is none.
+    /// Sets the error that the cluster reports for a topic: in metadata, and when a transaction
+    /// adds partitions of the topic.
+    ///
+    /// [`RDKafkaErrorCode::NoError`] removes it. Creates the topic if it does not exist.
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::InvalidArgument`] where the name is not one.
+    /// Returns [`RDKafkaErrorCode::InvalidArgument`] if the name is not valid.
     pub fn topic_error(&self, topic: &str, error: RDKafkaErrorCode) -> Result<(), KafkaError> {
         self.inner.set_topic_error(topic, error.raw())
     }
 
-    /// Has the next requests of a kind answered with these errors, in this order, by whichever
-    /// broker gets them; later ones are served. Calling it again adds to what is left.
+    /// Pushes errors with which the cluster answers the next requests of a kind.
     ///
-    /// [`RDKafkaErrorCode::NoError`] lets a request pass;
-    /// [`RDKafkaErrorCode::BrokerTransportFailure`] closes the connection instead of an answer. A
-    /// Produce request that gets an error appends nothing. The mock looks here for all kinds but
-    /// [`ApiKey::Metadata`], which [`topic_error`](Self::topic_error) is for. A broker that has had
-    /// [`broker_request_errors`](Self::broker_request_errors) for that kind does not.
+    /// Each error answers one request, in the order given, whichever broker receives it. Later
+    /// requests are served. Calling it again appends to the errors that are left.
+    ///
+    /// - [`RDKafkaErrorCode::NoError`] serves the request.
+    /// - [`RDKafkaErrorCode::BrokerTransportFailure`] closes the connection without an answer.
+    /// - A Produce request that gets an error appends nothing.
+    ///
+    /// The errors have no effect on [`ApiKey::Metadata`]; use [`topic_error`](Self::topic_error).
+    /// They have no effect on a broker for which
+    /// [`broker_request_errors`](Self::broker_request_errors) was called for the same kind.
     pub fn request_errors(&self, api_key: ApiKey, errors: &[RDKafkaErrorCode]) {
         let codes: Vec<i32> = errors.iter().map(|error| error.raw()).collect();
         self.inner.push_request_errors(api_key.raw(), &codes);
     }
 
-    /// Forgets what is left of [`request_errors`](Self::request_errors) for that kind of request.
+    /// Removes the errors of [`request_errors`](Self::request_errors) that are left for a kind of
+    /// request.
     pub fn clear_request_errors(&self, api_key: ApiKey) {
         self.inner.clear_request_errors(api_key.raw());
     }
 
-    /// Has the next requests of a kind to one broker answered with these errors, each after the time
-    /// given, or at once; later ones are served.
+    /// Pushes errors with which one broker answers its next requests of a kind, each with an
+    /// optional delay.
     ///
-    /// From the first call on, [`request_errors`](Self::request_errors) does not concern this broker
-    /// for that kind of request any more. With [`RDKafkaErrorCode::NoError`] the request is served,
-    /// and only its answer delayed. The times are in addition to the
-    /// [`broker_round_trip_time`](Self::broker_round_trip_time), and hold back what else the broker
-    /// has to say on that connection.
+    /// Later requests are served. With [`RDKafkaErrorCode::NoError`] the request is served, and
+    /// only its answer is delayed. A delay adds to the
+    /// [`broker_round_trip_time`](Self::broker_round_trip_time), and also delays later answers on
+    /// the same connection.
+    ///
+    /// From the first call on, [`request_errors`](Self::request_errors) has no effect on this
+    /// broker for that kind of request.
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::BrokerNotAvailable`] where there is no such broker.
+    /// Returns [`RDKafkaErrorCode::BrokerNotAvailable`] if there is no such broker.
     pub fn broker_request_errors(
         &self,
         broker_id: i32,
@@ -179,12 +193,13 @@ impl MockCluster {
             .push_broker_request_errors(broker_id, api_key.raw(), errors)
     }
 
-    /// Has a broker, or all with −1, answer every request only after that time, in milliseconds
-    /// rounded up.
+    /// Delays every answer of a broker, or of all brokers if `broker_id` is −1.
+    ///
+    /// The delay is rounded up to whole milliseconds.
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::BrokerNotAvailable`] where there is no such broker.
+    /// Returns [`RDKafkaErrorCode::BrokerNotAvailable`] if there is no such broker.
     pub fn broker_round_trip_time(
         &self,
         broker_id: i32,
@@ -193,58 +208,62 @@ impl MockCluster {
         self.inner.set_broker_rtt(broker_id, delay)
     }
 
-    /// Closes the connections of a broker, or of all with −1, and has new ones refused. Partitions
-    /// keep their leader.
+    /// Closes the connections of a broker and refuses new ones. A `broker_id` of −1 means all
+    /// brokers.
     ///
-    /// The broker's port is bound anew, to keep it for [`broker_up`](Self::broker_up). librdkafka
-    /// aborts the process should another one have taken it meanwhile.
+    /// Partitions keep their leader. librdkafka closes the broker's port and binds it again, to
+    /// keep it for [`broker_up`](Self::broker_up). If another process binds it in between,
+    /// librdkafka aborts this process.
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::BrokerNotAvailable`] where there is no such broker.
+    /// Returns [`RDKafkaErrorCode::BrokerNotAvailable`] if there is no such broker.
     pub fn broker_down(&self, broker_id: i32) -> Result<(), KafkaError> {
         self.inner.set_broker_up(broker_id, false)
     }
 
-    /// Has a broker, or all with −1, accept connections again.
+    /// Lets a broker accept connections again, or all brokers if `broker_id` is −1.
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::BrokerNotAvailable`] where there is no such broker.
+    /// Returns [`RDKafkaErrorCode::BrokerNotAvailable`] if there is no such broker.
     pub fn broker_up(&self, broker_id: i32) -> Result<(), KafkaError> {
         self.inner.set_broker_up(broker_id, true)
     }
 
-    /// Removes a broker for good: it is not in the metadata any more, others lead its partitions, and
-    /// what it coordinated has another coordinator.
+    /// Removes a broker from the cluster for good.
+    ///
+    /// The metadata no longer lists it. Other brokers become the leaders of its partitions, and the
+    /// coordinators of its consumer groups and transactional ids.
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::BrokerNotAvailable`] where there is no such broker, and
-    /// [`RDKafkaErrorCode::InvalidArgument`] where it is the last one.
+    /// Returns [`RDKafkaErrorCode::BrokerNotAvailable`] if there is no such broker, and
+    /// [`RDKafkaErrorCode::InvalidArgument`] if it is the last one.
     pub fn broker_decommission(&self, broker_id: i32) -> Result<(), KafkaError> {
         self.inner.remove_broker(broker_id)
     }
 
-    /// Sets the rack of a broker, or of all with −1, that metadata tells.
+    /// Sets the rack of a broker in the metadata, or of all brokers if `broker_id` is −1.
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::BrokerNotAvailable`] where there is no such broker, and
-    /// [`RDKafkaErrorCode::InvalidArgument`] where the rack contains a NUL byte.
+    /// Returns [`RDKafkaErrorCode::BrokerNotAvailable`] if there is no such broker, and
+    /// [`RDKafkaErrorCode::InvalidArgument`] if the rack contains a NUL byte.
     pub fn broker_rack(&self, broker_id: i32, rack: &str) -> Result<(), KafkaError> {
         self.inner.set_broker_rack(broker_id, rack)
     }
 
-    /// Makes a broker the leader of a partition; `None` leaves it without one. A topic that does not
-    /// exist is created with partitions up to this one.
+    /// Makes a broker the leader of a partition. With `None` the partition has no leader.
+    ///
+    /// A topic that does not exist is created, with the partitions 0 to `partition`.
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::UnknownTopicOrPartition`] where the topic has no such partition,
-    /// [`RDKafkaErrorCode::BrokerNotAvailable`] where there is no such broker, and
-    /// [`RDKafkaErrorCode::InvalidArgument`] where the name is not one or the partition not between
-    /// 0 and 99 999.
+    /// - [`RDKafkaErrorCode::UnknownTopicOrPartition`] if the topic has no such partition.
+    /// - [`RDKafkaErrorCode::BrokerNotAvailable`] if there is no such broker.
+    /// - [`RDKafkaErrorCode::InvalidArgument`] if the name is not valid, or the partition is not
+    ///   between 0 and 99 999.
     pub fn partition_leader(
         &self,
         topic: &str,
@@ -254,17 +273,17 @@ impl MockCluster {
         self.inner.set_partition_leader(topic, partition, broker_id)
     }
 
-    /// Has the leader of a partition send consumers to that broker; −1 ends that. A topic that does
-    /// not exist is created with partitions up to this one.
+    /// Makes the leader of a partition redirect consumers to another broker. A `broker_id` of −1
+    /// ends that.
     ///
-    /// The broker need not exist, but then consumers are sent nowhere, and
-    /// [`records`](Self::records) times out.
+    /// A topic that does not exist is created, with the partitions 0 to `partition`. The broker
+    /// need not exist; but then consumers cannot fetch, and [`records`](Self::records) times out.
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::UnknownTopicOrPartition`] where the topic has no such partition, and
-    /// [`RDKafkaErrorCode::InvalidArgument`] where the name is not one or the partition not between
-    /// 0 and 99 999.
+    /// - [`RDKafkaErrorCode::UnknownTopicOrPartition`] if the topic has no such partition.
+    /// - [`RDKafkaErrorCode::InvalidArgument`] if the name is not valid, or the partition is not
+    ///   between 0 and 99 999.
     pub fn partition_follower(
         &self,
         topic: &str,
@@ -275,13 +294,14 @@ impl MockCluster {
             .set_partition_follower(topic, partition, broker_id)
     }
 
-    /// Makes a broker the coordinator of a group or transactional id; otherwise a hash of its name
-    /// decides.
+    /// Makes a broker the coordinator of a consumer group or a transactional id.
+    ///
+    /// By default a hash of the name decides.
     ///
     /// # Errors
     ///
-    /// [`RDKafkaErrorCode::BrokerNotAvailable`] where there is no such broker, and
-    /// [`RDKafkaErrorCode::InvalidArgument`] where the name contains a NUL byte.
+    /// Returns [`RDKafkaErrorCode::BrokerNotAvailable`] if there is no such broker, and
+    /// [`RDKafkaErrorCode::InvalidArgument`] if the name contains a NUL byte.
     pub fn coordinator(
         &self,
         coordinator: MockCoordinator,
@@ -295,46 +315,52 @@ impl MockCluster {
         self.inner.set_coordinator(kind, key, broker_id)
     }
 
-    /// Keeps account of the requests that arrive from now on, until they are stopped; those before
-    /// are forgotten.
+    /// Starts to record requests, and deletes those recorded before. [`requests`](Self::requests)
+    /// returns them.
     pub fn start_request_tracking(&self) {
         self.inner.start_request_tracking();
     }
 
-    /// Keeps no account any more, and forgets what there is: call [`requests`](Self::requests)
-    /// before.
+    /// Stops recording requests and deletes those recorded. Call [`requests`](Self::requests)
+    /// first.
     pub fn stop_request_tracking(&self) {
         self.inner.stop_request_tracking();
     }
 
-    /// The requests since [`start_request_tracking`](Self::start_request_tracking), in the order in
-    /// which they arrived; none without it.
+    /// Returns the requests since [`start_request_tracking`](Self::start_request_tracking), in the
+    /// order of their arrival. Without that call the list is empty.
     ///
-    /// A request is in the list before its answer is on the way: once a record's delivery is known,
-    /// so is its Produce request.
+    /// A request is recorded before it is answered. Once a record has been delivered, the list
+    /// contains its Produce request.
     pub fn requests(&self) -> Vec<MockRequest> {
         let requests = self.inner.requests();
         requests.into_iter().map(MockRequest).collect()
     }
 
-    /// The records that are in a topic at the time of the call, by partition, then offset: those
-    /// that the cluster still keeps, also of transactions that are open or were aborted.
+    /// Returns the records that a topic contains now, ordered by partition, then by offset.
     ///
-    /// Each call makes a consumer, on a thread of its own, so it takes some milliseconds. The
-    /// consumer's requests (ApiVersion, Metadata, ListOffsets, Fetch) are as everybody's: they are
-    /// tracked, and get pushed errors and round-trip times.
+    /// The result includes the records of open and aborted transactions. It lacks those that the
+    /// cluster no longer retains.
     ///
-    /// Dropping the future loses nothing; the thread ends by itself.
+    /// Each call creates a consumer on a thread of its own and takes some milliseconds. The
+    /// consumer's requests (ApiVersion, Metadata, ListOffsets, Fetch) are treated as any others:
+    /// they are recorded by request tracking, and get pushed errors and delays.
     ///
     /// # Errors
     ///
-    /// - [`RDKafkaErrorCode::UnknownTopicOrPartition`] where there is no such topic; none is created.
-    /// - The topic's [`topic_error`](Self::topic_error).
-    /// - [`RDKafkaErrorCode::LeaderNotAvailable`] where a partition has no leader, or a broker that
-    ///   is down.
-    /// - [`RDKafkaErrorCode::OperationTimedOut`] or the like where it is not done in 30 seconds.
-    /// - [`RDKafkaErrorCode::InvalidArgument`] where the name is not one.
-    /// - Whatever a consumer does not try again.
+    /// - [`RDKafkaErrorCode::UnknownTopicOrPartition`] if the topic does not exist. It is not
+    ///   created.
+    /// - The error that [`topic_error`](Self::topic_error) has set.
+    /// - [`RDKafkaErrorCode::LeaderNotAvailable`] if a partition has no leader, or its leader is
+    ///   down.
+    /// - [`RDKafkaErrorCode::OperationTimedOut`] or a similar code if the call takes more than 30
+    ///   seconds.
+    /// - [`RDKafkaErrorCode::InvalidArgument`] if the name is not valid.
+    /// - Any other error that a consumer does not retry.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing, and its thread ends by itself.
     pub async fn records(&self, topic: &str) -> Result<Vec<OwnedMessage>, KafkaError> {
         let (sender, receiver) = oneshot::channel();
         let bootstrap_servers = self.bootstrap_servers();
@@ -345,13 +371,15 @@ impl MockCluster {
                 let is_cancelled = || sender.is_closed();
                 let result =
                     records::read(&bootstrap_servers, &topic, RECORDS_LIMIT, &is_cancelled);
-                // Nobody may be waiting any more.
+                // Fails if the future has been dropped.
                 let _ = sender.send(result);
             })
             .map_err(KafkaError::no_thread)?;
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(KafkaError::runtime("the thread that reads has panicked")))
+        receiver.await.unwrap_or_else(|_| {
+            Err(KafkaError::runtime(
+                "the thread that reads the records panicked",
+            ))
+        })
     }
 }
 
@@ -363,33 +391,34 @@ impl fmt::Debug for MockCluster {
     }
 }
 
-/// What [`MockCluster::coordinator`] sets the coordinator of.
+/// Selects the coordinator that [`MockCluster::coordinator`] sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MockCoordinator {
-    /// A `transactional.id`.
+    /// The coordinator of a `transactional.id`.
     Transaction(String),
-    /// A `group.id`.
+    /// The coordinator of a consumer group, by its `group.id`.
     Group(String),
 }
 
-/// A request that a [`MockCluster`] got.
+/// A request that a [`MockCluster`] received.
 #[derive(Clone, Copy)]
 pub struct MockRequest(ffi::mock::Request);
 
 impl MockRequest {
-    /// The broker that got it.
+    /// Returns the id of the broker that received the request.
     pub fn broker_id(&self) -> i32 {
         self.0.broker
     }
 
-    /// The kind of request.
+    /// Returns the kind of the request.
     pub fn api_key(&self) -> ApiKey {
         self.0.api_key.into()
     }
 
-    /// When it arrived, by a monotonic clock with an arbitrary start: only the time between two
-    /// requests means something.
+    /// Returns the time of the request's arrival, by a monotonic clock with an arbitrary start.
+    ///
+    /// Only differences between the times of two requests are meaningful.
     pub fn timestamp(&self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.micros).unwrap_or(0))
     }

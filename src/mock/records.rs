@@ -1,4 +1,4 @@
-//! Reads what is in a topic; blocks.
+//! Reads the records of a topic. Blocks.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,10 +8,11 @@ use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::mock::Consumer;
 use crate::message::OwnedMessage;
 
-/// How often the reader looks whether somebody still waits for the result.
+/// How often the reader checks whether the caller still waits for the result.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// There is no group, so nothing is asked of a coordinator, and there are no offsets to commit.
+/// The consumer's configuration. It has no group, so it needs no coordinator and commits no
+/// offsets.
 const CONFIG: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
     ("auto.offset.reset", "earliest"),
@@ -22,12 +23,13 @@ const CONFIG: &[(&str, &str)] = &[
     ("fetch.error.backoff.ms", "10"),
     ("fetch.wait.max.ms", "10"),
     ("isolation.level", "read_uncommitted"),
-    // What goes wrong becomes this call's error.
+    // Failures are returned as errors.
     ("log_level", "0"),
 ];
 
-/// The messages that are in the topic now, by partition, then offset. `is_cancelled` says that
-/// nobody waits for them any more.
+/// Returns the messages that are in the topic now, ordered by partition, then by offset.
+///
+/// Stops early once `is_cancelled` returns true.
 pub(super) fn read(
     bootstrap_servers: &str,
     topic: &str,
@@ -43,12 +45,15 @@ pub(super) fn read(
     if let Some(partition) = partitions.iter().find(|partition| !partition.has_leader) {
         return Err(KafkaError::with_text(
             RDKafkaErrorCode::LeaderNotAvailable,
-            format!("{topic} [{}] has no leader that is up", partition.id),
+            format!(
+                "topic {topic:?}: partition {} has no leader, or its leader is down",
+                partition.id
+            ),
         ));
     }
 
     let mut reader = consumer.reader(topic)?;
-    // The offset that each partition is read up to.
+    // The end offset of each partition that has not been read to its end.
     let mut ends = BTreeMap::new();
     for partition in partitions {
         let (low, high) = consumer.watermarks(topic, partition.id, left())?;
@@ -64,7 +69,7 @@ pub(super) fn read(
         if left.is_zero() {
             return Err(KafkaError::with_text(
                 RDKafkaErrorCode::OperationTimedOut,
-                format!("{topic} was not read to its end within {limit:?}"),
+                format!("topic {topic:?} was not read to its end within {limit:?}"),
             ));
         }
         let Some(message) = reader.next(left.min(SLICE)) else {

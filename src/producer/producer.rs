@@ -61,8 +61,8 @@ use crate::sync::{coop, log};
 ///   one payload.
 /// - A [`ProducerSink`](crate::ProducerSink) can exceed each limit by one record.
 /// - If unused permits hold capacity while others wait, nothing is in flight and nobody acquires or
-///   releases capacity for 1 s of real time, the queue is overbooked once by what they hold. It is
-///   never overbooked above twice its limits. One warning is logged. The overbooking ends when
+///   releases capacity for at least 1 s of real time, the queue is overbooked once by what they
+///   hold. It is never overbooked above twice its limits. One warning is logged. The overbooking ends when
 ///   these permits are used or dropped. See [`reserve`](Self::reserve).
 /// - A purge or a timeout can fail the whole queue at once. New messages are admitted while the
 ///   failed ones are still being reported. Memory can reach twice the limits until the last report.
@@ -105,7 +105,7 @@ use crate::sync::{coop, log};
 ///
 /// There is at most one thread for each of 8 kinds of call:
 ///
-/// - flush, which also serves `close`;
+/// - flush, which also serves `close` and the purge after a fatal error;
 /// - purge;
 /// - `ready`;
 /// - the search for a broker in `cluster` and `partitions_for`;

@@ -207,8 +207,8 @@ impl<C: ProducerContext> Producer<C> {
     /// # Panics
     ///
     /// Panics if it is called in an async context, as
-    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does. Also panics in the case of
-    /// [`enqueue`](Self::enqueue).
+    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does. Also panics when
+    /// [`enqueue`](Self::enqueue) does.
     pub fn blocking_enqueue(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -273,15 +273,19 @@ impl<C: ProducerContext> Producer<C> {
         {
             Ok(handle) => {
                 if record.fields.has_bytes() {
-                    // Drops of payloads are user code, which must not run under the lock.
+                    // The drop of a payload is foreign code, which must not run under the lock.
                     drop(epoch);
                     drop_payloads(|| drop(record.fields));
                 }
                 Ok(handle)
             }
-            Err((error, opaque)) => {
-                record.opaque = opaque;
-                Err(refused(self.record_failure(error), record))
+            Err(failed) => {
+                // Wakers are user code, too.
+                drop(epoch);
+                let bytes = record.fields.payload_len();
+                self.shared().settle_refused(failed.number, bytes);
+                record.opaque = failed.opaque;
+                Err(refused(self.record_failure(failed.error), record))
             }
         }
     }
@@ -295,9 +299,15 @@ impl<C: ProducerContext> Producer<C> {
         completers: impl ExactSizeIterator<Item = Completer<C>>,
     ) {
         match self.enter_epoch() {
-            Ok(_epoch) => {
-                self.shared()
-                    .produce_batch(topic, batch, completers, |error| self.record_failure(error));
+            Ok(epoch) => {
+                let refused = self.shared().produce_batch(topic, batch, completers);
+                // Wakers are user code, which must not run under the lock.
+                drop(epoch);
+                for (index, error, mut completer) in refused {
+                    let (plain, number) = (&batch[index], completer.carried().number);
+                    self.shared().settle_refused(number, plain.payload_len());
+                    refuse(completer, self.record_failure(error), topic, plain);
+                }
             }
             Err(error) => {
                 for (plain, completer) in batch.iter().zip(completers) {

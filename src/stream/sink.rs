@@ -15,7 +15,7 @@ use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::error::KafkaError;
 use crate::message::{DeliveryFuture, ProducerRecord, SendError};
 use crate::producer::Producer;
-use crate::sync::{lock, log};
+use crate::sync::{drop_foreign, lock, log};
 
 /// The number of futures in flight from which ready ones behind a pending one are removed.
 const MIN_SWEEP: usize = 1024;
@@ -249,7 +249,9 @@ impl<C: ProducerContext> ProducerSink<C> {
                 Ok(())
             }
             Readiness::Closed(error) => Err(SendError::refused(error, record)),
-            Readiness::NotReady => panic!("`start_send` was called before `poll_ready` was ready"),
+            Readiness::NotReady => {
+                panic!("`start_send` was called without a `poll_ready` that was ready")
+            }
         }
     }
 
@@ -262,7 +264,8 @@ impl<C: ProducerContext> ProducerSink<C> {
 
     /// Waits until all records of this sink have been delivered or have failed.
     ///
-    /// It does not skip `linger.ms`. A record fails after `message.timeout.ms` at the latest.
+    /// It does not skip `linger.ms`. A record that cannot be delivered fails after
+    /// `message.timeout.ms`.
     ///
     /// # Errors
     ///
@@ -426,10 +429,14 @@ impl<D> SinkStatistics<D> {
 impl<D> Counts<D> {
     /// Counts the records that were completed after the sink was dropped.
     fn count_left_by_sink(&self) {
+        // Their opaques are the user's: they are dropped once the lock is free.
+        let mut failures = Vec::new();
         let mut in_flight = lock(&self.left_by_sink);
         if !in_flight.is_empty() {
-            self.take_ready(&mut in_flight, drop);
+            self.take_ready(&mut in_flight, |error| failures.push(error));
         }
+        drop(in_flight);
+        failures.into_iter().for_each(drop_foreign);
     }
 
     /// Counts and removes the futures that are ready.

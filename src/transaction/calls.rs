@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::client::{LEAST_TRANSACTION_TIME, ProducerContext, delivery_before_abort};
+use crate::client::{MIN_TRANSACTION_CALL_TIME, ProducerContext, delivery_before_abort};
 use crate::driver::{BlockingCall, GivenUp, Shared, Step, UnderWay, still_under_way};
 use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::ffi::{CallError, Client};
@@ -155,7 +155,7 @@ impl<C: ProducerContext> Shared<C> {
             } else {
                 left
             };
-            let error = match call(&client, left.max(LEAST_TRANSACTION_TIME)) {
+            let error = match call(&client, left.max(MIN_TRANSACTION_CALL_TIME)) {
                 Ok(()) => return Ok(()),
                 Err(error) => self.core.call_error(step.name(), error),
             };
@@ -186,7 +186,7 @@ impl<C: ProducerContext> Shared<C> {
             thread::yield_now();
         }
         let left = timeout.saturating_sub(started.elapsed());
-        client.abort_transaction(left.max(LEAST_TRANSACTION_TIME))
+        client.abort_transaction(left.max(MIN_TRANSACTION_CALL_TIME))
     }
 
     /// Aborts a transaction whose handle was dropped. The step has begun. Blocks.

@@ -68,7 +68,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         let timeout = shared.transactions.timeout;
         let begin = |client: &Client, _| client.begin_transaction();
         shared.transact(Step::Begin, timeout, begin).await?;
-        shared.core.note_begin();
+        shared.core.record_transaction_begin();
         let producer = self.producer.with_epoch(shared.transactions.open_epoch());
         Ok(Transaction::new(self, producer))
     }

@@ -253,7 +253,7 @@ fn a_close_refuses_those_who_wait_but_not_those_let_in() {
     let mut let_in = Waiting::begin(&capacity, 0);
     let mut waits = Waiting::begin(&capacity, 0);
     release(&capacity, 1, 0);
-    capacity.close();
+    drop(capacity.close());
     assert_eq!(let_in.poll(), Poll::Ready(Ok(())));
     assert_eq!(waits.poll(), Poll::Ready(Err(CapacityError::Closed)));
     assert_eq!(capacity.try_acquire(0), Err(CapacityError::Closed));

@@ -1,13 +1,13 @@
-//! Arguments that the mock would not survive, refused.
+//! Checks of arguments that librdkafka's mock does not check itself.
 
 use std::ffi::{CString, c_int};
 
 use crate::error::{KafkaError, RDKafkaErrorCode};
 
-/// What librdkafka's clients accept in a Metadata response (`RD_KAFKAP_PARTITIONS_MAX`).
+/// The most partitions that librdkafka accepts in a Metadata response (`RD_KAFKAP_PARTITIONS_MAX`).
 pub(super) const MAX_PARTITIONS: i32 = 100_000;
 
-/// `Topic.MAX_NAME_LENGTH` in Kafka's source.
+/// The longest topic name in bytes (`Topic.MAX_NAME_LENGTH` in Kafka's source).
 const MAX_NAME_LEN: usize = 249;
 
 pub(super) fn invalid(text: String) -> KafkaError {
@@ -36,9 +36,9 @@ pub(super) fn check_partition(partition: i32) -> Result<(), KafkaError> {
 pub(super) fn topic_name(topic: &str) -> Result<CString, KafkaError> {
     if topic.is_empty() || topic.len() > MAX_NAME_LEN {
         return Err(invalid(format!(
-            "topic: a name has 1 to {MAX_NAME_LEN} bytes, not {}",
+            "topic: a name must have 1 to {MAX_NAME_LEN} bytes, and this one has {}",
             topic.len()
         )));
     }
-    CString::new(topic).map_err(|_| invalid("topic: contains a NUL byte".to_owned()))
+    CString::new(topic).map_err(|_| invalid("topic: the name contains a NUL byte".to_owned()))
 }

@@ -1,8 +1,8 @@
-//! Owner of `rd_kafka_mock_cluster_t`, and a consumer to read what is in it.
+//! Owner of `rd_kafka_mock_cluster_t`.
 //!
-//! The mock runs on a thread of librdkafka's inside this process, so what makes it dereference NULL
-//! is undefined behaviour here. The methods refuse such arguments, and [`Cluster::new`] switches
-//! off the versions of requests whose handlers do it.
+//! The mock runs on a thread of librdkafka inside this process. A request or an argument that makes
+//! it dereference NULL is undefined behaviour of this process. The methods refuse such arguments,
+//! and [`Cluster::new`] switches off the request versions whose handlers dereference NULL.
 
 use std::ffi::{CString, c_int};
 use std::fmt;
@@ -30,23 +30,26 @@ use crate::ffi::convert::{millis, to_string};
 use crate::ffi::opaque::Carried;
 use crate::sync::lock;
 
-/// librdkafka aborts the process where it gets no socket for a broker; this is well below the usual
-/// limit of open files.
+/// The maximal number of brokers, well below the usual limit of open files: librdkafka aborts the
+/// process if it gets no socket for a broker.
 const MAX_BROKERS: i32 = 100;
 
-/// Versions that the mock offers, where they are not all that it implements. Above these, the
-/// answer "not the leader" names the leader (KIP-951), which is NULL for a partition without one
-/// and read all the same (rdkafka_mock_handlers.c, `changed_leaders`).
+/// The request versions that the mock offers, if not all that it implements.
+///
+/// In higher versions the answer "not the leader" names the leader (KIP-951). The handler does not
+/// check whether the partition has one (rdkafka_mock_handlers.c, `changed_leaders`).
 const API_VERSIONS: [(i16, RangeInclusive<i16>); 2] = [(PRODUCE, 0..=9), (FETCH, 0..=11)];
 const PRODUCE: i16 = 0;
 const FETCH: i16 = 1;
 
-/// The time between two operations. The mock's thread wakes up, carries out what is in its queue, and
-/// only then takes the wake-ups out of their pipe: an operation that comes in between has lost its
-/// own, and waits for up to a second (rdkafka_mock.c, `rd_kafka_mock_cluster_io_poll`).
+/// The least time between two operations.
+///
+/// The mock's thread wakes up, executes the operations in its queue, and only then empties its
+/// wake-up pipe. An operation that arrives in between loses its wake-up, and waits for up to a
+/// second (rdkafka_mock.c, `rd_kafka_mock_cluster_io_poll`).
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The broker id that stands for all brokers.
+/// The broker id that means all brokers.
 const ALL_BROKERS: i32 = -1;
 
 /// A mock cluster, on a client of its own.
@@ -54,37 +57,39 @@ const ALL_BROKERS: i32 = -1;
 /// Dropping it blocks: `rd_kafka_mock_cluster_destroy` and `rd_kafka_destroy` join threads.
 pub(crate) struct Cluster {
     ptr: NonNull<sys::rd_kafka_mock_cluster_t>,
-    /// They have the ids 1 to this, less those that were removed.
+    /// The number of brokers that were created. They have the ids 1, 2 and so on.
     brokers: i32,
-    /// Those that were removed. Held where one has to be there, and where the list of them all is
-    /// walked, or changed.
+    /// The ids of removed brokers.
+    ///
+    /// Locked while an operation needs a broker to exist, and while librdkafka's list of brokers is
+    /// read or changed.
     removed: Mutex<Vec<i32>>,
     bootstrap: String,
-    /// When the last operation was done.
+    /// The time of the last operation.
     last_operation: Mutex<Instant>,
-    /// Dropped after the cluster has been destroyed in `drop`: librdkafka aborts otherwise.
+    /// Dropped after `drop` has destroyed the cluster; otherwise librdkafka aborts.
     _client: Arc<Client>,
 }
 
-// SAFETY: nothing of a mock cluster is bound to a thread but its own one, which is not ours.
+// SAFETY: a mock cluster is bound to no thread except its own, which is librdkafka's.
 unsafe impl Send for Cluster {}
-// SAFETY: each function that is called through `&Cluster` either holds the cluster's lock while it
-// touches what the mock's thread touches too (error stacks, request tracking), or puts an operation
-// into the cluster's queue, which has a lock, and waits for the mock's thread to carry it out and
-// reply to a queue of that call's own (rdkafka_mock.c, all functions used here). The list of brokers,
-// which `push_request_error_rtts` walks on its caller's thread, changes under the same lock of ours.
+// SAFETY: a function that is called through `&Cluster` does one of two things (rdkafka_mock.c, all
+// functions used here). It holds the cluster's lock while it accesses state that the mock's thread
+// accesses too (error stacks, request tracking). Or it puts an operation into the cluster's queue,
+// which has a lock, and waits for the reply on a queue of its own. `push_request_error_rtts` reads
+// the list of brokers on its caller's thread; `removed` is locked there and where the list changes.
 unsafe impl Sync for Cluster {}
 
-/// A request that the cluster got.
+/// A request that the cluster received.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
     pub(crate) broker: i32,
     pub(crate) api_key: i16,
-    /// By librdkafka's monotonic clock.
+    /// The time of its arrival by librdkafka's monotonic clock.
     pub(crate) micros: i64,
 }
 
-/// What a coordinator coordinates.
+/// The kind of a coordinator.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CoordinatorKind {
     Transaction,
@@ -92,8 +97,8 @@ pub(crate) enum CoordinatorKind {
 }
 
 impl Cluster {
-    /// Makes a cluster with brokers 1 to `brokers`. `conf` is of the client that it runs on, which
-    /// has no brokers of its own.
+    /// Starts a cluster with the brokers 1 to `brokers`. `conf` is the configuration of the client
+    /// on which it runs, which has no brokers of its own.
     pub(crate) fn new(brokers: i32, conf: Conf) -> Result<Self, KafkaError> {
         if !(1..=MAX_BROKERS).contains(&brokers) {
             return Err(invalid(format!(
@@ -102,8 +107,8 @@ impl Cluster {
         }
         let client = Client::new_producer::<Carried<()>>(conf, None)
             .map_err(|text| KafkaError::with_text(RDKafkaErrorCode::Fail, text))?;
-        // SAFETY: the client is valid, and outlives the cluster, as `drop` and the field's place
-        // after it see to.
+        // SAFETY: the client is valid. It outlives the cluster, because `drop` destroys the cluster
+        // and fields are dropped after that.
         let ptr = unsafe { sys::rd_kafka_mock_cluster_new(client.as_ptr(), brokers) };
         let ptr = NonNull::new(ptr).ok_or_else(|| {
             KafkaError::with_text(
@@ -111,7 +116,7 @@ impl Cluster {
                 "librdkafka cannot start a mock cluster",
             )
         })?;
-        // SAFETY: the cluster is valid; the string lives as long as it does and never changes.
+        // SAFETY: the cluster is valid. The string lives as long as the cluster and never changes.
         let bootstrap = unsafe { to_string(sys::rd_kafka_mock_cluster_bootstraps(ptr.as_ptr())) };
         let cluster = Self {
             ptr,
@@ -123,8 +128,8 @@ impl Cluster {
         };
         for (api_key, versions) in API_VERSIONS {
             let (min, max) = versions.into_inner();
-            // SAFETY: the cluster is valid; the versions are ones that it implements. Nobody has
-            // connected yet.
+            // SAFETY: the cluster is valid, and implements these versions. No client has connected
+            // yet.
             check(cluster.operate(|| unsafe {
                 rd_kafka_mock_set_apiversion(cluster.as_ptr(), api_key, min, max)
             }))?;
@@ -136,9 +141,9 @@ impl Cluster {
         self.ptr.as_ptr()
     }
 
-    /// Has an operation go through the queue of the mock's thread.
+    /// Runs an operation that goes through the mock's queue, at least [`PAUSE`] after the last one.
     fn operate<T>(&self, operation: impl FnOnce() -> T) -> T {
-        // It protects nothing but the pace.
+        // A poisoned lock does no harm, as it only spaces operations out.
         let mut last = self
             .last_operation
             .lock()
@@ -167,18 +172,19 @@ impl Cluster {
         }
         if replication_factor < 1 {
             return Err(invalid(format!(
-                "replication_factor: {replication_factor} is not positive"
+                "replication_factor: {replication_factor} is less than 1"
             )));
         }
-        // As librdkafka does, but before it multiplies with it.
+        // librdkafka does the same, but only after a multiplication that may overflow.
         let replicas = replication_factor.min(self.brokers);
-        // SAFETY: cluster and name are valid; the counts are in the range that is allocated for.
+        // SAFETY: cluster and name are valid. The counts are positive and bounded, so librdkafka
+        // can allocate the arrays.
         check(self.operate(|| unsafe {
             rd_kafka_mock_topic_create(self.as_ptr(), topic.as_ptr(), partitions, replicas)
         }))
     }
 
-    /// Creates the topic where there is none. 0 is no error.
+    /// Creates the topic if it does not exist. 0 means no error.
     pub(crate) fn set_topic_error(&self, topic: &str, code: i32) -> Result<(), KafkaError> {
         let topic = topic_name(topic)?;
         // SAFETY: cluster and name are valid.
@@ -189,7 +195,7 @@ impl Cluster {
     }
 
     pub(crate) fn push_request_errors(&self, api_key: i16, codes: &[c_int]) {
-        // SAFETY: the cluster is valid; that many codes are read during the call.
+        // SAFETY: the cluster is valid. The array has the given length and lives during the call.
         unsafe {
             rd_kafka_mock_push_request_errors_array(
                 self.as_ptr(),
@@ -205,17 +211,17 @@ impl Cluster {
         unsafe { sys::rd_kafka_mock_clear_request_errors(self.as_ptr(), api_key) }
     }
 
-    /// Each code with the time until the response. They are pushed one after another: a request may
-    /// come in between.
+    /// Pushes errors, each with the delay of its response. A request may arrive between two of
+    /// them.
     pub(crate) fn push_broker_request_errors(
         &self,
         broker: i32,
         api_key: i16,
         errors: impl IntoIterator<Item = (c_int, Duration)>,
     ) -> Result<(), KafkaError> {
-        let _there = self.check_broker(broker)?;
+        let _exists = self.check_broker(broker)?;
         errors.into_iter().try_for_each(|(code, rtt)| {
-            // SAFETY: the cluster is valid; the count is that of the pairs of ints that follow.
+            // SAFETY: the cluster is valid. The count is that of the pairs of ints that follow it.
             check(unsafe {
                 rd_kafka_mock_broker_push_request_error_rtts(
                     self.as_ptr(),
@@ -229,7 +235,7 @@ impl Cluster {
         })
     }
 
-    /// Creates the topic where there is none.
+    /// Creates the topic if it does not exist.
     pub(crate) fn set_partition_leader(
         &self,
         topic: &str,
@@ -239,9 +245,9 @@ impl Cluster {
         const NONE: i32 = -1;
         let topic = topic_name(topic)?;
         check_partition(partition)?;
-        let _there = broker.map(|broker| self.check_broker(broker)).transpose()?;
-        // SAFETY: cluster and name are valid. The partition is not negative, which librdkafka would
-        // index an array with.
+        let _exists = broker.map(|broker| self.check_broker(broker)).transpose()?;
+        // SAFETY: cluster and name are valid. The partition is not negative, so librdkafka may
+        // index an array with it.
         check(self.operate(|| unsafe {
             rd_kafka_mock_partition_set_leader(
                 self.as_ptr(),
@@ -252,7 +258,7 @@ impl Cluster {
         }))
     }
 
-    /// Creates the topic where there is none.
+    /// Creates the topic if it does not exist.
     pub(crate) fn set_partition_follower(
         &self,
         topic: &str,
@@ -261,14 +267,14 @@ impl Cluster {
     ) -> Result<(), KafkaError> {
         let topic = topic_name(topic)?;
         check_partition(partition)?;
-        // SAFETY: as for the leader; any number will do for the follower.
+        // SAFETY: as for the leader. Any number is valid for the follower.
         check(self.operate(|| unsafe {
             rd_kafka_mock_partition_set_follower(self.as_ptr(), topic.as_ptr(), partition, broker)
         }))
     }
 
     pub(crate) fn set_broker_up(&self, broker: i32, is_up: bool) -> Result<(), KafkaError> {
-        let _there = self.check_broker_or_all(broker)?;
+        let _exists = self.check_broker_or_all(broker)?;
         // SAFETY: the cluster is valid.
         check(self.operate(|| unsafe {
             if is_up {
@@ -282,10 +288,13 @@ impl Cluster {
     pub(crate) fn remove_broker(&self, broker: i32) -> Result<(), KafkaError> {
         let mut all_removed = self.check_broker(broker)?;
         if all_removed.len() + 1 == self.brokers as usize {
-            return Err(invalid("brokers: the last one has to stay".to_owned()));
+            return Err(invalid(
+                "brokers: the last broker cannot be removed".to_owned(),
+            ));
         }
         let removed = self.operate(|| {
-            // SAFETY: the cluster is valid, and nobody else walks its list of brokers meanwhile.
+            // SAFETY: the cluster is valid. `removed` is locked, so no other call reads its list of
+            // brokers meanwhile.
             unsafe { rd_kafka_mock_broker_decommission(self.as_ptr(), broker) }
         });
         check(removed)?;
@@ -294,7 +303,7 @@ impl Cluster {
     }
 
     pub(crate) fn set_broker_rtt(&self, broker: i32, rtt: Duration) -> Result<(), KafkaError> {
-        let _there = self.check_broker_or_all(broker)?;
+        let _exists = self.check_broker_or_all(broker)?;
         // SAFETY: the cluster is valid.
         check(self.operate(|| unsafe {
             rd_kafka_mock_broker_set_rtt(self.as_ptr(), broker, millis(rtt))
@@ -302,9 +311,9 @@ impl Cluster {
     }
 
     pub(crate) fn set_broker_rack(&self, broker: i32, rack: &str) -> Result<(), KafkaError> {
-        let rack =
-            CString::new(rack).map_err(|_| invalid("rack: contains a NUL byte".to_owned()))?;
-        let _there = self.check_broker_or_all(broker)?;
+        let rack = CString::new(rack)
+            .map_err(|_| invalid("rack: the text contains a NUL byte".to_owned()))?;
+        let _exists = self.check_broker_or_all(broker)?;
         // SAFETY: cluster and rack are valid.
         check(self.operate(|| unsafe {
             rd_kafka_mock_broker_set_rack(self.as_ptr(), broker, rack.as_ptr())
@@ -322,9 +331,10 @@ impl Cluster {
             CoordinatorKind::Group => c"group",
         };
         let key = CString::new(key)
-            .map_err(|_| invalid("coordinator: contains a NUL byte".to_owned()))?;
-        // Against the header: with another broker the handler of FindCoordinator aborts.
-        let _there = self.check_broker(broker)?;
+            .map_err(|_| invalid("coordinator: the name contains a NUL byte".to_owned()))?;
+        // rdkafka_mock.h allows any broker, but the handler of FindCoordinator aborts for an
+        // unknown one.
+        let _exists = self.check_broker(broker)?;
         // SAFETY: the cluster and both strings are valid.
         check(self.operate(|| unsafe {
             rd_kafka_mock_coordinator_set(self.as_ptr(), kind.as_ptr(), key.as_ptr(), broker)
@@ -343,7 +353,7 @@ impl Cluster {
 
     pub(crate) fn requests(&self) -> Vec<Request> {
         let mut count = 0;
-        // SAFETY: the cluster is valid. The array is a copy that is ours; NULL where it is empty.
+        // SAFETY: the cluster is valid. The array is a copy that is ours, or NULL if it is empty.
         let array = unsafe { sys::rd_kafka_mock_get_requests(self.as_ptr(), &mut count) };
         let requests = (0..count)
             .map(|index| {
@@ -359,12 +369,12 @@ impl Cluster {
                 }
             })
             .collect();
-        // SAFETY: the array is ours, with that many requests; nobody uses it from here on.
+        // SAFETY: the array is ours, has that many requests, and is not used after this.
         unsafe { sys::rd_kafka_mock_request_destroy_array(array, count) };
         requests
     }
 
-    /// Checks that there is such a broker; there is until the guard is dropped.
+    /// Checks that a broker exists. It exists at least until the guard is dropped.
     fn check_broker(&self, broker: i32) -> Result<MutexGuard<'_, Vec<i32>>, KafkaError> {
         let removed = lock(&self.removed);
         if (1..=self.brokers).contains(&broker) && !removed.contains(&broker) {
@@ -373,7 +383,7 @@ impl Cluster {
         Err(KafkaError::with_text(
             RDKafkaErrorCode::BrokerNotAvailable,
             format!(
-                "there is no broker {broker} in a mock cluster of {}",
+                "the mock cluster has no broker {broker}; it was created with the brokers 1 to {}",
                 self.brokers
             ),
         ))
@@ -393,9 +403,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // SAFETY: the cluster is ours, `&mut self` says that no call is under way, and its client,
-        // a field that is dropped after this, is alive. It is not the mock's thread that drops it:
-        // no callback of ours runs there.
+        // SAFETY: the cluster is ours, and `&mut self` shows that no call is in progress. Its
+        // client is alive, as the field is dropped after this. This is not the mock's thread, on
+        // which no code of ours runs.
         self.operate(|| unsafe { sys::rd_kafka_mock_cluster_destroy(self.as_ptr()) });
     }
 }

@@ -1,4 +1,4 @@
-//! A consumer as simple as librdkafka has one: no group, no committed offsets.
+//! A consumer without a group and without committed offsets, to read the mock cluster's records.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::fmt;
@@ -16,25 +16,26 @@ use crate::ffi::convert::{millis, with_errstr};
 use crate::ffi::message::BorrowedMessage;
 use crate::ffi::redeclared::rd_kafka_last_error;
 
-/// A consumer client. Dropping it blocks while its threads are joined.
+/// A consumer client. Dropping it blocks until its threads have ended.
 pub(crate) struct Consumer(NonNull<sys::rd_kafka_t>);
 
-// SAFETY: an rd_kafka_t may be used and destroyed by any thread.
+// SAFETY: any thread may use and destroy an rd_kafka_t.
 unsafe impl Send for Consumer {}
 
-/// A partition of a topic, by the cluster's metadata.
+/// A partition of a topic, according to the cluster's metadata.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Partition {
     pub(crate) id: i32,
-    /// Whether it has a leader, and that is among the brokers that are up.
+    /// True if the partition has a leader that the metadata lists as a broker.
     pub(crate) has_leader: bool,
 }
 
 impl Consumer {
-    /// `conf` must not have a `group.id`, lest there be a group to leave.
+    /// Creates a consumer. `conf` must not have a `group.id`, so that there is no group to leave.
     pub(crate) fn new(conf: Conf) -> Result<Self, KafkaError> {
         let (client, text) = with_errstr(|errstr, size| {
-            // SAFETY: the configuration is valid and ours to give; the buffer has the size given.
+            // SAFETY: the configuration is valid and ours to pass on; the buffer has the given
+            // size.
             unsafe {
                 sys::rd_kafka_new(
                     sys::rd_kafka_type_t::RD_KAFKA_CONSUMER,
@@ -46,7 +47,7 @@ impl Consumer {
         });
         let client = NonNull::new(client)
             .ok_or_else(|| KafkaError::with_text(RDKafkaErrorCode::Fail, text))?;
-        // It belongs to the client now (only on success).
+        // On success the client has taken it over.
         mem::forget(conf);
         Ok(Self(client))
     }
@@ -55,7 +56,8 @@ impl Consumer {
         self.0.as_ptr()
     }
 
-    /// The partitions of a topic. It asks for all topics, because asking for one may create it.
+    /// Returns the partitions of a topic. Asks for all topics, because asking for one may create
+    /// it.
     pub(crate) fn partitions(
         &self,
         topic: &str,
@@ -70,7 +72,7 @@ impl Consumer {
         })
     }
 
-    /// The offsets of the first message and after the last one.
+    /// Returns the offset of the first message and the offset after the last one.
     pub(crate) fn watermarks(
         &self,
         topic: &str,
@@ -79,7 +81,7 @@ impl Consumer {
     ) -> Result<(i64, i64), KafkaError> {
         let topic = topic_name(topic)?;
         let (mut low, mut high) = (0, 0);
-        // SAFETY: client, name and out-parameters are valid; they are not used after the call.
+        // SAFETY: client, name and out-parameters are valid during the call.
         check(unsafe {
             rd_kafka_query_watermark_offsets(
                 self.as_ptr(),
@@ -100,10 +102,11 @@ impl Consumer {
         let topic =
             unsafe { sys::rd_kafka_topic_new(self.as_ptr(), topic.as_ptr(), ptr::null_mut()) };
         let Some(topic) = NonNull::new(topic) else {
-            // SAFETY: takes nothing; the value is this thread's, of the call just made.
+            // SAFETY: the call takes no arguments. The value is this thread's, set by the call
+            // above.
             return Err(KafkaError::from_code(unsafe { rd_kafka_last_error() }));
         };
-        // SAFETY: the client is valid; the queue is ours.
+        // SAFETY: the client is valid; the returned queue is ours.
         let queue = unsafe { sys::rd_kafka_queue_new(self.as_ptr()) };
         Ok(TopicReader {
             topic,
@@ -117,7 +120,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // SAFETY: the client is ours; readers, with their topic handles and queues, borrow it, so
+        // SAFETY: the client is ours. Readers, with their topic handles and queues, borrow it, so
         // they are gone.
         unsafe { sys::rd_kafka_destroy(self.as_ptr()) }
     }
@@ -129,14 +132,14 @@ impl fmt::Debug for Consumer {
     }
 }
 
-/// Owner of the C metadata.
+/// Owner of `rd_kafka_metadata_t`.
 struct Metadata(NonNull<sys::rd_kafka_metadata_t>);
 
 impl Metadata {
     fn of_all_topics(consumer: &Consumer, timeout: Duration) -> Result<Self, KafkaError> {
         let mut metadata = ptr::null();
-        // SAFETY: the client is valid; NULL is for no topic in particular. On success the metadata
-        // is ours.
+        // SAFETY: the client is valid, and NULL stands for no topic. On success the metadata is
+        // ours.
         check(unsafe {
             rd_kafka_metadata(
                 consumer.as_ptr(),
@@ -150,12 +153,12 @@ impl Metadata {
         Ok(Self(metadata))
     }
 
-    /// `None`: there is no such topic.
+    /// Returns the partitions of a topic, or `None` if the topic does not exist.
     fn partitions(&self, name: &CStr) -> Option<Result<Vec<Partition>, KafkaError>> {
         let metadata = self.0.as_ptr();
-        // SAFETY: the metadata is valid and ours, its arrays have the lengths that go with them,
-        // and names are C strings. No reference is made to a struct with an enum in it, and the
-        // codes are read as the C ints that they are.
+        // SAFETY: the metadata is valid and ours, the counts are those of the arrays, and names are
+        // C strings. Codes are read as C ints, because the bindings' enum does not have every
+        // value; no reference to a struct with such an enum is created.
         unsafe {
             let brokers: Vec<i32> = elements((*metadata).brokers, (*metadata).broker_cnt)
                 .map(|broker| (*broker).id)
@@ -176,18 +179,20 @@ impl Metadata {
     }
 }
 
+/// Returns pointers to the elements of an array.
+///
 /// # Safety
 ///
-/// `array` has `len` elements.
+/// `array` has `len` elements; none if `len` is not positive.
 unsafe fn elements<T>(array: *mut T, len: c_int) -> impl Iterator<Item = *mut T> {
     let len = usize::try_from(len).unwrap_or(0);
-    // SAFETY: by this function's contract the result is in the array.
+    // SAFETY: by this function's contract the index is within the array.
     (0..len).map(move |index| unsafe { array.add(index) })
 }
 
 impl Drop for Metadata {
     fn drop(&mut self) {
-        // SAFETY: it is ours.
+        // SAFETY: the metadata is ours.
         unsafe { sys::rd_kafka_metadata_destroy(self.0.as_ptr()) }
     }
 }
@@ -201,10 +206,10 @@ pub(crate) struct TopicReader<'a> {
 }
 
 impl TopicReader<'_> {
-    /// Has the partition read from the offset on.
+    /// Starts to read a partition from an offset.
     pub(crate) fn start(&mut self, partition: i32, offset: i64) -> Result<(), KafkaError> {
-        // SAFETY: topic handle and queue are valid; the partition is stopped before they are
-        // destroyed.
+        // SAFETY: topic handle and queue are valid. `drop` stops the partition before it destroys
+        // them.
         let result = unsafe {
             sys::rd_kafka_consume_start_queue(
                 self.topic.as_ptr(),
@@ -214,16 +219,17 @@ impl TopicReader<'_> {
             )
         };
         if result != 0 {
-            // SAFETY: takes nothing; the value is this thread's, of the call just made.
+            // SAFETY: the call takes no arguments. The value is this thread's, set by the call
+            // above.
             return Err(KafkaError::from_code(unsafe { rd_kafka_last_error() }));
         }
         self.started.push(partition);
         Ok(())
     }
 
-    /// The next message or error, waiting for it up to `timeout`.
+    /// Returns the next message or error, or `None` after `timeout`.
     pub(crate) fn next(&self, timeout: Duration) -> Option<ConsumedMessage<'_>> {
-        // SAFETY: the queue is valid; the message is ours.
+        // SAFETY: the queue is valid; the returned message is ours.
         let message = unsafe { sys::rd_kafka_consume_queue(self.queue.as_ptr(), millis(timeout)) };
         NonNull::new(message).map(|ptr| ConsumedMessage {
             ptr,
@@ -235,12 +241,12 @@ impl TopicReader<'_> {
 impl Drop for TopicReader<'_> {
     fn drop(&mut self) {
         for &partition in &self.started {
-            // SAFETY: the handle is valid, and the partition was started by it. The result does
-            // not matter: nobody reads the queue any more.
+            // SAFETY: the handle is valid and has started the partition. The result does not
+            // matter, as the queue is no longer read.
             unsafe { sys::rd_kafka_consume_stop(self.topic.as_ptr(), partition) };
         }
-        // SAFETY: both are ours, and the client, which `self` still borrows, is alive. Messages
-        // borrow `self`, so they are gone.
+        // SAFETY: both are ours. The client is alive, as `self` borrows it. Messages borrow `self`,
+        // so they are gone.
         unsafe {
             sys::rd_kafka_queue_destroy(self.queue.as_ptr());
             sys::rd_kafka_topic_destroy(self.topic.as_ptr());
@@ -254,7 +260,7 @@ impl fmt::Debug for TopicReader<'_> {
     }
 }
 
-/// Owner of a consumed message, or of an error in the place of one.
+/// Owner of a consumed message, which may stand for an error.
 pub(crate) struct ConsumedMessage<'a> {
     ptr: NonNull<sys::rd_kafka_message_t>,
     reader: PhantomData<&'a TopicReader<'a>>,
@@ -263,7 +269,7 @@ pub(crate) struct ConsumedMessage<'a> {
 impl ConsumedMessage<'_> {
     pub(crate) fn get(&self) -> BorrowedMessage<'_> {
         // SAFETY: the message is valid, ours, and lives until `self` is dropped. Its offset is the
-        // log's; librdkafka sets the status of consumed messages to PERSISTED (rdkafka_op.c,
+        // broker's: librdkafka sets the status of consumed messages to PERSISTED (rdkafka_op.c,
         // rd_kafka_op_new_fetch_msg).
         unsafe { BorrowedMessage::new(self.ptr, true) }
     }
@@ -271,12 +277,12 @@ impl ConsumedMessage<'_> {
 
 impl Drop for ConsumedMessage<'_> {
     fn drop(&mut self) {
-        // SAFETY: the message is ours, and the client, which the reader borrows, is alive.
+        // SAFETY: the message is ours. The client is alive, as the reader borrows it.
         unsafe { sys::rd_kafka_message_destroy(self.ptr.as_ptr()) }
     }
 }
 
-// As in `redeclared`: functions that return an enum.
+// Functions that return an enum, declared with `c_int` as in `ffi::redeclared`.
 #[allow(clashing_extern_declarations)]
 unsafe extern "C" {
     fn rd_kafka_metadata(

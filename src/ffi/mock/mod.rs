@@ -1,4 +1,6 @@
-//! The mock cluster, and a consumer to read what is in it.
+//! The C objects of the mock cluster, and of a consumer that reads its records.
+//!
+//! To be read in this order: `arguments`, `cluster`, `consumer`, `redeclared`.
 
 mod arguments;
 mod cluster;

@@ -1,5 +1,5 @@
-//! The mock's functions that take or return an enum, declared again with `c_int`; see
-//! `ffi::redeclared`.
+//! The mock's functions that take or return an enum, declared again with `c_int` for the reason
+//! that `ffi::redeclared` gives.
 
 use std::ffi::{c_char, c_int};
 

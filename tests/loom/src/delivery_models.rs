@@ -97,7 +97,7 @@ pub fn a_future_is_dropped_while_the_driver_asks() {
         let (completer, mut future) = pair();
         assert!(!polled_by_another_waker(&mut future));
         let leaving = thread::spawn(move || drop(future));
-        let (before, after) = (completer.is_awaited(), completer.is_awaited());
+        let (before, after) = (completer.is_tracked(), completer.is_tracked());
         assert!(before || !after);
         if before {
             complete(completer);
@@ -111,7 +111,7 @@ pub fn a_future_is_polled_while_the_driver_asks() {
     check(|| {
         let (completer, future) = pair();
         let awaiting = thread::spawn(move || block_on(future).expect("a delivery"));
-        assert!(completer.is_awaited());
+        assert!(completer.is_tracked());
         complete(completer);
         awaiting.join().expect("a delivery");
     });

@@ -1,22 +1,23 @@
-//! The partitioner of a context, as librdkafka calls it.
+//! Calling the context's partitioner from librdkafka.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::context::ProducerContext;
 use super::partitioner::PartitionRequest;
-use crate::ffi::Chooser;
+use crate::ffi::PartitionerFn;
 use crate::sync::{catch_panic, log};
 
-/// What has the context choose, if it has a partitioner; its panics are counted in `panics`.
-pub(crate) fn chooser<C: ProducerContext>(
+/// Returns a function that calls the context's partitioner, if the context has one. The function
+/// counts the partitioner's panics in `panics`.
+pub(crate) fn partitioner_callback<C: ProducerContext>(
     context: &Arc<C>,
     panics: &Arc<AtomicU64>,
-) -> Option<Box<Chooser>> {
+) -> Option<Box<PartitionerFn>> {
     context.partitioner()?;
     let (context, panics) = (Arc::clone(context), Arc::clone(panics));
-    Some(Box::new(move |choice| {
-        let request = PartitionRequest::new(choice);
+    Some(Box::new(move |args| {
+        let request = PartitionRequest::new(args);
         let chosen = catch_panic(|| context.partitioner().map(|own| own.partition(&request)));
         chosen
             .map(|chosen| chosen.unwrap_or(-1))

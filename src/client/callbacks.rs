@@ -1,0 +1,91 @@
+//! Serving the events of a client, and calling the context. A panic of the context is caught,
+//! logged and counted.
+
+use std::sync::atomic::Ordering;
+
+use super::context::{ClientContext, ProducerContext};
+use super::core::Core;
+use crate::ffi::{Event, Opaque};
+use crate::message::DeliveryResult;
+use crate::sync::{catch_panic, log};
+use crate::values::RDKafkaLogLevel;
+
+impl<O: Opaque> Core<O> {
+    /// Serves an event other than delivery reports. Returns the number of callbacks that ran, not
+    /// counting log lines.
+    pub(crate) fn serve_client_event(
+        &self,
+        context: &impl ClientContext,
+        event: Event<O>,
+    ) -> usize {
+        match event {
+            Event::Log {
+                level,
+                facility,
+                text,
+            } => {
+                let level = RDKafkaLogLevel::from_syslog(level);
+                let text = self.secrets.redact(&text);
+                self.guard("log", || context.log(level, &facility, &text));
+                0
+            }
+            Event::Error {
+                code,
+                text,
+                is_fatal,
+            } => {
+                let error = if is_fatal {
+                    self.set_fatal((code, text))
+                } else {
+                    self.client_error(code, &text)
+                };
+                self.guard("error", || context.error(&error));
+                1
+            }
+            Event::Stats(json) => {
+                self.guard("stats", || context.stats(&json));
+                1
+            }
+            Event::OAuthTokenRefresh(config) => {
+                self.guard("oauth_token_requested", || {
+                    context.oauth_token_requested(config.as_deref());
+                });
+                1
+            }
+            Event::Delivery(_) | Event::Answer(_) | Event::Other => 0,
+        }
+    }
+
+    /// Calls the context's delivery callback.
+    pub(crate) fn report<C: ProducerContext>(
+        &self,
+        context: &C,
+        result: &DeliveryResult<'_>,
+        opaque: C::DeliveryOpaque,
+    ) {
+        self.guard("delivery", || context.delivery(result, opaque));
+    }
+
+    fn guard(&self, callback: &str, body: impl FnOnce()) {
+        if let Err(panic) = catch_panic(body) {
+            self.callback_panicked(callback, &panic);
+        }
+    }
+
+    /// Logs and counts the panic of a callback.
+    pub(crate) fn callback_panicked(&self, callback: &str, panic: &str) {
+        self.callback_panics.fetch_add(1, Ordering::Relaxed);
+        log(|| {
+            tracing::error!(
+                callback,
+                panic,
+                "a callback of the producer's context panicked"
+            );
+        });
+    }
+
+    /// Returns how many callbacks of the context have panicked.
+    pub(crate) fn callback_panics(&self) -> u64 {
+        self.callback_panics.load(Ordering::Relaxed)
+    }
+}

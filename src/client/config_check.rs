@@ -1,0 +1,205 @@
+//! Turns a user's properties into a librdkafka configuration, and refuses those that cannot work.
+
+use super::config::ClientConfig;
+use super::config_errors::{property_error, refused};
+use super::config_values::{MAX_IDLE, is_transactional, max_idle, transaction_timeout};
+use crate::error::KafkaError;
+use crate::ffi::Conf;
+
+impl ClientConfig {
+    /// Returns the librdkafka configuration for these properties.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the property.
+    pub(crate) fn to_conf(&self) -> Result<Conf, KafkaError> {
+        let mut conf = Conf::new();
+        let ours = [
+            ("client.software.name", env!("CARGO_PKG_NAME")),
+            ("client.software.version", env!("CARGO_PKG_VERSION")),
+            ("log.queue", "true"),
+        ];
+        for (property, value) in ours.into_iter().chain(self.iter()) {
+            conf.set(property, value)
+                .map_err(|error| property_error(property, value, &error))?;
+            check_number(&conf, property, value)?;
+        }
+        self.check_properties(&conf)?;
+        self.check_linger(&conf)?;
+        if is_transactional(&conf) && self.get(MAX_IDLE).is_none() {
+            let idle = max_idle(transaction_timeout(&conf));
+            conf.set(MAX_IDLE, &idle.as_millis().to_string())
+                .expect("the value is in librdkafka's range");
+        }
+        Ok(conf)
+    }
+
+    /// Refuses properties that librdkafka accepts and this crate cannot honour.
+    fn check_properties(&self, conf: &Conf) -> Result<(), KafkaError> {
+        let is = |property: &str, value: &str| conf.get(property).as_deref() == Some(value);
+        let has_value = |property: &str| conf.get(property).is_some_and(|value| !value.is_empty());
+
+        if !has_value("bootstrap.servers") && is("test.mock.num.brokers", "0") {
+            return Err(KafkaError::config(
+                Some("bootstrap.servers"),
+                "configuration property bootstrap.servers is missing",
+            ));
+        }
+        if is("delivery.report.only.error", "true") {
+            return Err(refused(
+                "delivery.report.only.error",
+                "librdkafka would drop the reports of delivered messages, and their futures \
+                 would never resolve; leave it at false",
+            ));
+        }
+        if self.get("enabled_events").is_some() {
+            return Err(refused(
+                "enabled_events",
+                "this crate decides which events are enabled; remove it",
+            ));
+        }
+        if !is("log.queue", "true") {
+            return Err(refused(
+                "log.queue",
+                "this crate gets logs through the client's queue; leave it at true",
+            ));
+        }
+        if is("enable_sasl_queue", "true") {
+            return Err(refused(
+                "enable_sasl_queue",
+                "this crate serves no separate queue for OAuth tokens; leave it at false",
+            ));
+        }
+        if self.get("ut_handle_ProduceResponse").is_some() {
+            return Err(refused(
+                "ut_handle_ProduceResponse",
+                "librdkafka would call the text as a function; remove it",
+            ));
+        }
+        for property in ["client.software.name", "client.software.version"] {
+            let value = conf.get(property).unwrap_or_default();
+            if !value.contains(|c: char| c.is_ascii_alphanumeric()) {
+                return Err(refused(
+                    property,
+                    "librdkafka would read beyond its end; use at least one ASCII letter or digit",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a `linger.ms` with which librdkafka opens no topic, so that no record can be sent.
+    fn check_linger(&self, conf: &Conf) -> Result<(), KafkaError> {
+        let is_set = |property: &&str| self.get(property).is_some();
+        let mut names = ["linger.ms", "queue.buffering.max.ms"].into_iter();
+        let Some(linger) = names.find(is_set) else {
+            return Ok(());
+        };
+        let millis = |property: &str| conf.get(property)?.parse::<f64>().ok();
+        // librdkafka returns no default of a topic property while none is set.
+        let timeout = millis("message.timeout.ms").unwrap_or(300_000.0);
+        // 0 is no limit.
+        if timeout == 0.0 {
+            return Ok(());
+        }
+        if is_transactional(conf) && millis("linger.ms") >= millis("transaction.timeout.ms") {
+            return Err(refused(
+                linger,
+                "it must be less than transaction.timeout.ms, which limits message.timeout.ms",
+            ));
+        }
+        if !is_transactional(conf) && millis("linger.ms") >= Some(timeout) {
+            return Err(refused(linger, "it must be less than message.timeout.ms"));
+        }
+        Ok(())
+    }
+
+    /// Prepares the configuration for a partitioner of the context.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the property under which another partitioner would choose.
+    pub(crate) fn prepare_for_partitioner(&self, conf: &mut Conf) -> Result<(), KafkaError> {
+        const STICKY: &str = "sticky.partitioning.linger.ms";
+        if self.get(STICKY).is_some() && conf.get(STICKY).as_deref() != Some("0") {
+            return Err(refused(
+                STICKY,
+                "with a value above 0 librdkafka does not ask the context's partitioner about \
+                 records without a key; remove it or set it to 0",
+            ));
+        }
+        for property in ["partitioner", "topic.partitioner"] {
+            if self.get(property).is_some() {
+                return Err(refused(
+                    property,
+                    "the context has a partitioner; remove one of the two",
+                ));
+            }
+        }
+        conf.set(STICKY, "0")
+            .expect("the value is in librdkafka's range");
+        Ok(())
+    }
+}
+
+/// Refuses a number that librdkafka has parsed as another one.
+///
+/// librdkafka parses the digits at the beginning, takes a leading 0 for octal, and truncates a
+/// number that is too large.
+fn check_number(conf: &Conf, property: &str, value: &str) -> Result<(), KafkaError> {
+    // `topic.` is a prefix of topic properties, but also the beginning of other names.
+    let of_topics = || conf.get(property.strip_prefix("topic.")?);
+    let Some(text) = conf.get(property).or_else(of_topics) else {
+        return Ok(());
+    };
+    let value = value.trim();
+    // Not a number but a text, a flag or a choice.
+    let Ok(parsed) = text.parse::<f64>() else {
+        return Ok(());
+    };
+    // The only property with a fraction, under its two names.
+    let is_fraction = matches!(property, "linger.ms" | "queue.buffering.max.ms");
+    let is_text = text.trim() == value && !(is_fraction && parsed.is_nan());
+    if is_text || property == "topic.auto.commit.interval.ms" {
+        return Ok(());
+    }
+    let is_the_same = match value.parse::<f64>() {
+        // librdkafka returns six digits of a fraction.
+        Ok(given) => (given - parsed).abs() <= 1e-5 * parsed.abs(),
+        // `acks`
+        Err(_) => value.eq_ignore_ascii_case("all"),
+    };
+    if is_the_same {
+        return Ok(());
+    }
+    let text = format!(
+        "bad value for configuration property {property}: it is not a decimal number, or it is \
+         too large"
+    );
+    Err(KafkaError::config(Some(property), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn max_idle_with(properties: &[(&str, &str)]) -> String {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "localhost:9092");
+        config.extend(properties.iter().copied());
+        let conf = config.to_conf().unwrap();
+        conf.get(MAX_IDLE).unwrap()
+    }
+
+    #[test]
+    fn a_transactional_producer_closes_idle_connections_before_its_transactions_time_out() {
+        let id = ("transactional.id", "tests");
+        assert_eq!(max_idle_with(&[]), "0");
+        assert_eq!(max_idle_with(&[id]), "30000");
+        let timeout = |millis| max_idle_with(&[id, ("transaction.timeout.ms", millis)]);
+        assert_eq!(timeout("900000"), "30000");
+        assert_eq!(timeout("40000"), "20000");
+        assert_eq!(timeout("1000"), "10000");
+        assert_eq!(max_idle_with(&[id, (MAX_IDLE, "0")]), "0");
+    }
+}

@@ -1,0 +1,69 @@
+//! Values that this crate reads from a librdkafka configuration, or replaces in it.
+
+use std::time::Duration;
+
+use crate::ffi::Conf;
+
+/// The property that closes idle connections.
+pub(super) const MAX_IDLE: &str = "connections.max.idle.ms";
+
+/// Returns the default of [`MAX_IDLE`] for a transactional producer.
+///
+/// While librdkafka sends a consumer's offsets it waits for the group's coordinator, without a
+/// limit. If that broker has left the cluster it never gets a connection. librdkafka asks for the
+/// new coordinator only when another connection opens or closes (its issues 5456 and 5511).
+/// Closing idle connections ends the wait before the transaction times out.
+///
+/// It must not be shorter, because a connection also counts as idle while it waits for an answer.
+/// librdkafka gives a produce request 30 s by default (`request.timeout.ms`).
+pub(super) fn max_idle(transaction_timeout: Duration) -> Duration {
+    (transaction_timeout / 2).clamp(Duration::from_secs(10), Duration::from_secs(30))
+}
+
+/// Returns `transaction.timeout.ms`.
+pub(crate) fn transaction_timeout(conf: &Conf) -> Duration {
+    let millis = conf.get("transaction.timeout.ms");
+    // librdkafka has checked it.
+    let millis = millis.and_then(|millis| millis.parse().ok());
+    Duration::from_millis(millis.unwrap_or(60_000))
+}
+
+/// Returns true if the configuration has a `transactional.id`.
+pub(crate) fn is_transactional(conf: &Conf) -> bool {
+    conf.get("transactional.id")
+        .is_some_and(|id| !id.is_empty())
+}
+
+/// The limits of a producer's queue, as configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueLimits {
+    /// `queue.buffering.max.messages`; `usize::MAX` for its value 0, which means no limit.
+    pub(crate) messages: usize,
+    /// `queue.buffering.max.kbytes`, in bytes.
+    pub(crate) bytes: usize,
+}
+
+impl QueueLimits {
+    /// Reads the limits from the configuration and lifts them there.
+    ///
+    /// The caller enforces them, so librdkafka must never refuse a message for its own.
+    pub(crate) fn take_from(conf: &mut Conf) -> Self {
+        let number = |property| {
+            let value = conf.get(property).and_then(|value| value.parse().ok());
+            value.expect("librdkafka has an integer for its own property")
+        };
+        let messages: usize = number("queue.buffering.max.messages");
+        let kbytes: usize = number("queue.buffering.max.kbytes");
+        for (property, value) in [
+            ("queue.buffering.max.messages", "0"),
+            ("queue.buffering.max.kbytes", "2147483647"),
+        ] {
+            conf.set(property, value)
+                .expect("the value is in librdkafka's range");
+        }
+        Self {
+            messages: if messages == 0 { usize::MAX } else { messages },
+            bytes: kbytes.saturating_mul(1024),
+        }
+    }
+}

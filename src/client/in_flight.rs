@@ -1,0 +1,59 @@
+//! The count of a client's messages: numbered, settled, delivered, in flight.
+
+use std::sync::atomic::Ordering;
+
+use super::core::Core;
+use crate::ffi::Opaque;
+
+impl<O: Opaque> Core<O> {
+    /// Numbers the next `count` messages and returns the first number. They are in flight until
+    /// they are [settled](Self::settle).
+    #[inline]
+    pub(crate) fn issue(&self, count: u64) -> u64 {
+        self.issued.fetch_add(count, Ordering::SeqCst)
+    }
+
+    /// Returns how many messages have been numbered.
+    pub(crate) fn issued(&self) -> u64 {
+        self.issued.load(Ordering::SeqCst)
+    }
+
+    /// Counts `count` messages as settled: their reports were served, or their produce calls
+    /// failed.
+    pub(crate) fn settle(&self, count: u64) {
+        self.settled.fetch_add(count, Ordering::SeqCst);
+    }
+
+    /// Returns how many messages have been settled.
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many messages have been numbered and not settled.
+    pub(crate) fn in_flight(&self) -> usize {
+        // Loading `settled` first keeps the difference from being negative.
+        let settled = self.settled();
+        usize::try_from(self.issued() - settled).unwrap_or(usize::MAX)
+    }
+
+    /// Counts `count` messages as delivered.
+    pub(crate) fn count_delivered(&self, count: u64) {
+        self.delivered.fetch_add(count, Ordering::SeqCst);
+    }
+
+    /// Returns how many messages have been delivered.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::SeqCst)
+    }
+
+    /// Records that a transaction begins.
+    pub(crate) fn record_transaction_begin(&self) {
+        self.delivered_before
+            .store(self.delivered(), Ordering::SeqCst);
+    }
+
+    /// Returns true if a message of the current transaction has been delivered.
+    pub(crate) fn has_delivered_since_begin(&self) -> bool {
+        self.delivered() > self.delivered_before.load(Ordering::SeqCst)
+    }
+}

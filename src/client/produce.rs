@@ -1,0 +1,89 @@
+//! The produce calls, for one record and for a batch.
+
+use super::core::Core;
+use crate::error::KafkaError;
+use crate::ffi::{Message, Opaque, PARTITION_UNASSIGNED};
+use crate::message::{Fields, Plain, TopicName, ZERO_COPY_FROM};
+
+impl<O: Opaque> Core<O> {
+    /// Puts a [numbered](Self::issue) message into librdkafka's queue. Never blocks.
+    ///
+    /// The fields must have been [checked](Fields::check). A payload of at least
+    /// [`ZERO_COPY_FROM`] bytes is borrowed rather than copied, if the opaque can keep its guard.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason and the opaque. The fields are unchanged, and the caller must settle the
+    /// message.
+    #[inline]
+    pub(crate) fn produce(
+        &self,
+        fields: &mut Fields<'_>,
+        mut opaque: O,
+    ) -> Result<(), (KafkaError, O)> {
+        let topic = match self.handle(&fields.topic) {
+            Ok(topic) => topic,
+            Err(error) => return Err((error, opaque)),
+        };
+        if fields.payload_len() >= ZERO_COPY_FROM {
+            if let Some(guard) = opaque.payload_guard() {
+                *guard = fields.take_payload_guard();
+            }
+        }
+        let message = Message {
+            partition: fields.partition,
+            key: fields.key.as_deref(),
+            payload: fields.payload.as_deref(),
+            timestamp: fields.timestamp,
+            headers: &fields.headers,
+        };
+        let Err((code, opaque)) = topic.produce(message, opaque) else {
+            return Ok(());
+        };
+        Err(self.not_produced(code, fields, opaque))
+    }
+
+    #[cold]
+    fn not_produced(&self, code: i32, fields: &mut Fields<'_>, mut opaque: O) -> (KafkaError, O) {
+        if let Some(guard) = opaque.payload_guard().and_then(Option::take) {
+            fields.payload = Some(guard.into_payload());
+        }
+        (self.message_error(code, fields.partition), opaque)
+    }
+
+    /// Returns true if records may be produced in batches: if the configuration loads no plugins.
+    ///
+    /// If the partitioner refuses a message of a batch, librdkafka passes the caller's struct to
+    /// interceptors. It lacks the part from which their functions read headers and timestamps.
+    #[inline]
+    pub(crate) fn takes_batches(&self) -> bool {
+        self.takes_batches
+    }
+
+    /// Puts [plain](Plain) records of one topic into librdkafka's queue with one call.
+    ///
+    /// Returns the records that were refused, by their index. The caller must settle those.
+    pub(crate) fn produce_batch(
+        &self,
+        topic: &TopicName<'_>,
+        batch: &[Plain<'_>],
+        opaques: impl Iterator<Item = O>,
+    ) -> Vec<(usize, KafkaError, O)> {
+        let topic = match self.handle(topic) {
+            Ok(topic) => topic,
+            Err(error) => {
+                let all = opaques.enumerate();
+                return all
+                    .map(|(index, opaque)| (index, error.clone(), opaque))
+                    .collect();
+            }
+        };
+        let mut refused = Vec::new();
+        let messages = batch.iter().map(Plain::as_bytes).zip(opaques);
+        topic.produce_batch(messages, |index, code, opaque| {
+            let error = self.message_error(code, PARTITION_UNASSIGNED);
+            refused.push((index, error, opaque));
+        });
+        refused
+    }
+}
