@@ -1,23 +1,25 @@
-//! Consume, transform, produce, exactly once: what was made of the records that were read, and how
-//! far they were read, become visible in one transaction, or not at all. Whatever ends this program,
-//! also `kill -9`, the next start goes on where the last commit was.
+//! Consumes, transforms and produces records exactly once.
 //!
-//! It reads with rdkafka's `StreamConsumer`, and writes each record in upper case to the partition of
-//! the same number, so the output topic needs as many partitions as the input. To share the work,
-//! start more of them in the same group, each with a transactional id of its own that it keeps.
+//! One transaction holds the new records and the offsets of the records that were read. Both become
+//! visible together or not at all. If the program ends, even by `kill -9`, the next start continues
+//! after the last commit.
 //!
-//! What went wrong decides what is done:
+//! It reads with rdkafka's `StreamConsumer` and writes each record in upper case to the partition
+//! of the same number. So the output topic needs as many partitions as the input topic. To share
+//! the work, start more processes in the same group. Each needs its own transactional id and keeps
+//! it over restarts.
 //!
-//! - A commit that could not be made in time is resumed: nobody knows yet how it ends.
-//! - What can be aborted is; then the consumer is taken back to the committed offsets. This covers a
-//!   rebalance in the middle of a transaction, too.
-//! - After a fatal error the program ends with an error. Whoever watches it may start it again,
-//!   after a pause: it goes on where the last commit was.
-//! - This holds where it says that it was fenced, too. Then another process has started with the
-//!   same transactional id, or a transaction took longer than `transaction.timeout.ms` and its
-//!   coordinator aborted it; the error does not tell which. Where it comes again and again, look
-//!   for a second process with that id: each start fences the other one, as producer and as static
-//!   member of the group.
+//! # Errors
+//!
+//! - A commit that times out is resumed, because its outcome is not known yet.
+//! - If a transaction can be aborted, it is. Then the consumer seeks to the committed offsets. This
+//!   includes a rebalance during a transaction.
+//! - After a fatal error the program ends with an error. A supervisor may start it again after a
+//!   pause.
+//! - "fenced" is a fatal error too. Either another process has started with the same transactional
+//!   id, or a transaction exceeded `transaction.timeout.ms` and its coordinator aborted it. The
+//!   error does not say which. If it recurs, look for a second process with that id: each start
+//!   fences the other process, as producer and as static member of the group.
 //!
 //! ```sh
 //! cargo run --features rdkafka --example exactly_once -- --brokers localhost:9092 \
@@ -49,20 +51,21 @@ use tokio_rdkafka::{
 };
 use tracing::{debug, warn};
 
-/// For the cluster to come back.
+/// How long to wait for the cluster.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where a broker is lost, librdkafka asks for the next coordinator each time that it could not
-/// connect to the last one. The default of 10 s is long for who waits for it.
+/// `reconnect.backoff.max.ms`. After the loss of a broker librdkafka looks up the new coordinator
+/// each time that it cannot connect to the old one. The default of 10 s delays this.
 const BACKOFF: &str = "1000";
 
+/// The pause before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// After so many transactions in a row that had to be aborted, it will not get better by itself.
+/// The number of successive aborts that are retried.
 const MAX_ABORTS: u32 = 20;
 
 #[derive(Debug, Parser)]
-#[command(about = "Turns records to upper case, exactly once.")]
+#[command(about = "Converts records to upper case, exactly once.")]
 struct Arguments {
     /// The cluster, as host:port,…
     #[arg(long)]
@@ -70,28 +73,28 @@ struct Arguments {
     /// The topic to read
     #[arg(long)]
     input: String,
-    /// The topic to write, with as many partitions
+    /// The topic to write; it needs as many partitions as the input
     #[arg(long)]
     output: String,
     /// The consumer group
     #[arg(long)]
     group: String,
-    /// Of this instance; it keeps it over restarts
+    /// The transactional id of this instance, which it keeps over restarts
     #[arg(long)]
     transactional_id: String,
-    /// How many records are in a transaction at most
+    /// The largest number of records in a transaction
     #[arg(long, default_value_t = 1_000)]
     batch_size: usize,
-    /// How many milliseconds a transaction waits for more records
+    /// How long a transaction waits for more records, in milliseconds
     #[arg(long, default_value_t = 100)]
     batch_ms: u64,
-    /// End when the end of the input has been reached
+    /// Stop at the end of the input
     #[arg(long)]
     until_end: bool,
-    /// Further configuration of the producer, as in librdkafka's CONFIGURATION.md
+    /// A configuration property of the producer (librdkafka's CONFIGURATION.md); may be repeated
     #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = common::property)]
     properties: Vec<(String, String)>,
-    /// Further configuration of the consumer
+    /// A configuration property of the consumer; may be repeated
     #[arg(short = 'C', value_name = "PROPERTY=VALUE", value_parser = common::property)]
     consumer_properties: Vec<(String, String)>,
 }
@@ -106,7 +109,7 @@ async fn main() -> ExitCode {
         }
         Err(error) if is_fenced(&*error) => {
             eprintln!(
-                "fenced, another process has taken over or the transaction timed out: {error}"
+                "fenced, because another process took over or the transaction timed out: {error}"
             );
             ExitCode::FAILURE
         }
@@ -126,7 +129,7 @@ async fn run(arguments: Arguments) -> Result<u64, BoxError> {
         .set("reconnect.backoff.max.ms", BACKOFF);
     config.extend(arguments.properties.iter().cloned());
     let mut producer: TransactionalProducer = config.create()?;
-    // Aborts what a process before this one has left open.
+    // Aborts a transaction that an earlier process has left open.
     producer.init(PATIENCE).await?;
 
     let consumer = consumer(&arguments)?;
@@ -135,14 +138,14 @@ async fn run(arguments: Arguments) -> Result<u64, BoxError> {
         consumer: Arc::new(consumer),
     };
     let result = work.run(&mut producer).await;
-    // Aborts what is still open. Dropping the consumer blocks.
+    // `close` aborts an open transaction. Dropping the consumer blocks.
     producer.close().await;
     spawn_blocking(move || drop(work)).await?;
     result
 }
 
-/// Whether another process has the transactional id now, or the place in the consumer group, which
-/// is of the same name here; or the transaction timed out.
+/// Returns true if another process has taken over the transactional id or the static membership of
+/// the group, which has the same name here. Also true if the transaction timed out.
 fn is_fenced(error: &(dyn Error + 'static)) -> bool {
     if let Some(ConsumerError::MessageConsumptionFatal(code)) = error.downcast_ref() {
         return *code == RDKafkaErrorCode::FencedInstanceId;
@@ -156,10 +159,10 @@ fn consumer(arguments: &Arguments) -> Result<StreamConsumer, ConsumerError> {
     config
         .set("bootstrap.servers", &arguments.brokers)
         .set("group.id", &arguments.group)
-        // A static member: its next process takes its partitions over at once, instead of when the
-        // session of the last one has timed out.
+        // A static member. Its next process gets its partitions at once, instead of after the
+        // session timeout of the last one.
         .set("group.instance.id", &arguments.transactional_id)
-        // Offsets are committed by the producer alone.
+        // Only the producer commits offsets.
         .set("enable.auto.commit", "false")
         .set("reconnect.backoff.max.ms", BACKOFF)
         .set("isolation.level", "read_committed")
@@ -171,11 +174,11 @@ fn consumer(arguments: &Arguments) -> Result<StreamConsumer, ConsumerError> {
     Ok(consumer)
 }
 
-/// What went wrong.
+/// Why a batch failed.
 enum Failed {
-    /// It is as if the transaction had not been, and can be done again.
+    /// The transaction was aborted, and its records can be read again.
     Aborted(BoxError),
-    /// Nothing more can be done here.
+    /// The program must end.
     Fatal(BoxError),
 }
 
@@ -198,7 +201,7 @@ impl Work {
     /// Returns the number of records committed.
     async fn run(&self, producer: &mut TransactionalProducer) -> Result<u64, BoxError> {
         let interrupted = async {
-            // An error: there is no such signal here.
+            // On an error this system has no such signal.
             if ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -207,11 +210,11 @@ impl Work {
         let mut ended = HashSet::new();
         let (mut records, mut aborts) = (0, 0);
         loop {
-            // It also ends what an abort could not, in time.
+            // This also completes an abort that timed out.
             let transaction = match producer.begin().await {
                 Ok(transaction) => transaction,
                 Err(error) if error.is_retriable() => {
-                    warn!(%error, "the transaction before has not ended yet");
+                    warn!(%error, "the previous transaction is not complete yet");
                     sleep(PAUSE).await;
                     continue;
                 }
@@ -234,11 +237,11 @@ impl Work {
                     }
                 }
                 Err(Failed::Aborted(error)) if interrupted.is_terminated() => {
-                    warn!(%error, "aborted; the next start reads the records again");
+                    warn!(%error, "aborted; the next start reads these records again");
                     return Ok(records);
                 }
                 Err(Failed::Aborted(error)) if aborts < MAX_ABORTS => {
-                    warn!(%error, "aborted; the records are read again");
+                    warn!(%error, "aborted; reading these records again");
                     aborts += 1;
                     sleep(PAUSE).await;
                 }
@@ -247,7 +250,7 @@ impl Work {
         }
     }
 
-    /// One transaction.
+    /// Runs one transaction.
     async fn batch(
         &self,
         transaction: Transaction<'_>,
@@ -266,7 +269,7 @@ impl Work {
         }
     }
 
-    /// Reads, transforms and sends, and with it how far it has read.
+    /// Reads, transforms and sends records. Then adds the consumed offsets to the transaction.
     async fn fill(
         &self,
         transaction: &Transaction<'_>,
@@ -309,15 +312,15 @@ impl Work {
                 Err(error @ ConsumerError::MessageConsumptionFatal(_)) => {
                     return Err(Failed::Fatal(error.into()));
                 }
-                // Of a connection, for instance: it goes on by itself.
-                Err(error) => warn!(%error, "while reading"),
+                // For instance an error of a connection. The consumer recovers by itself.
+                Err(error) => warn!(%error, "the consumer reported an error"),
             }
         }
         transaction.send_consumed(&consumed).await?;
         Ok(batch)
     }
 
-    /// Whether that is the end of all partitions that are assigned.
+    /// Returns true if all assigned partitions have reached their end.
     fn is_at_end(&self, ended: &HashSet<i32>) -> Result<bool, Failed> {
         let assigned = self.consumer.assignment();
         let assigned = assigned.map_err(|error| Failed::Aborted(error.into()))?;
@@ -326,14 +329,14 @@ impl Work {
         Ok(partitions.all(|partition| ended.contains(&partition)))
     }
 
-    /// Takes the consumer back to the committed offsets.
+    /// Seeks to the committed offsets, and tries again until that works.
     async fn rewind(&self) -> Result<(), BoxError> {
         let started = Instant::now();
         loop {
             let consumer = Arc::clone(&self.consumer);
             match spawn_blocking(move || rewind(&consumer)).await? {
                 Err(error) if started.elapsed() < PATIENCE => {
-                    warn!(%error, "the committed offsets cannot be gone back to yet");
+                    warn!(%error, "seeking to the committed offsets failed; trying again");
                     sleep(PAUSE).await;
                 }
                 result => return Ok(result?),
@@ -345,7 +348,7 @@ impl Work {
 #[derive(Default)]
 struct Batch {
     len: u64,
-    /// There will be no more.
+    /// No batch follows.
     is_last: bool,
 }
 
@@ -356,7 +359,7 @@ fn transform<'a>(message: &'a BorrowedMessage<'_>, output: &'a str) -> ProducerR
         .payload(message.payload().map(<[u8]>::to_ascii_uppercase))
 }
 
-/// Commits, or aborts where that is impossible.
+/// Commits. Aborts if the commit is impossible.
 async fn commit(mut transaction: Transaction<'_>) -> Result<(), Failed> {
     loop {
         match transaction
@@ -366,7 +369,7 @@ async fn commit(mut transaction: Transaction<'_>) -> Result<(), Failed> {
         {
             Ok(()) => return Ok(()),
             Err((Some(same), error)) if error.is_retriable() => {
-                warn!(%error, "the commit is resumed");
+                warn!(%error, "the commit has not completed yet; resuming it");
                 transaction = same;
             }
             Err((Some(failed), error)) => {
@@ -381,21 +384,21 @@ async fn commit(mut transaction: Transaction<'_>) -> Result<(), Failed> {
 async fn abort(transaction: Transaction<'_>) -> Result<(), Failed> {
     match transaction.abort().await {
         Err(error) if error.is_fatal() => Err(Failed::Fatal(error.into())),
-        // Where there was no time, the next begin goes on with it.
+        // After a timeout the next `begin` continues the abort.
         _ => Ok(()),
     }
 }
 
-/// Blocks.
+/// Seeks to the committed offsets. Blocks.
 fn rewind(consumer: &StreamConsumer) -> Result<(), ConsumerError> {
-    // With read_committed, this waits for transactions that are being completed.
+    // With read_committed this waits for transactions that are being completed.
     let mut offsets = consumer.assignment()?;
     if offsets.count() == 0 {
         return Ok(());
     }
     offsets = consumer.committed_offsets(offsets, PATIENCE / 4)?;
     for mut partition in offsets.elements() {
-        // Where it could not be asked for, the offset says nothing.
+        // If the request failed, the offset is not valid.
         partition.error()?;
         if partition.offset() == Offset::Invalid {
             partition.set_offset(Offset::Beginning)?;

@@ -1,8 +1,9 @@
-//! A service that accounts for its records when it stops: its workers share one producer, and on
-//! Ctrl-C they end before the producer is closed.
+//! A service that reports what happened to its records when it stops.
+//!
+//! Its workers share one producer. On Ctrl-C the workers stop first. Then the producer is closed.
 //!
 //! ```sh
-//! cargo run --features mock --example graceful_shutdown        # a mock cluster, ends by itself
+//! cargo run --features mock --example graceful_shutdown        # a mock cluster, stops by itself
 //! cargo run --features mock --example graceful_shutdown -- --brokers localhost:9092 --records 0
 //! ```
 
@@ -22,27 +23,27 @@ use tokio_rdkafka::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long the shutdown may take: less than the time after which whoever stops the service kills
-/// it.
+/// The time limit of the close. It must be shorter than the time after which a supervisor kills the
+/// service.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Parser)]
-#[command(about = "Produces from several tasks until it is stopped, and accounts for the records.")]
+#[command(about = "Produces from several tasks until it is stopped, and reports lost records.")]
 struct Arguments {
-    /// The cluster, as host:port,…; without it, a mock cluster inside this process
+    /// The cluster, as host:port,…; by default a mock cluster inside this process
     #[arg(long)]
     brokers: Option<String>,
     #[arg(long, default_value = "demo")]
     topic: String,
-    /// How many tasks produce
+    /// The number of tasks that produce
     #[arg(long, default_value_t = 4)]
     workers: usize,
-    /// After how many records it stops by itself; 0: at Ctrl-C only
+    /// The number of records after which it stops by itself; 0 to stop at Ctrl-C only
     #[arg(long, default_value_t = 10_000)]
     records: u64,
 }
 
-/// Counts the records that were not delivered: nobody waits for each of them.
+/// Counts the records that were not delivered. No task awaits them one by one.
 #[derive(Default)]
 struct Account {
     failed: AtomicU64,
@@ -71,7 +72,7 @@ impl ProducerContext for Account {
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     common::log_to_stderr();
     let arguments = Arguments::parse();
-    // The mock is kept until the end of `main`: dropping it would take the brokers away.
+    // Kept until the end of `main`: dropping the mock cluster stops its brokers.
     let (brokers, _mock) = common::brokers(arguments.brokers, &arguments.topic)?;
     let producer: Producer<Account> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
@@ -96,14 +97,14 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         result = tokio::signal::ctrl_c() => result?,
         () = stop.cancelled() => {}
     }
-    // First those who produce, then the producer: nothing comes in any more that it would refuse.
+    // The workers stop before the producer is closed, so it refuses no record.
     stop.cancel();
     workers.wait().await;
     let report = producer.close_timeout(GRACE).await;
     Ok(account_for(&report, producer.context()))
 }
 
-/// Stands for what a service does: takes the next number, and tells Kafka.
+/// Stands for the work of a service: sends the next number to Kafka.
 async fn work(
     producer: Producer<Account>,
     topic: String,
@@ -118,9 +119,9 @@ async fn work(
             return;
         }
         let record = ProducerRecord::to(&topic).payload(number.to_string());
-        // Waits for room alone, and not when it is time to stop: a record that is not in the queue
-        // yet stays with its source. Nobody waits for the delivery: a record that fails goes to the
-        // context's callback, and once the producer is closed, to the report of that.
+        // Waits for capacity only, until it is time to stop. A record that is not enqueued then
+        // stays with its source. A record that fails later goes to the context's callback. During
+        // the close it also goes to the close report.
         tokio::select! {
             biased;
             enqueued = producer.enqueue_detached(record) => {
@@ -134,16 +135,16 @@ async fn work(
     }
 }
 
-/// Prints what became of the records that were in flight at the close, and how many were lost in all.
+/// Prints the results of the records in flight at the close, and the number of all lost records.
 fn account_for(report: &CloseReport, account: &Account) -> ExitCode {
     println!(
         "in flight at the close: {} delivered, {} failed, {} undelivered",
         report.delivered, report.failed, report.undelivered
     );
     let failed = account.failed.load(Ordering::Relaxed);
-    println!("not delivered in all: {failed}");
-    // The last chance to keep them: a service writes them to a file or a table, to send them at its
-    // next start. Those that are possibly persisted may then be in the topic twice.
+    println!("not delivered in total: {failed}");
+    // A service would store these records here and send them at its next start. Those that are
+    // possibly persisted may then be in the topic twice.
     for error in report.records() {
         let payload = error.record().get_payload().unwrap_or_default();
         println!("{error}: {}", String::from_utf8_lossy(payload));

@@ -1,10 +1,12 @@
-//! The outbox pattern: a service writes what it has to tell into a table, in the transaction of the
-//! change itself, and this program takes the rows to Kafka. A row is marked after its delivery, and
-//! what is not marked is sent at the next start: every row gets there at least once, also when the
-//! program is killed.
+//! The outbox pattern: sends the rows of an SQLite table to Kafka and marks those that are
+//! delivered.
 //!
-//! A row that is sent again is a new record to Kafka, with `enable.idempotence` too, but its id is in
-//! the key and in a header: consumers tell a duplicate by it.
+//! A service writes its messages into the table, in the database transaction of the change itself.
+//! This program sends each row and marks it after its delivery. At the next start it sends the rows
+//! that are not marked. So each row is delivered at least once, even if the program is killed.
+//!
+//! If a row is sent again, Kafka sees a new record, even with `enable.idempotence`. The row's id is
+//! in the key and in a header, so that consumers can recognise duplicates.
 //!
 //! ```sh
 //! cargo run --features mock --example outbox         # generated rows, on a mock cluster
@@ -29,7 +31,7 @@ use tokio_rdkafka::{BoxError, ClientConfig, MockCluster, ProduceExt, Producer, P
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS outbox (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- ids are never reused
         payload TEXT NOT NULL,
         is_delivered INTEGER NOT NULL DEFAULT FALSE
     );
@@ -39,31 +41,29 @@ const SCHEMA: &str = "
 /// The record's header with the row's id.
 const ID_HEADER: &str = "outbox-id";
 
-/// How many rows are read at a time.
+/// The number of rows that one query reads.
 const PAGE: u32 = 1_000;
 
-/// How many rows are marked by one transaction at most.
+/// The largest number of rows that one transaction marks.
 const BATCH: usize = 1_000;
 
 const DEMO_ROWS: usize = 10_000;
 
 #[derive(Debug, Parser)]
-#[command(
-    about = "Takes the rows of an SQLite table to Kafka, and marks those that are delivered."
-)]
+#[command(about = "Sends the rows of an SQLite table to Kafka and marks the delivered ones.")]
 struct Arguments {
-    /// The cluster, as host:port,…; without it, a mock cluster inside this process
+    /// The cluster, as host:port,…; by default a mock cluster inside this process
     #[arg(long)]
     brokers: Option<String>,
     #[arg(long, default_value = "demo")]
     topic: String,
-    /// The database; without it, one in memory with generated rows
+    /// The database; by default one in memory with generated rows
     #[arg(long, value_name = "PATH")]
     database: Option<PathBuf>,
-    /// How many rows are on their way at the same time
+    /// The largest number of rows in flight
     #[arg(long, default_value_t = 10_000)]
     max_in_flight: usize,
-    /// Further configuration, as in librdkafka's CONFIGURATION.md
+    /// A configuration property of librdkafka (CONFIGURATION.md); may be repeated
     #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = common::property)]
     properties: Vec<(String, String)>,
 }
@@ -77,7 +77,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     if is_demo {
         outbox.generate(DEMO_ROWS).await?;
     }
-    // The mock is kept until the end of `main`: dropping it would take the brokers away.
+    // Kept until the end of `main`: dropping the mock cluster stops its brokers.
     let (brokers, mock) = common::brokers(arguments.brokers, &arguments.topic)?;
     let mut config = ClientConfig::new();
     config
@@ -112,7 +112,7 @@ struct Summary {
     failed: usize,
 }
 
-/// Sends all rows that are not marked, and marks those that are delivered.
+/// Sends all rows that are not marked. Marks those that are delivered.
 async fn relay(
     outbox: &Outbox,
     producer: &Producer,
@@ -129,10 +129,10 @@ async fn relay(
                 .payload(payload);
             (Ok(id), Some(record))
         }
-        // Rows cannot be read: behind the results of those that were.
+        // The read failed. The error comes after the results of the rows before it.
         Err(error) => (Err(error), None),
     });
-    // Marks at once whatever is there by then: few rows where deliveries are slow.
+    // Each batch has the results that are ready: few rows if deliveries are slow.
     let mut batches = pin!(
         records
             .produce(producer)
@@ -150,7 +150,7 @@ async fn relay(
                 (Ok(id), Err(error)) => {
                     summary.failed += 1;
                     eprintln!("row {id}: {error}");
-                    // No later row would be delivered.
+                    // After a fatal error no later row can be delivered.
                     if error.error().is_fatal() {
                         end = Some(error.into());
                     }
@@ -172,7 +172,7 @@ struct Row {
     payload: Vec<u8>,
 }
 
-/// The table. SQLite blocks: every call is made on a thread where it may.
+/// The table. SQLite blocks, so each call runs on tokio's blocking pool.
 struct Outbox(Arc<Mutex<Connection>>);
 
 impl Outbox {
@@ -196,8 +196,8 @@ impl Outbox {
         Ok(spawn_blocking(move || work(&mut database.blocking_lock())).await??)
     }
 
-    /// The rows that are not marked, in the order of their ids. They are read in pages, so that no
-    /// read of the database lasts until Kafka has taken the rows.
+    /// Returns the rows that are not marked, in the order of their ids. It reads them in pages, so
+    /// that no query stays open while Kafka accepts the rows.
     fn undelivered(&self) -> impl Stream<Item = Result<Row, BoxError>> {
         stream::try_unfold(i64::MIN, move |last| async move {
             let page = self.page_behind(last).await?;
@@ -225,7 +225,7 @@ impl Outbox {
         .await
     }
 
-    /// All in one transaction.
+    /// Marks the rows in one transaction.
     async fn mark(&self, ids: Vec<i64>) -> Result<(), BoxError> {
         self.call(move |database| {
             let transaction = database.transaction()?;
@@ -262,7 +262,7 @@ impl Outbox {
     }
 }
 
-/// Checks that the demo has done what it says.
+/// Checks that all generated rows are marked and in the topic.
 async fn check(outbox: &Outbox, mock: Option<&MockCluster>, topic: &str) -> Result<(), BoxError> {
     let unmarked = outbox.count_undelivered().await?;
     if unmarked > 0 {

@@ -1,6 +1,7 @@
-//! Lines of a file or of standard input into a topic, by `forward`: a codec's stream on one end, a
-//! producer's sink on the other. What goes wrong at either end stops it, and progress is shown while
-//! it runs.
+//! Forwards the lines of a file or of standard input to a topic.
+//!
+//! The lines are a codec's stream, and `forward` sends them to a producer's sink. An error at
+//! either end stops the pipeline. It shows its progress while it runs.
 //!
 //! ```sh
 //! cargo run --features mock --example pipeline       # generated lines, on a mock cluster
@@ -24,23 +25,23 @@ use tokio::time::{self, Instant};
 use tokio_rdkafka::{BoxError, ClientConfig, Producer, ProducerRecord, SinkStatistics};
 use tokio_util::codec::{FramedRead, LinesCodec};
 
-/// Without a limit, input without a line break would be gathered in memory to its end.
+/// Without a limit, input without a line break would be read into memory completely.
 const MAX_LINE_LENGTH: usize = 64 * 1024;
 
 const GENERATED_LINES: usize = 200_000;
 
-/// How often progress is shown.
+/// The interval at which progress is shown.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Parser)]
-#[command(about = "Produces each line of a file, and shows how it gets on.")]
+#[command(about = "Produces each line of a file and shows the progress.")]
 struct Arguments {
-    /// The cluster, as host:port,…; without it, a mock cluster inside this process
+    /// The cluster, as host:port,…; by default a mock cluster inside this process
     #[arg(long)]
     brokers: Option<String>,
     #[arg(long, default_value = "demo")]
     topic: String,
-    /// The file, or - for standard input; without it, generated lines
+    /// The file, or - for standard input; by default generated lines
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
 }
@@ -49,7 +50,7 @@ fn main() -> Result<ExitCode, BoxError> {
     common::log_to_stderr();
     let runtime = tokio::runtime::Runtime::new()?;
     let ended = runtime.block_on(run());
-    // Nobody can end a read of standard input, for which a drop of the runtime would wait.
+    // Dropping the runtime would wait for a read of standard input, which cannot be cancelled.
     runtime.shutdown_background();
     ended
 }
@@ -57,7 +58,7 @@ fn main() -> Result<ExitCode, BoxError> {
 async fn run() -> Result<ExitCode, BoxError> {
     let arguments = Arguments::parse();
     let input = open(arguments.file.as_deref()).await?;
-    // The mock is kept until the end of `main`: dropping it would take the brokers away.
+    // Kept until the end of `run`: dropping the mock cluster stops its brokers.
     let (brokers, _mock) = common::brokers(arguments.brokers, &arguments.topic)?;
     let producer: Producer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
@@ -68,8 +69,8 @@ async fn run() -> Result<ExitCode, BoxError> {
     let sink = producer.sink();
     let mut progress = Progress::new(sink.statistics());
     let lines = FramedRead::new(input, LinesCodec::new_with_max_length(MAX_LINE_LENGTH));
-    // A full queue keeps the sink from being ready, and the input waits. The forward ends with the
-    // first error, of a line or of a record; otherwise when all has been delivered.
+    // While the queue is full the sink is not ready, so no input is read. `forward` returns the
+    // first error of a line or a record. Otherwise it returns when all records have been delivered.
     let pipeline = lines
         .map_ok(|line| ProducerRecord::to(topic.clone()).payload(line))
         .map_err(BoxError::from)
@@ -106,7 +107,7 @@ async fn open(file: Option<&Path>) -> Result<Box<dyn AsyncRead + Unpin>, BoxErro
 struct Progress {
     statistics: SinkStatistics,
     started: Instant,
-    /// When it was last shown, and what had been delivered by then.
+    /// When the progress was last shown, and the number of deliveries at that time.
     last: (Instant, u64),
 }
 
@@ -120,7 +121,8 @@ impl Progress {
         }
     }
 
-    /// Drops the work, and the sink with it, when it is done: what is in flight then still counts.
+    /// Runs the work and shows the progress meanwhile. Then drops the work and its sink, whose
+    /// records in flight still count.
     async fn show_during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let mut ticks = time::interval_at(Instant::now() + INTERVAL, INTERVAL);
@@ -132,14 +134,14 @@ impl Progress {
         }
     }
 
-    /// With the rate since the last time.
+    /// Shows the counts, with the rate since the last call.
     fn show(&mut self) {
         let (then, before) = self.last;
         self.last = (Instant::now(), self.statistics.delivered());
         self.print(then, before);
     }
 
-    /// With the rate of all the time.
+    /// Shows the counts, with the rate since the start.
     fn show_total(&self) {
         self.print(self.started, 0);
     }

@@ -1,8 +1,8 @@
-//! Records from the command line or standard input to a topic.
+//! Produces records from the command line or from standard input.
 //!
 //! ```sh
-//! cargo run --features mock --example produce                      # a demo, on a mock cluster
-//! cargo run --features mock --example produce -- apples pears      # these, on a mock cluster
+//! cargo run --features mock --example produce                  # ten records, on a mock cluster
+//! cargo run --features mock --example produce -- apples pears  # these two, on a mock cluster
 //! ls | cargo run --features mock --example produce -- --brokers localhost:9092 --topic files
 //! ```
 
@@ -18,13 +18,13 @@ use clap::Parser;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_rdkafka::{ClientConfig, DeliveryFuture, Producer, ProducerRecord, SendError};
 
-/// How many records are on their way at the same time.
+/// The largest number of records in flight.
 const WINDOW: usize = 1_000;
 
 #[derive(Debug, Parser)]
-#[command(about = "Produces records, and prints what became of each.")]
+#[command(about = "Produces records and prints the result of each.")]
 struct Arguments {
-    /// The cluster, as host:port,…; without it, a mock cluster inside this process
+    /// The cluster, as host:port,…; by default a mock cluster inside this process
     #[arg(long)]
     brokers: Option<String>,
     #[arg(long, default_value = "demo")]
@@ -32,14 +32,15 @@ struct Arguments {
     /// The key of all records
     #[arg(long)]
     key: Option<String>,
-    /// Further configuration, as in librdkafka's CONFIGURATION.md
+    /// A configuration property of librdkafka (CONFIGURATION.md); may be repeated
     #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = common::property)]
     properties: Vec<(String, String)>,
-    /// The payloads; without any, the lines of standard input; without those, a demo
+    /// The payloads; by default the lines of standard input, or ten records if it is empty or a
+    /// terminal
     payloads: Vec<String>,
 }
 
-/// What is printed at the end.
+/// The counts that are printed at the end.
 #[derive(Default)]
 struct Summary {
     delivered: u64,
@@ -47,7 +48,7 @@ struct Summary {
 }
 
 impl Summary {
-    /// Waits for a delivery, and prints it.
+    /// Waits for a delivery and prints it.
     async fn add(&mut self, delivery: DeliveryFuture) {
         match delivery.await {
             Ok(delivery) => {
@@ -61,7 +62,7 @@ impl Summary {
                     delivery.latency(),
                 );
             }
-            // The error has the record, and says whether it may be in the log all the same.
+            // The error carries the record and says whether it may be in the log nevertheless.
             Err(error) => self.fail(&error),
         }
     }
@@ -77,7 +78,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     common::log_to_stderr();
     let arguments = Arguments::parse();
 
-    // The mock is kept until the end of `main`: dropping it would take the brokers away.
+    // Kept until the end of `main`: dropping the mock cluster stops its brokers.
     let (brokers, _mock) = common::brokers(arguments.brokers, &arguments.topic)?;
     let mut config = ClientConfig::new();
     config
@@ -94,7 +95,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         let payload = match payloads.next().await {
             Ok(Some(payload)) => payload,
             Ok(None) => break Ok(()),
-            // What is in flight is waited for all the same.
+            // The records in flight are still awaited below.
             Err(error) => break Err(error),
         };
         if in_flight.len() == WINDOW {
@@ -105,12 +106,12 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         let record = ProducerRecord::to(&arguments.topic)
             .key(arguments.key.as_deref())
             .payload(payload);
-        // Waits only for room in the queue; the order is fixed here, the delivery comes later.
+        // Waits for capacity only. The record's place in the order is now fixed.
         match producer.enqueue(record).await {
             Ok(delivery) => in_flight.push_back(delivery),
             Err(error) => {
                 summary.fail(&error);
-                // Nothing can be sent any more.
+                // After a fatal error no record can be sent.
                 if error.is_fatal() {
                     break Ok(());
                 }
@@ -120,7 +121,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     for delivery in in_flight {
         summary.add(delivery).await;
     }
-    // Nothing is in flight any more, but a service always ends like this.
+    // Nothing is in flight here. A service should always end like this.
     producer.close_timeout(Duration::from_secs(30)).await;
 
     let Summary { delivered, failed } = summary;
@@ -137,7 +138,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-/// Where the records come from.
+/// The source of the payloads.
 enum Payloads {
     Given(std::vec::IntoIter<String>),
     Lines {

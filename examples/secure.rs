@@ -1,7 +1,8 @@
-//! Records to a cluster behind locked doors: TLS, a client's certificate, and each way to log in.
-//! Nothing is sent before a broker has let the program in; where none does, it prints why.
+//! Produces to a cluster that requires TLS, a client certificate or a login.
 //!
-//! Secrets come from environment variables, as arguments show in lists of processes.
+//! It sends nothing before a broker has accepted the login. If no broker does, it prints why.
+//!
+//! Secrets come from environment variables, because arguments appear in process lists.
 //!
 //! ```sh
 //! secure() { cargo run --features ssl --example secure -- --brokers localhost:9093 --ca ca.pem "$@"; }
@@ -28,26 +29,26 @@ use tokio_rdkafka::{
 };
 use unsecured_token::unsecured_token;
 
-/// How long the last records may take.
+/// The time limit of the close.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// How long a token is good for.
+/// How long a token is valid.
 const LIFETIME: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Parser)]
 #[command(
-    about = "Logs in to a cluster in one of the ways that there are, and produces records.",
+    about = "Logs in to a cluster and produces records.",
     after_help = "\
-Secrets, from the environment alone:
+Secrets come from the environment only:
   SASL_PASSWORD                   the password of plain and scram-sha-…
   SASL_OAUTHBEARER_CLIENT_SECRET  the secret of oidc
-  SSL_KEY_PASSWORD                of the client's key, if that is encrypted
+  SSL_KEY_PASSWORD                the password of an encrypted client key
   SSL_CA_PEM                      the CA as text, instead of --ca
   SSL_CERTIFICATE_PEM, SSL_KEY_PEM
-                                  the client's certificate and key as text,
+                                  the client certificate and its key as text,
                                   instead of --certificate and --key
 
-Exits with 1 where no broker lets it in, or a record is not delivered."
+Exits with 1 if no broker accepts the login, or if a record is not delivered."
 )]
 struct Arguments {
     /// The cluster, as host:port,…
@@ -55,17 +56,17 @@ struct Arguments {
     brokers: String,
     #[arg(long, default_value = "demo")]
     topic: String,
-    /// How many records are sent
+    /// The number of records to send
     #[arg(long, default_value_t = 10)]
     records: u32,
-    /// What signed the brokers' certificates; without it, and without SSL_CA_PEM, the system's CAs
+    /// The CA of the brokers' certificates; by default SSL_CA_PEM or the system's CAs
     #[arg(long, value_name = "FILE")]
     ca: Option<String>,
-    /// How long it waits until a broker has let it in
+    /// How long it waits until a broker has accepted the login
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     timeout: u64,
-    /// Further configuration, as in librdkafka's CONFIGURATION.md: for logins without TLS,
-    /// security.protocol=sasl_plaintext
+    /// A configuration property of librdkafka (CONFIGURATION.md); may be repeated. For logins
+    /// without TLS: security.protocol=sasl_plaintext
     #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = common::property)]
     properties: Vec<(String, String)>,
     #[command(subcommand)]
@@ -74,9 +75,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Login {
-    /// TLS alone: who it is, the brokers do not know
+    /// TLS without a login
     Tls,
-    /// TLS with the client's certificate
+    /// TLS with a client certificate
     Certificate(Certificate),
     /// SASL PLAIN
     Plain(User),
@@ -86,7 +87,7 @@ enum Login {
     /// SASL SCRAM-SHA-512
     #[command(name = "scram-sha-512")]
     ScramSha512(User),
-    /// For tests only: SASL OAUTHBEARER with tokens that nobody has signed, made by this program
+    /// SASL OAUTHBEARER with unsigned tokens that this program creates; for tests only
     UnsecuredToken(User),
     /// SASL OAUTHBEARER with tokens that librdkafka gets by OpenID Connect
     Oidc(Oidc),
@@ -123,8 +124,8 @@ struct Kerberos {
     /// The client's principal
     #[arg(long)]
     principal: String,
-    /// The principal's keys, with which librdkafka runs kinit now and then; without it, the ticket
-    /// that somebody has got before
+    /// The keytab of the principal, with which librdkafka runs kinit; by default an existing ticket
+    /// is used
     #[arg(long, value_name = "FILE")]
     keytab: Option<String>,
     /// The first part of the brokers' principals
@@ -137,7 +138,7 @@ async fn main() -> ExitCode {
     common::log_to_stderr();
     match run(Arguments::parse()).await {
         Ok(code) => code,
-        // Names the property or variable that is wrong, and never shows its value.
+        // The error names the invalid property or variable and never shows its value.
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -155,7 +156,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, BoxError> {
     };
     let producer: Producer<Context> = config.create_with_context(context)?;
 
-    // Otherwise a wrong password would show as records that time out minutes later.
+    // Without this, a wrong password would only make records time out minutes later.
     let timeout = Duration::from_secs(arguments.timeout);
     let code = match producer.ready(timeout).await {
         Ok(()) => send(&producer, &arguments.topic, arguments.records).await,
@@ -171,13 +172,13 @@ async fn run(arguments: Arguments) -> Result<ExitCode, BoxError> {
     Ok(code)
 }
 
-/// Where an operator should look.
+/// Returns what an operator should check.
 fn advice(error: &KafkaError) -> Option<&'static str> {
     Some(match error.connect_failure()? {
         ConnectFailure::Authentication => "look at the login: user, password, token, mechanism",
         ConnectFailure::UnknownCa => "look at --ca or SSL_CA_PEM",
         ConnectFailure::WrongHost => "look at --brokers: certificates name other hosts",
-        ConnectFailure::Expired => "whoever runs the brokers has to renew their certificates",
+        ConnectFailure::Expired => "the operator of the brokers has to renew their certificates",
         ConnectFailure::ClientCertificate => "look at the client's certificate, or log in with one",
         ConnectFailure::SecurityProtocol => "look at --brokers: this port may want another login",
         ConnectFailure::UnknownHost | ConnectFailure::Refused => "look at --brokers",
@@ -185,7 +186,7 @@ fn advice(error: &KafkaError) -> Option<&'static str> {
     })
 }
 
-/// Sends so many records, and prints how many were delivered.
+/// Sends that many records and prints how many were delivered.
 async fn send(producer: &Producer<Context>, topic: &str, count: u32) -> ExitCode {
     let (mut delivered, mut failed) = (0, 0);
     let records = (1..=count).map(|number| {
@@ -210,7 +211,7 @@ async fn send(producer: &Producer<Context>, topic: &str, count: u32) -> ExitCode
     }
 }
 
-// --- the configuration ----------------------------------------------------------------------------
+// --- configuration -------------------------------------------------------------------------------
 
 fn config(arguments: &Arguments) -> Result<ClientConfig, BoxError> {
     let mut config = ClientConfig::new();
@@ -228,7 +229,7 @@ fn config(arguments: &Arguments) -> Result<ClientConfig, BoxError> {
         Login::Plain(login) => password(&mut config, "PLAIN", login)?,
         Login::ScramSha256(login) => password(&mut config, "SCRAM-SHA-256", login)?,
         Login::ScramSha512(login) => password(&mut config, "SCRAM-SHA-512", login)?,
-        // The context has the tokens.
+        // The context creates the tokens.
         Login::UnsecuredToken(_) => sasl(&mut config, "OAUTHBEARER"),
         Login::Oidc(login) => oidc(&mut config, login)?,
         Login::Gssapi(login) => kerberos(&mut config, login),
@@ -293,10 +294,10 @@ fn kerberos(config: &mut ClientConfig, login: &Kerberos) {
     };
 }
 
-/// Sets a property to what the variable of its name has: `sasl.password` to `SASL_PASSWORD`.
+/// Sets a property from the environment variable of its name: `sasl.password` from `SASL_PASSWORD`.
 fn from_env(config: &mut ClientConfig, property: &str) -> Result<(), BoxError> {
     let variable = variable(property);
-    // The text of `VarError` may have the value in it.
+    // The text of `VarError` may contain the value.
     let value = env::var(&variable).map_err(|_| format!("{variable} is not set, or no text"))?;
     config.set(property, value);
     Ok(())
@@ -313,22 +314,23 @@ fn variable(property: &str) -> String {
     property.to_uppercase().replace('.', "_")
 }
 
-// --- tokens ---------------------------------------------------------------------------------------
+// --- tokens --------------------------------------------------------------------------------------
 
-/// What the producer asks for tokens.
+/// The context, which provides the tokens.
 struct Context {
     token_user: Option<String>,
 }
 
 impl ClientContext for Context {
-    /// A service asks its identity provider here; that may take its time, deliveries go on.
+    /// Creates a token. A service would ask its identity provider here. Deliveries continue
+    /// meanwhile.
     async fn refresh_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, BoxError> {
         let user = self.token_user.as_ref().ok_or("there are no tokens")?;
         let now = SystemTime::now();
         let issued = now.duration_since(UNIX_EPOCH)?.as_secs();
         let expires = issued + LIFETIME.as_secs();
         let claims = format!(r#"{{"sub":"{user}","iat":{issued},"exp":{expires}}}"#);
-        // From here on it does not show: neither in errors, nor in logs, nor in `Debug`.
+        // An `OAuthToken` never appears in errors, in logs or in `Debug` output.
         Ok(OAuthToken::new(
             unsecured_token(&claims),
             user,
@@ -340,6 +342,6 @@ impl ClientContext for Context {
 impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
-    /// `send` prints what is to be told of deliveries.
+    /// Does nothing, because `send` prints the results.
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }

@@ -1,12 +1,13 @@
-//! Lines from many TCP connections into one producer. Each connection is a task of its own, and
-//! tells its client what became of each line, in the lines' order: `ok` when it is delivered, or
-//! `failed:` and why.
+//! Produces the lines of many TCP connections with one producer.
 //!
-//! On Ctrl-C no more lines are taken; those that were are delivered and answered before the producer
-//! is closed. A line without an answer was not taken, unless the connection broke.
+//! Each connection is a task. It answers each line in order: `ok` if the line was delivered, or
+//! `failed:` and the reason.
+//!
+//! On Ctrl-C it accepts no more lines. Those that it has accepted are delivered and answered before
+//! the producer is closed. A line without an answer was not accepted, unless the connection broke.
 //!
 //! ```sh
-//! cargo run --features mock --example tcp_ingest     # its own clients, on a mock cluster, and ends
+//! cargo run --features mock --example tcp_ingest     # 300 clients of its own, on a mock cluster
 //! cargo run --features mock --example tcp_ingest -- --brokers localhost:9092 --listen 127.0.0.1:4000
 //! ```
 
@@ -33,29 +34,29 @@ use tokio_util::task::TaskTracker;
 
 const MAX_LINE_LENGTH: usize = 64 * 1024;
 
-/// How many lines of one connection may be unanswered before no more of it are read.
+/// The largest number of unanswered lines of one connection. Then no more of its lines are read.
 const MAX_IN_FLIGHT: usize = 1_000;
 
-/// How long each step of the shutdown may take.
+/// The time limit of each step of the shutdown.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long a connection waits for its client's end.
+/// How long a connection waits until its client closes it.
 const LINGER: Duration = Duration::from_secs(1);
 
 const DEMO_CLIENTS: usize = 300;
-/// How many are connected at a time.
+/// The number of clients that are connected at the same time.
 const DEMO_CONNECTIONS: usize = 100;
 const DEMO_LINES: usize = 100;
 
 #[derive(Debug, Parser)]
-#[command(about = "Produces the lines that come in by TCP, and answers each.")]
+#[command(about = "Produces lines from TCP connections and answers each.")]
 struct Arguments {
-    /// The cluster, as host:port,…; without it, a mock cluster inside this process
+    /// The cluster, as host:port,…; by default a mock cluster inside this process
     #[arg(long)]
     brokers: Option<String>,
     #[arg(long, default_value = "demo")]
     topic: String,
-    /// Where to listen, until Ctrl-C; without it, on a free port for clients of its own
+    /// The address to listen on until Ctrl-C; by default a free port, for clients of its own
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
 }
@@ -103,7 +104,7 @@ async fn main() -> Result<ExitCode, BoxError> {
     })
 }
 
-/// What the connections share.
+/// The state that the connections share.
 #[derive(Clone)]
 struct Ingest {
     topic: Topic,
@@ -120,7 +121,7 @@ struct Counts {
 }
 
 impl Ingest {
-    /// Gives each connection a task, until it is time to stop.
+    /// Spawns a task for each connection, until it is time to stop.
     async fn accept(self, listener: TcpListener) {
         while let Some(accepted) = self.stop.run_until_cancelled(listener.accept()).await {
             match accepted {
@@ -132,7 +133,7 @@ impl Ingest {
                         }
                     });
                 }
-                // Such as too many open files: some may be closed by then.
+                // For instance too many open files. Some may be closed after a pause.
                 Err(error) => {
                     eprintln!("no connection accepted: {error}");
                     time::sleep(Duration::from_millis(100)).await;
@@ -141,14 +142,14 @@ impl Ingest {
         }
     }
 
-    /// Produces the lines of a connection, and answers them.
+    /// Produces the lines of a connection and answers them.
     async fn serve(&self, stream: TcpStream) -> Result<(), LinesCodecError> {
         let (mut reader, writer) = stream.into_split();
         let codec = LinesCodec::new_with_max_length(MAX_LINE_LENGTH);
         FramedRead::new(&mut reader, codec)
             .take_until(self.stop.cancelled())
-            // An error of the connection, or a line that is too long, is an item without a record,
-            // behind those before it. Nothing more is read then.
+            // An error of the connection, or a line that is too long, becomes an item without a
+            // record. It keeps its place in the order, and nothing is read after it.
             .map(|line| match line {
                 Ok(line) => (Ok(()), Some(ProducerRecord::to(&self.topic).payload(line))),
                 Err(error) => (Err(error), None),
@@ -156,11 +157,10 @@ impl Ingest {
             .produce(&self.producer)
             .max_in_flight(MAX_IN_FLIGHT)
             .map(|(read, result)| Ok(self.answer(read, result)))
-            // Waits for a client that does not read its answers, and takes no more lines meanwhile.
+            // If the client does not read its answers, this waits and accepts no more lines.
             .forward(FramedWrite::new(writer, LinesCodec::new()))
             .await?;
-        // To close a connection with something unread is to reset it, and the client may lose
-        // answers by that.
+        // Closing a connection with unread input resets it, and the client may lose answers.
         _ = time::timeout(LINGER, io::copy(&mut reader, &mut io::sink())).await;
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Ingest {
                 self.counts.delivered.fetch_add(1, Ordering::Relaxed);
                 "ok".to_owned()
             }
-            // Says too whether the record may be in the log all the same.
+            // The error also says whether the record may be in the log nevertheless.
             Err(error) => {
                 self.counts.failed.fetch_add(1, Ordering::Relaxed);
                 format!("failed: {error}")
@@ -186,19 +186,19 @@ impl Ingest {
         }
     }
 
-    /// Waits until every line that was taken has its answer, and closes the producer; returns
-    /// whether all went well.
+    /// Waits until each accepted line has its answer, and closes the producer. Returns true if
+    /// nothing failed at the close and no connection is left.
     async fn shut_down(&self) -> bool {
         self.connections.close();
-        // What may take longer is a broker that is away, or a client that does not read.
+        // A broker that is down, or a client that does not read, may take longer.
         _ = time::timeout(GRACE, self.connections.wait()).await;
         let report = self.producer.close_timeout(GRACE).await;
-        // The failures of the close are still to be told.
+        // The failures of the close are still to be answered.
         _ = time::timeout(GRACE, self.connections.wait()).await;
 
         println!(
-            "{} lines delivered, {} failed; left at the close: {} delivered, {} failed, \
-             {} undelivered; {} connections are broken off",
+            "{} lines delivered, {} failed; in flight at the close: {} delivered, {} failed, \
+             {} undelivered; {} connections aborted",
             self.counts.delivered.load(Ordering::Relaxed),
             self.counts.failed.load(Ordering::Relaxed),
             report.delivered,
@@ -210,7 +210,7 @@ impl Ingest {
     }
 }
 
-/// The demo: clients that send lines and wait for the answers. Checks that all were delivered.
+/// Runs clients that send lines and wait for the answers. Checks that all lines were delivered.
 async fn run_clients(
     address: SocketAddr,
     topic: &str,
@@ -228,7 +228,7 @@ async fn run_clients(
     Ok(())
 }
 
-/// Returns how many of its lines were delivered.
+/// Sends lines and returns how many of them were delivered.
 async fn run_client(address: SocketAddr, number: usize) -> Result<usize, LinesCodecError> {
     let stream = TcpStream::connect(address).await?;
     let (lines, answers) = Framed::new(stream, LinesCodec::new()).split();
@@ -238,7 +238,7 @@ async fn run_client(address: SocketAddr, number: usize) -> Result<usize, LinesCo
     let counting = answers.try_fold(0, |delivered, answer| {
         future::ok(delivered + usize::from(answer == "ok"))
     });
-    // At the same time: neither side may wait for the other to read.
+    // Both run concurrently: otherwise each side could wait for the other to read.
     let ((), delivered) = future::try_join(sending, counting).await?;
     Ok(delivered)
 }

@@ -1,11 +1,11 @@
-//! What the examples share.
-#![allow(dead_code)] // Each uses a part.
+//! Code that the examples share.
+#![allow(dead_code)] // Each example uses a part of it.
 
 #[cfg(feature = "mock")]
 use tokio_rdkafka::{KafkaError, MockCluster};
 use tracing_subscriber::EnvFilter;
 
-/// Logs of librdkafka come as events of `tracing`: shows them, by default from warnings on.
+/// Prints `tracing` events, which include librdkafka's logs. By default prints warnings and errors.
 pub fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
@@ -14,7 +14,8 @@ pub fn log_to_stderr() {
         .init();
 }
 
-/// The brokers given, or those of a mock cluster with the topic, which goes when it is dropped.
+/// Returns the given brokers, or those of a new mock cluster with the topic. The cluster ends when
+/// it is dropped.
 #[cfg(feature = "mock")]
 pub fn brokers(
     given: Option<String>,
@@ -28,7 +29,7 @@ pub fn brokers(
     Ok((cluster.bootstrap_servers(), Some(cluster)))
 }
 
-/// What `-X PROPERTY=VALUE` sets.
+/// Parses the argument of `-X PROPERTY=VALUE`.
 pub fn property(argument: &str) -> Result<(String, String), String> {
     let (name, value) = argument
         .split_once('=')

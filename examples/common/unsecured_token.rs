@@ -1,12 +1,11 @@
-//! For tests only: tokens that are not signed. Whoever reaches a broker that takes them logs in as
-//! whoever he likes.
+//! Unsigned tokens, for tests only. A broker that accepts them lets anybody log in as any user.
 
-/// A token with these claims, which are JSON: an unsecured JWS (RFC 7515, A.5).
+/// Creates a token with these claims, which are JSON: an unsecured JWS (RFC 7515, A.5).
 pub fn unsecured_token(claims: &str) -> String {
     format!("{}.{}.", base64url(r#"{"alg":"none"}"#), base64url(claims))
 }
 
-/// Without padding.
+/// Encodes without padding.
 fn base64url(text: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let digits = |chunk: &[u8]| {
