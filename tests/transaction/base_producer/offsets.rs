@@ -79,7 +79,7 @@ fn offsets_that_cannot_be_sent_are_refused_before_they_are() {
         (
             vec![good.clone(), good.clone()],
             group.clone(),
-            "two for \"in\" [0]",
+            "\"in\" [0] is listed twice",
         ),
         (
             vec![good.clone().with_metadata(&long)],
