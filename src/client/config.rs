@@ -47,6 +47,10 @@ use crate::values::RDKafkaLogLevel;
 ///
 /// # Changed defaults
 ///
+/// `reconnect.backoff.max.ms` is 500 ms instead of 10 s, or as large as `reconnect.backoff.ms`. While
+/// a broker is down, librdkafka looks at the time-outs of its messages only before each attempt to
+/// connect: with 10 s they fail up to 10 s after `message.timeout.ms`.
+///
 /// If `transactional.id` is set and `connections.max.idle.ms` is not, the latter becomes half of
 /// `transaction.timeout.ms`, but at least 10 and at most 30 seconds. With librdkafka's default of 0
 /// (never), a transaction may wait without end to send offsets after their group's coordinator was

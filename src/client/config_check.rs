@@ -2,7 +2,10 @@
 
 use super::config::ClientConfig;
 use super::config_errors::{property_error, refused};
-use super::config_values::{MAX_IDLE, is_transactional, max_idle, transaction_timeout};
+use super::config_values::{
+    MAX_IDLE, MAX_RECONNECT_BACKOFF, is_transactional, max_idle, max_reconnect_backoff,
+    transaction_timeout,
+};
 use crate::error::KafkaError;
 use crate::ffi::Conf;
 
@@ -29,6 +32,11 @@ impl ClientConfig {
         if is_transactional(&conf) && self.get(MAX_IDLE).is_none() {
             let idle = max_idle(transaction_timeout(&conf));
             conf.set(MAX_IDLE, &idle.as_millis().to_string())
+                .expect("the value is in librdkafka's range");
+        }
+        if self.get(MAX_RECONNECT_BACKOFF).is_none() {
+            let backoff = max_reconnect_backoff(&conf);
+            conf.set(MAX_RECONNECT_BACKOFF, &backoff.to_string())
                 .expect("the value is in librdkafka's range");
         }
         Ok(conf)

@@ -20,6 +20,22 @@ pub(super) fn max_idle(transaction_timeout: Duration) -> Duration {
     (transaction_timeout / 2).clamp(Duration::from_secs(10), Duration::from_secs(30))
 }
 
+/// The property that limits the time between two attempts to connect.
+pub(super) const MAX_RECONNECT_BACKOFF: &str = "reconnect.backoff.max.ms";
+
+/// Returns the default of [`MAX_RECONNECT_BACKOFF`], in milliseconds.
+///
+/// While a broker is down, its thread in librdkafka looks at message time-outs only before each
+/// attempt to connect. With librdkafka's default of 10 s, messages of a broker that is down fail up
+/// to 10 s late.
+pub(super) fn max_reconnect_backoff(conf: &Conf) -> u64 {
+    const DEFAULT: u64 = 500;
+    let least = conf.get("reconnect.backoff.ms");
+    least
+        .and_then(|least| least.parse().ok())
+        .map_or(DEFAULT, |least: u64| least.max(DEFAULT))
+}
+
 /// Returns `transaction.timeout.ms`.
 pub(crate) fn transaction_timeout(conf: &Conf) -> Duration {
     let millis = conf.get("transaction.timeout.ms");

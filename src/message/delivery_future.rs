@@ -68,6 +68,37 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 /// [`Producer::enqueue`](crate::Producer::enqueue) returns it. The order of the message among
 /// others is fixed by then. The future does not keep the producer alive.
 ///
+/// # A deadline of your own
+///
+/// Await a mutable reference for as long as you want to wait. After the deadline you still have the
+/// future, and learn later whether the record was delivered:
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tokio::time::timeout;
+/// use tokio_rdkafka::{Producer, ProducerRecord, SendError};
+///
+/// # async fn run(producer: Producer) -> Result<(), SendError> {
+/// let mut delivery = producer.enqueue(ProducerRecord::to("orders").payload("7")).await?;
+/// match timeout(Duration::from_millis(200), &mut delivery).await {
+///     Ok(result) => println!("delivered to {:?}", result?.offset()),
+///     Err(_elapsed) => {
+///         println!("not known yet: answer the caller, and go on waiting");
+///         tokio::spawn(async move {
+///             if let Err(error) = delivery.await {
+///                 eprintln!("not delivered: {error}");
+///             }
+///         });
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// `timeout(limit, producer.send(record))` is a trap: it drops the future at the deadline. The record
+/// may be delivered all the same, and nobody learns of it. If it fails, the record is lost with the
+/// error. A record must not be sent again then: it could be written twice.
+///
 /// # Errors
 ///
 /// Returns a [`SendError`] with the record and its [persistence](SendError::persistence) if the

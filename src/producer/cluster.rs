@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::producer::Producer;
+use super::timer::Timer;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Client, Description};
@@ -42,11 +43,8 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// Dropping the future stops the wait and has no other effect.
     pub async fn cluster(&self, timeout: Duration) -> Result<ClusterInfo, KafkaError> {
-        match self
-            .shared()
-            .request(Client::describe_cluster, timeout)
-            .await?
-        {
+        let answer = self.shared().request(Client::describe_cluster, timeout);
+        match Timer::limit_answer(self.runtime(), timeout, answer).await? {
             Description::Cluster(cluster) => Ok(cluster),
             Description::Topics(_) => unreachable!("the answer is of the request's own kind"),
         }
@@ -91,7 +89,9 @@ impl<C: ProducerContext> Producer<C> {
         topic_name::check_name(topic)?;
         let name = CString::new(topic).expect("the check finds a NUL byte");
         let describe = |client: &Arc<Client>, ask| client.describe_topic(&name, ask);
-        let Description::Topics(topics) = self.shared().request(describe, timeout).await? else {
+        let answer = self.shared().request(describe, timeout);
+        let answer = Timer::limit_answer(self.runtime(), timeout, answer).await?;
+        let Description::Topics(topics) = answer else {
             unreachable!("the answer is of the request's own kind");
         };
         let found = topics.into_iter().find(|found| found.name == topic);
@@ -126,7 +126,8 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// Dropping the future stops the wait. The thread ends when its call returns.
     pub async fn topics(&self, timeout: Duration) -> Result<Vec<TopicInfo>, KafkaError> {
-        let mut topics = self.shared().all_topics(timeout).await?;
+        let topics = self.shared().all_topics(timeout);
+        let mut topics = Timer::limit_answer(self.runtime(), timeout, topics).await?;
         topics.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         for topic in &mut topics {
             topic.partitions.sort_unstable_by_key(PartitionInfo::id);

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time;
-
 use super::producer::Producer;
+use super::timer::Timer;
 use crate::client::ProducerContext;
 use crate::driver::{FlushError, FlushReport, Tracker};
 use crate::error::KafkaError;
@@ -42,13 +41,13 @@ impl<C: ProducerContext> Producer<C> {
     /// # Cancel safety
     ///
     /// Same as [`flush`](Self::flush).
-    ///
-    /// # Panics
-    ///
-    /// Panics on a runtime whose time driver is disabled.
     pub async fn flush_timeout(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         let mut tracker = Tracker::flush(self.shared())?;
-        match time::timeout(timeout, tracker.done()).await {
+        let timer = match Timer::new(self.runtime(), timeout) {
+            Ok(timer) => timer,
+            Err(error) => return Err(tracker.give_up(error)),
+        };
+        match timer.limit(tracker.done()).await {
             Ok(tally) => Ok(tally.flush_report()),
             Err(_) => Err(tracker.give_up(KafkaError::timed_out(timeout))),
         }

@@ -17,6 +17,7 @@ mod permit;
 mod producer;
 mod ready;
 mod send;
+mod timer;
 
 pub use builder::ProducerBuilder;
 pub use permit::{OwnedPermit, Permit};

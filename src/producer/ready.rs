@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time;
+use tokio::runtime::Handle;
 
 use super::producer::Producer;
+use super::timer::Timer;
 use crate::client::ProducerContext;
 use crate::driver::{BrokerWaiter, Shared, Verdict};
 use crate::error::KafkaError;
@@ -66,15 +67,12 @@ impl<C: ProducerContext> Producer<C> {
     /// # Cancel safety
     ///
     /// Dropping the future stops the wait and has no other effect.
-    ///
-    /// # Panics
-    ///
-    /// Panics on a runtime whose time driver is disabled.
     pub async fn ready(&self, timeout: Duration) -> Result<(), KafkaError> {
         let shared = self.shared();
         shared.check_open()?;
         let waiter = BrokerWaiter::new(shared)?;
-        match time::timeout(timeout, until_up(shared, &waiter)).await {
+        let timer = Timer::new(self.runtime(), timeout)?;
+        match timer.limit(until_up(self.runtime(), shared, &waiter)).await {
             Ok(result) => result,
             Err(_) => Err(KafkaError::not_ready(timeout, shared.broker_failure())),
         }
@@ -82,6 +80,7 @@ impl<C: ProducerContext> Producer<C> {
 }
 
 async fn until_up<C: ProducerContext>(
+    runtime: &Handle,
     shared: &Shared<C>,
     waiter: &BrokerWaiter<'_, C>,
 ) -> Result<(), KafkaError> {
@@ -93,7 +92,7 @@ async fn until_up<C: ProducerContext>(
             Verdict::NotUp | Verdict::Wait(None) => changed.await,
             Verdict::Wait(Some(left)) => {
                 // Changed or not, the next turn looks again.
-                let _ = time::timeout(left, changed).await;
+                let _ = Timer::new(runtime, left)?.limit(changed).await;
             }
         }
     }

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::time;
 
 use super::producer::Producer;
+use super::timer::Timer;
 use crate::client::ProducerContext;
 use crate::driver::{CapacityError, Completer, Grant, Purpose, refuse};
 use crate::error::KafkaError;
@@ -40,6 +40,9 @@ impl<C: ProducerContext> Producer<C> {
     /// The future borrows the producer. To spawn it, move in a clone of the producer and a record
     /// that borrows nothing: `tokio::spawn(async move { producer.send(record).await })`.
     ///
+    /// To wait for less than that, without losing sight of the record, see
+    /// [a deadline of your own](DeliveryFuture#a-deadline-of-your-own).
+    ///
     /// # Errors
     ///
     /// Returns a [`SendError`] with the record and what is known about its persistence. The record
@@ -58,11 +61,6 @@ impl<C: ProducerContext> Producer<C> {
     /// If the future is dropped while it waits for capacity, nothing is sent. Its place and its
     /// capacity pass to the next waiter. If it is dropped later, the record is delivered
     /// nevertheless.
-    ///
-    /// # Panics
-    ///
-    /// Panics if `max_block` is set, the call has to wait, and the runtime's time driver is
-    /// disabled.
     pub fn send(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -81,10 +79,6 @@ impl<C: ProducerContext> Producer<C> {
     /// # Cancel safety
     ///
     /// Same as [`send`](Self::send).
-    ///
-    /// # Panics
-    ///
-    /// Panics if the call has to wait and the runtime's time driver is disabled.
     pub fn send_timeout(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -115,10 +109,6 @@ impl<C: ProducerContext> Producer<C> {
     /// # Cancel safety
     ///
     /// Same as [`send`](Self::send).
-    ///
-    /// # Panics
-    ///
-    /// Same as [`send`](Self::send).
     pub fn enqueue(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -135,10 +125,6 @@ impl<C: ProducerContext> Producer<C> {
     /// # Cancel safety
     ///
     /// Same as [`send`](Self::send).
-    ///
-    /// # Panics
-    ///
-    /// Panics if the call has to wait and the runtime's time driver is disabled.
     pub fn enqueue_timeout(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
@@ -170,10 +156,6 @@ impl<C: ProducerContext> Producer<C> {
     /// Same as [`enqueue`](Self::enqueue).
     ///
     /// # Cancel safety
-    ///
-    /// Same as [`send`](Self::send).
-    ///
-    /// # Panics
     ///
     /// Same as [`send`](Self::send).
     pub fn enqueue_detached(
@@ -327,10 +309,11 @@ impl<C: ProducerContext> Producer<C> {
         let capacity = &self.shared().capacity;
         let acquired = match timeout {
             None => capacity.acquire(bytes, purpose).await,
-            // Boxed, because a timer is large and few calls need one.
             Some(timeout) => {
                 let acquire = capacity.acquire(bytes, purpose);
-                Box::pin(time::timeout(timeout, acquire))
+                let limited = Timer::new(self.runtime(), timeout)?.limit(acquire);
+                // Boxed: a send should be small, and few have a limit.
+                Box::pin(limited)
                     .await
                     .map_err(|_| KafkaError::no_capacity(timeout))?
             }

@@ -137,10 +137,6 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// # Cancel safety
     ///
     /// Same as [`Producer::ready`].
-    ///
-    /// # Panics
-    ///
-    /// Panics on a runtime whose time driver is disabled.
     pub async fn ready(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.producer.ready(timeout).await
     }

@@ -32,3 +32,5 @@ mod send;
 mod support;
 #[cfg(feature = "mock")]
 mod teardown;
+#[cfg(feature = "mock")]
+mod timers;

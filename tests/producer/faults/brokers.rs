@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio_rdkafka::{
-    DeliveryFuture, MockCluster, Persistence, Producer, ProducerRecord, RDKafkaErrorCode as Code,
+    ClientConfig, DeliveryFuture, MockCluster, Persistence, Producer, ProducerRecord,
+    RDKafkaErrorCode as Code,
 };
 
 use super::{MAX_MESSAGES, assert_payload, enqueue_all, hasty, record};
@@ -147,6 +148,52 @@ async fn leader_changes_keep_the_order_of_an_idempotent_producer() {
     let payloads = payloads(&cluster, "t").await;
     assert!(payloads == expected, "{} records", payloads.len());
     assert!(producer.fatal_error().is_none());
+}
+
+/// Sends to a leader that is down, one record after the other, until librdkafka's own back-off would
+/// have grown to its 10 s: each fails at its time, and so does a close.
+async fn messages_time_out_in_time(brokers: i32, idempotence: &str) {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    const LATE: Duration = Duration::from_secs(1);
+    let cluster = MockCluster::new(brokers).unwrap();
+    cluster.create_topic("t", 1, brokers).unwrap();
+    cluster.partition_leader("t", 0, Some(1)).unwrap();
+    let producer: Producer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("enable.idempotence", idempotence)
+        .set("message.timeout.ms", TIMEOUT.as_millis().to_string())
+        .create()
+        .unwrap();
+    producer.send(record("t", None)).await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let outage = Instant::now();
+    while outage.elapsed() < Duration::from_secs(9) {
+        let started = Instant::now();
+        let error = producer.send(record("t", None)).await.unwrap_err();
+        let elapsed = started.elapsed();
+        assert_eq!(error.code(), Some(Code::MessageTimedOut));
+        assert!((TIMEOUT..TIMEOUT + LATE).contains(&elapsed), "{elapsed:?}");
+    }
+    let future = producer.enqueue(record("t", None)).await.unwrap();
+    let started = Instant::now();
+    assert_eq!(producer.close().await.failed, 1);
+    assert!(started.elapsed() < TIMEOUT + LATE);
+    future.await.unwrap_err();
+}
+
+#[tokio::test]
+async fn messages_of_the_only_broker_time_out_in_time() {
+    messages_time_out_in_time(1, "false").await;
+}
+
+#[tokio::test]
+async fn messages_of_one_of_three_brokers_time_out_in_time() {
+    messages_time_out_in_time(3, "false").await;
+}
+
+#[tokio::test]
+async fn messages_of_an_idempotent_producer_time_out_in_time() {
+    messages_time_out_in_time(1, "true").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

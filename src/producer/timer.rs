@@ -1,0 +1,71 @@
+//! Limits of time, kept by the timers of the producer's own runtime.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{self, Sleep};
+
+use crate::error::KafkaError;
+use crate::sync::catch_panic;
+
+/// A limit of time. It works wherever it is awaited, also on an executor without timers.
+#[derive(Debug)]
+pub(super) struct Timer {
+    // Boxed, because it is large and few calls need one.
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// The time is over.
+#[derive(Debug)]
+pub(super) struct Elapsed;
+
+impl Timer {
+    /// # Errors
+    ///
+    /// If the runtime has no time driver.
+    pub(super) fn new(runtime: &Handle, limit: Duration) -> Result<Self, KafkaError> {
+        let _entered = runtime.enter();
+        // tokio panics then, and has no way to ask.
+        let sleep = catch_panic(|| Box::pin(time::sleep(limit))).map_err(|_| {
+            KafkaError::runtime(
+                "the tokio runtime of the producer has no timers: build it with enable_time, or use \
+                 the call without a limit of time",
+            )
+        })?;
+        Ok(Self { sleep })
+    }
+
+    /// Awaits the answer of a broker, which keeps the limit by itself if the runtime has no timers.
+    pub(super) async fn limit_answer<T>(
+        runtime: &Handle,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, KafkaError>>,
+    ) -> Result<T, KafkaError> {
+        match Self::new(runtime, limit) {
+            Ok(timer) => timer
+                .limit(answer)
+                .await
+                .unwrap_or_else(|_| Err(KafkaError::no_answer())),
+            Err(_) => answer.await,
+        }
+    }
+
+    /// Awaits a future for as long as there is time.
+    pub(super) async fn limit<F: Future>(mut self, future: F) -> Result<F::Output, Elapsed> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            // tokio panics once the runtime has ended; then the producer ends, and with it the future.
+            match catch_panic(|| self.sleep.as_mut().poll(cx)) {
+                Ok(Poll::Ready(())) => Poll::Ready(Err(Elapsed)),
+                Ok(Poll::Pending) | Err(_) => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
