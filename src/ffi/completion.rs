@@ -100,6 +100,12 @@ enum Contents<T, R> {
     Result(R),
 }
 
+/// A result that can stand for one that was never set.
+pub(crate) trait Abandoned {
+    /// The result of a completer that was dropped without one.
+    fn abandoned() -> Self;
+}
+
 /// Leaves a result for the receiver. A slot has only one, so it has exclusive access to the cells
 /// that are the completer's.
 pub(crate) struct Completer<T, R> {
@@ -415,6 +421,38 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
     }
 }
 
+impl<T, R: Abandoned> Receiver<T, R> {
+    /// Returns the result; until there is one, stores the task's waker and returns `Pending`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it has returned the result before.
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<R> {
+        if self.slot().state.load(Acquire) == state::DONE || self.register(cx) {
+            Poll::Ready(self.take())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Takes the result. The caller must have loaded the state `DONE` with `Acquire`.
+    #[inline]
+    fn take(&mut self) -> R {
+        debug_assert!(self.is_ready());
+        let slot = self.slot();
+        // SAFETY: from `DONE` on the contents are the receiver's.
+        let contents = slot
+            .contents
+            .with_mut(|contents| unsafe { contents.replace(Contents::Nothing) });
+        slot.state.store(state::TAKEN, Relaxed);
+        match contents {
+            Contents::Result(result) => result,
+            Contents::Carried(..) | Contents::Nothing => R::abandoned(),
+        }
+    }
+}
+
 impl<T, R> Receiver<T, R> {
     #[inline]
     fn slot(&self) -> &Slot<T, R> {
@@ -433,37 +471,6 @@ impl<T, R> Receiver<T, R> {
     #[inline]
     pub(crate) fn is_taken(&self) -> bool {
         self.slot().state.load(Relaxed) == state::TAKEN
-    }
-
-    /// Returns the result, or `None` if the completer was dropped without one. Until then, stores
-    /// the task's waker and returns `Pending`.
-    ///
-    /// # Panics
-    ///
-    /// Panics if it has returned the result before.
-    #[inline]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<R>> {
-        if self.slot().state.load(Acquire) == state::DONE || self.register(cx) {
-            Poll::Ready(self.take())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    /// Takes the result. The caller must have loaded the state `DONE` with `Acquire`.
-    #[inline]
-    fn take(&mut self) -> Option<R> {
-        debug_assert!(self.is_ready());
-        let slot = self.slot();
-        // SAFETY: from `DONE` on the contents are the receiver's.
-        let contents = slot
-            .contents
-            .with_mut(|contents| unsafe { contents.replace(Contents::Nothing) });
-        slot.state.store(state::TAKEN, Relaxed);
-        match contents {
-            Contents::Result(result) => Some(result),
-            Contents::Carried(..) | Contents::Nothing => None,
-        }
     }
 
     /// Stores the task's waker. Returns true if the completer has completed meanwhile.

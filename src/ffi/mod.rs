@@ -47,7 +47,7 @@ pub(crate) use batch::BATCH;
 pub(crate) use call_error::CallError;
 pub(crate) use certificate::CertificateFailures;
 pub(crate) use client::Client;
-pub(crate) use completion::{Completer, Completers, Receiver};
+pub(crate) use completion::{Abandoned, Completer, Completers, Receiver};
 pub(crate) use conf::{Conf, ConfError};
 pub(crate) use event::{DeliveryEvent, Event};
 pub(crate) use message::BorrowedMessage;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::delivery::Delivery;
 use super::send_error::SendError;
-use crate::ffi::{Completer, Completers, Receiver};
+use crate::ffi::{Abandoned, Completer, Completers, Receiver};
 use crate::sync::coop;
 
 /// The state that a message carries through librdkafka: what its delivery report lacks.
@@ -173,7 +173,7 @@ impl<D> DeliveryFuture<D> {
         }
         let mut cx = Context::from_waker(Waker::noop());
         match self.receiver.poll(&mut cx) {
-            Poll::Ready(result) => Some(result.unwrap_or_else(abandoned)),
+            Poll::Ready(result) => Some(result),
             Poll::Pending => None,
         }
     }
@@ -187,15 +187,16 @@ impl<D> Future for DeliveryFuture<D> {
         if self.is_ready() {
             ready!(coop::poll_delivery(cx));
         }
-        let result = ready!(self.receiver.poll(cx));
-        Poll::Ready(result.unwrap_or_else(abandoned))
+        self.receiver.poll(cx)
     }
 }
 
-/// The result if the completer was dropped without one, which would be a bug of this crate.
-#[cold]
-fn abandoned<D>() -> Outcome<D> {
-    Err(SendError::abandoned())
+/// It would be a bug of this crate.
+impl<D> Abandoned for Outcome<D> {
+    #[cold]
+    fn abandoned() -> Self {
+        Err(SendError::abandoned())
+    }
 }
 
 impl<D> fmt::Debug for DeliveryFuture<D> {

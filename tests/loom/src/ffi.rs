@@ -2,4 +2,4 @@
 pub(crate) mod completion;
 mod opaque;
 
-pub(crate) use completion::{Completer, Completers, Receiver};
+pub(crate) use completion::{Abandoned, Completer, Completers, Receiver};
