@@ -42,7 +42,7 @@
 //! - A full queue admits senders first come, first served. It wakes as many waiters as there is
 //!   capacity for.
 //! - No call of the async API blocks a worker thread, and dropping a [`Producer`] never blocks. An
-//!   idle producer causes no wake-ups.
+//!   idle producer wakes no thread of the runtime.
 //! - A panic in a callback is caught, logged and counted.
 //! - No secret of the configuration appears in an error, in a log line or in `Debug` output.
 //!
@@ -136,9 +136,9 @@
 //!
 //! # Shutdown
 //!
-//! Call [`Producer::close`] before the program ends: only `close` promises delivery. Its
-//! [`CloseReport`] counts what was delivered and what was not. [`Producer::close_timeout`] gives up
-//! at a deadline. After a drop without `close`, the driver delivers for as long as the runtime
+//! Call [`Producer::close`] before the program ends. Only `close` waits until every message has
+//! been delivered or has failed. Its [`CloseReport`] counts both. [`Producer::close_timeout`] gives
+//! up at a deadline. After a drop without `close`, the driver delivers for as long as the runtime
 //! lives.
 //!
 //! # Errors

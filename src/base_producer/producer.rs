@@ -92,8 +92,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// - the topic or the partition is known not to exist;
     /// - a field of the record is invalid;
     /// - the producer has had a fatal error;
-    /// - the producer has a `transactional.id` and no transaction is open, or it is being committed
-    ///   or aborted ([`State`](RDKafkaErrorCode::State)).
+    /// - the producer has a `transactional.id`, and no transaction is open or the open one is being
+    ///   committed or aborted ([`State`](RDKafkaErrorCode::State)).
     pub fn send<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
@@ -109,7 +109,7 @@ impl<C: ProducerContext> BaseProducer<C> {
                 Some(entered) => Some(entered),
                 None => {
                     let record = ProducerRecord { fields, opaque };
-                    return Err(EnqueueError::new(transaction_is_ending(), record));
+                    return Err(EnqueueError::new(transaction_is_completing(), record));
                 }
             },
         };
@@ -222,7 +222,7 @@ impl<C: ProducerContext> BaseProducer<C> {
 
     /// # Errors
     ///
-    /// The call `name` was made in a delivery callback, and would wait for the callback's own
+    /// The caller of `name` is in a delivery callback, and would wait for the callback's own
     /// message.
     pub(super) fn check_not_in_callback(&self, name: &str) -> Result<(), KafkaError> {
         if self.callback_threads.contains_current() {
@@ -365,7 +365,7 @@ impl<C: ProducerContext> BaseProducer<C> {
 }
 
 #[cold]
-fn transaction_is_ending() -> KafkaError {
+fn transaction_is_completing() -> KafkaError {
     KafkaError::with_text(
         RDKafkaErrorCode::State,
         "the transaction is being committed or aborted; send in the next one",

@@ -29,8 +29,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// # Errors
     ///
     /// - [Retriable](KafkaError::is_retriable) if it has not completed after `timeout`. The code is
-    ///   [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut), or why there is no producer id
-    ///   yet. It continues in the background. Call it again to resume it.
+    ///   [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut), or the code of the last failed
+    ///   request for a producer id. It continues in the background. Call it again to resume it.
     /// - [Fatal](KafkaError::is_fatal), for instance if the broker does not accept
     ///   `transaction.timeout.ms`, or the client may not use the `transactional.id`.
     /// - [`State`](RDKafkaErrorCode::State) if transactions are already initialized.
@@ -76,10 +76,10 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///
     /// # Errors
     ///
-    /// - [Requires an abort](KafkaError::requires_abort), for instance if the group has rebalanced
-    ///   without the consumer ([`IllegalGeneration`](RDKafkaErrorCode::IllegalGeneration),
-    ///   [`UnknownMemberId`](RDKafkaErrorCode::UnknownMemberId)), or if the group's coordinator has
-    ///   not answered within `timeout`.
+    /// - [Requires an abort](KafkaError::requires_abort) if the group has rebalanced without the
+    ///   consumer ([`IllegalGeneration`](RDKafkaErrorCode::IllegalGeneration),
+    ///   [`UnknownMemberId`](RDKafkaErrorCode::UnknownMemberId)), for instance. The same holds if
+    ///   the group's coordinator has not answered within `timeout`.
     /// - [Retriable](KafkaError::is_retriable) if it has not succeeded. Call it again with the same
     ///   offsets and the same group. It starts anew: it cannot be resumed.
     /// - [Fatal](KafkaError::is_fatal), for instance if the producer has been
@@ -150,10 +150,10 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///    [`PurgeQueue`](RDKafkaErrorCode::PurgeQueue).
     /// 3. It waits for the records that have been sent, and aborts.
     ///
-    /// Without the first step, an abort soon after the previous transaction could be a fatal error
-    /// ([librdkafka#4849](https://github.com/confluentinc/librdkafka/issues/4849)). It still is one
-    /// if the coordinator takes longer than that to complete the previous transaction, for instance
-    /// because one of its partitions has no leader.
+    /// Without the first step, an abort soon after the previous transaction could fail with a fatal
+    /// error ([librdkafka#4849](https://github.com/confluentinc/librdkafka/issues/4849)). It still
+    /// can, if the coordinator needs longer than that to complete the previous transaction. A
+    /// partition without a leader can cause that.
     ///
     /// Source: `rd_kafka_abort_transaction`.
     ///
@@ -187,13 +187,13 @@ impl<C: ProducerContext> BaseProducer<C> {
             Some(gate) => gate
                 .close()
                 .map(Some)
-                .ok_or_else(|| is_already_ending(name)),
+                .ok_or_else(|| is_already_completing(name)),
             // librdkafka returns the error that transactional.id is missing.
             None => Ok(None),
         }
     }
 
-    /// Makes a blocking call on a new thread, and serves the queue on this one until it returns.
+    /// Runs a blocking call on a new thread, and serves the queue on this one until it returns.
     ///
     /// Short calls that are resumed between polls would need no thread. But a resumed commit or
     /// abort can mistake the result of one step for that of another (`rd_kafka_txn_op_req0`,
@@ -228,7 +228,7 @@ impl<C: ProducerContext> BaseProducer<C> {
 }
 
 #[cold]
-fn is_already_ending(name: &str) -> KafkaError {
+fn is_already_completing(name: &str) -> KafkaError {
     KafkaError::of_call(
         Class::Retriable,
         RDKafkaErrorCode::PreviousInProgress,

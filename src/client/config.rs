@@ -47,9 +47,10 @@ use crate::values::RDKafkaLogLevel;
 ///
 /// # Changed defaults
 ///
-/// `reconnect.backoff.max.ms` is 500 ms instead of 10 s, or as large as `reconnect.backoff.ms`. While
-/// a broker is down, librdkafka looks at the time-outs of its messages only before each attempt to
-/// connect: with 10 s they fail up to 10 s after `message.timeout.ms`.
+/// If `reconnect.backoff.max.ms` is not set, it becomes 500 ms, or `reconnect.backoff.ms` if that
+/// is larger. librdkafka's default is 10 s. While a broker is down, librdkafka checks its messages
+/// for timeouts only before each attempt to connect. With 10 s they would fail up to 10 s after
+/// `message.timeout.ms`.
 ///
 /// If `transactional.id` is set and `connections.max.idle.ms` is not, the latter becomes half of
 /// `transaction.timeout.ms`, but at least 10 and at most 30 seconds. With librdkafka's default of 0

@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn single_lines_of_a_key_are_replaced() {
-        let pem = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\nByqGSM49AgEG==\n-----END PRIVATE KEY-----\n";
+        let pem = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\nByqGSM49AgEG==\n\
+                   -----END PRIVATE KEY-----\n";
         let secrets = Secrets::of([("ssl.key.pem", pem)].into_iter());
         assert_eq!(secrets.redact(pem), REDACTED);
         assert_eq!(

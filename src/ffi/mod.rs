@@ -1,4 +1,4 @@
-//! The FFI layer: every raw pointer, every `unsafe` block and every function that C calls.
+//! The FFI layer: every raw pointer to C, every `unsafe` block and every function that C calls.
 //!
 //! Each C object has one owner type, with a private pointer and a `Drop`. The queues, topic handles
 //! and events of a client hold an `Arc` of it, so the client is destroyed after all of them. The

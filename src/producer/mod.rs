@@ -6,7 +6,8 @@
 //! - `producer`: the handle that users clone;
 //! - `send`, `permit`: how a record gets its capacity and enters the queue;
 //! - `flush`, `close`: flush, purge and shutdown;
-//! - `ready`, `cluster`: questions to the brokers.
+//! - `ready`, `cluster`: questions to the brokers;
+//! - `timer`: time limits by the timers of the producer's runtime.
 
 mod builder;
 mod close;

@@ -66,10 +66,10 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Unused permits
     ///
-    /// An unused permit keeps its capacity while others wait, for at least 1 s of real time in
-    /// which nothing is in flight and nobody acquires or releases capacity. Then the queue is
-    /// overbooked once by what the unused permits hold, and one warning is logged. Overbooking
-    /// never raises a limit above twice its value. It ends when these permits are used or dropped.
+    /// Unused permits can hold capacity while others wait. If for 1 s of real time nothing is in
+    /// flight and nobody acquires or releases capacity, the queue is overbooked once. The amount is
+    /// what these permits hold, and one warning is logged. Overbooking never raises a limit above
+    /// twice its value. It ends when these permits are used or dropped.
     ///
     /// A waiter can be granted capacity while its task does not poll it. After the same second it
     /// loses its turn, and waits again at its next poll.

@@ -60,10 +60,10 @@ use crate::sync::{coop, log};
 /// - A [`Permit`](crate::Permit) without reserved bytes can exceed `queue.buffering.max.kbytes` by
 ///   one payload.
 /// - A [`ProducerSink`](crate::ProducerSink) can exceed each limit by one record.
-/// - If unused permits hold capacity while others wait, nothing is in flight and nobody acquires or
-///   releases capacity for at least 1 s of real time, the queue is overbooked once by what they
-///   hold. It is never overbooked above twice its limits. One warning is logged. The overbooking ends when
-///   these permits are used or dropped. See [`reserve`](Self::reserve).
+/// - Unused permits can hold capacity while others wait. If for 1 s of real time nothing is in
+///   flight and nobody acquires or releases capacity, the queue is overbooked once. The amount is
+///   what these permits hold, and never more than the limits themselves. One warning is logged. The
+///   overbooking ends when these permits are used or dropped. See [`reserve`](Self::reserve).
 /// - A purge or a timeout can fail the whole queue at once. New messages are admitted while the
 ///   failed ones are still being reported. Memory can reach twice the limits until the last report.
 ///
@@ -92,16 +92,18 @@ use crate::sync::{coop, log};
 /// while it does not exist fail with `UnknownTopicOrPartition`, `UnknownTopic` or
 /// `UnknownPartition`, or wait for up to `message.timeout.ms`.
 ///
-/// One case needs care, because of librdkafka's issue 4898. If the leader of a partition had
-/// changed before and the producer did not notice the deletion, the new partition can stay without
-/// a leader for it. Delete the topic, wait until sends report that it is unknown, and only then
-/// create it again. Otherwise create a new producer.
+/// One case needs care, because of librdkafka's issue 4898. The leader of a partition had changed
+/// before, and the producer did not notice the deletion. Then the new partition can stay without a
+/// leader for this producer. Delete the topic, wait until sends report that it is unknown, and only
+/// then create it again. Otherwise create a new producer.
 ///
 /// # Threads
 ///
-/// librdkafka runs its own threads: two for each client and one for each broker. An idle producer
-/// adds none. Calls of librdkafka that block run on threads named `rdkafka-block`, and never on
-/// tokio's blocking pool. Callers that wait for the same kind of call share one thread.
+/// librdkafka runs its own threads: two for each client, one for each broker, and with
+/// `transactional.id` one for the transaction coordinator. An idle producer adds none. Calls of
+/// librdkafka that block run on threads named `rdkafka-block`, and never on tokio's blocking pool.
+/// Callers that wait for the same kind of call share one thread, except transactional calls, which
+/// run one at a time.
 ///
 /// There is at most one thread for each of 8 kinds of call:
 ///
@@ -118,10 +120,10 @@ use crate::sync::{coop, log};
 ///
 /// # Shutdown
 ///
-/// Only [`close`](Self::close) promises delivery. Dropping the last handle never blocks. While the
-/// runtime lives, the driver still delivers what was enqueued, for up to `message.timeout.ms`. If
-/// the runtime shuts down first, a thread purges what is in flight and the futures resolve with
-/// errors.
+/// Only [`close`](Self::close) waits until every message has been delivered or has failed. Dropping
+/// the last handle never blocks. While the runtime lives, the driver still delivers what was
+/// enqueued, for up to `message.timeout.ms`. If the runtime shuts down first, a thread purges what
+/// is in flight and the futures resolve with errors.
 pub struct Producer<C: ProducerContext = DefaultProducerContext> {
     // Declared, and so dropped, before the handle, which may be the last.
     waiter: Option<Waiter<C>>,

@@ -159,7 +159,10 @@ impl<C: ProducerContext> ProducerSink<C> {
         }
     }
 
-    /// Accepts records after a failure too. Each failure is still the error of one call.
+    /// Lets the sink accept records after a failure.
+    ///
+    /// Each failure is still returned once: by a later call, or by `start_send` if that call
+    /// refuses the record.
     pub fn continue_on_failure(mut self) -> Self {
         self.on_failure = OnFailure::Continue;
         self

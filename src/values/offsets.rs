@@ -132,8 +132,8 @@ pub(crate) fn check_offsets(offsets: &[TopicPartitionOffset]) -> Result<(), Kafk
 
 /// The consumer group whose offsets are committed, and the member that commits them.
 ///
-/// With the ids of a member, the group's coordinator rejects the offsets of a consumer that is no
-/// longer in the group (KIP-447). A worker that was stalled can then not commit offsets of
+/// If the member is set ([`with_member`](Self::with_member)), the coordinator rejects offsets from
+/// a consumer that has left the group (KIP-447). So a stalled worker cannot commit offsets of
 /// partitions that another worker has taken over. The ids change with each rebalance, so read them
 /// from the consumer again for each transaction.
 ///

@@ -30,7 +30,8 @@ enum Repr<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Copies borrowed bytes; owned and shared ones are kept as they are.
+    /// Returns the payload without its lifetime. Copies borrowed bytes; owned and shared ones are
+    /// not copied.
     pub fn into_owned(self) -> Payload<'static> {
         Payload(match self.0 {
             Repr::Borrowed(bytes) => Repr::Vec(bytes.to_vec()),
