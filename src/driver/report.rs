@@ -68,8 +68,8 @@ impl Error for FlushError {
 pub struct CloseReport {
     /// The number of messages that were delivered.
     pub delivered: u64,
-    /// The number of messages that were purged: at the deadline of the close, or because the runtime
-    /// had ended.
+    /// The number of messages that were purged: at the deadline of the close, or because the
+    /// runtime had shut down.
     pub undelivered: u64,
     /// The number of messages that failed for any other reason.
     pub failed: u64,

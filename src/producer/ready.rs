@@ -20,7 +20,8 @@ impl<C: ProducerContext> Producer<C> {
     ///   certificate, if no other broker is up by then;
     /// - 1 s after one broker has closed the connection instead of answering, if none is up by
     ///   then;
-    /// - 1 s after the call, if before it all brokers had failed, or one for a lasting reason.
+    /// - 1 s after the call, if all brokers or one of them had failed for a lasting reason before
+    ///   it.
     ///
     /// librdkafka keeps trying to connect in any case, so `ready` can be called again.
     ///

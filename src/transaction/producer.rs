@@ -223,7 +223,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
                 result => return result,
             }
         }
-        if shared.transactions.settled_phase().await? == Phase::Ended {
+        if shared.transactions.settled_phase().await? == Phase::Completed {
             return Ok(());
         }
         self.close_epoch();

@@ -80,7 +80,7 @@ impl TopicPartitionOffset {
         self.metadata.as_deref()
     }
 
-    /// Returns the leader epoch of the last record that was consumed.
+    /// Returns the leader epoch of the last consumed record, or `None` if it was not set.
     pub fn leader_epoch(&self) -> Option<i32> {
         self.leader_epoch
     }
