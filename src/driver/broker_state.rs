@@ -1,4 +1,4 @@
-//! Whether a broker is up: the last failure of each, and who waits for one that is.
+//! Decides whether a broker is up, by the last failure of each, and notifies the waiters.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -15,11 +15,11 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The facility of librdkafka's log lines about brokers that have failed.
 const FAILED: &str = "FAIL";
 
-/// What is known of the brokers, and who waits for one.
+/// The state of the brokers, and the waiters for one that is up.
 #[derive(Debug, Default)]
 pub(crate) struct BrokerWatch {
     state: Mutex<State>,
-    /// Notifies those who wait that there may be something new.
+    /// Notifies the waiters that the verdict may have changed.
     changed: Notifier,
 }
 
@@ -49,15 +49,15 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Whether a broker that was up has closed the connection since then. It does so instead of an
-    /// answer if it wants a login, for example. Each broker that comes up makes librdkafka count anew how
-    /// many are down.
+    /// Returns true if a broker that was up has closed the connection since then. It does so instead
+    /// of an answer if it wants a login, for example. Each broker that comes up makes librdkafka
+    /// count anew how many are down.
     fn cut_off_since(&self, since: Instant) -> bool {
         self.at >= since && self.text.contains("in state UP")
     }
 }
 
-/// What can be said of the brokers.
+/// What is known of the brokers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// A broker is up.
@@ -127,7 +127,7 @@ impl State {
         }
     }
 
-    /// The failure that says the most.
+    /// Returns the failure that says the most.
     fn reason(&self) -> Option<&Failure> {
         let failures = self.failures.values();
         failures.max_by_key(|failure| (failure.is_lasting, failure.at))
@@ -156,7 +156,7 @@ impl BrokerWatch {
         state.record(code, text, Instant::now());
     }
 
-    /// Has those who wait look again.
+    /// Wakes the waiters, which then ask for the verdict again.
     pub(crate) fn notify(&self) {
         self.changed.notify();
     }
@@ -166,14 +166,14 @@ impl BrokerWatch {
         self.changed.changed()
     }
 
-    /// Begins to wait for an answer; how many there have been.
+    /// Begins to wait for an answer. Returns the number of answers so far.
     pub(crate) fn begin_waiting(&self) -> u64 {
         let mut state = lock(&self.state);
         state.waiting += 1;
         state.answers
     }
 
-    /// Stops waiting for an answer after so many.
+    /// Stops waiting for the answer after number `answers`.
     pub(crate) fn stop_waiting(&self, answers: u64) {
         let mut state = lock(&self.state);
         if state.answers == answers {
@@ -181,7 +181,7 @@ impl BrokerWatch {
         }
     }
 
-    /// What can be said to one who has waited for an answer after so many, since then.
+    /// Returns the verdict for a waiter for the answer after number `answers`.
     pub(crate) fn verdict(&self, answers: u64, since: Instant, delivered: u64) -> Verdict {
         let mut state = lock(&self.state);
         if state.answers != answers {
@@ -191,7 +191,7 @@ impl BrokerWatch {
         state.verdict(since, Instant::now())
     }
 
-    /// A broker has answered.
+    /// Records that a broker has answered.
     pub(crate) fn answered(&self) {
         {
             let mut state = lock(&self.state);
@@ -202,14 +202,14 @@ impl BrokerWatch {
         self.notify();
     }
 
-    /// Calls `leave` if nobody waits for an answer; whether somebody does.
-    pub(crate) fn is_awaited_or(&self, leave: impl FnOnce()) -> bool {
+    /// Returns true if anybody waits for an answer. Otherwise calls `leave`.
+    pub(crate) fn has_waiters_or(&self, leave: impl FnOnce()) -> bool {
         let state = lock(&self.state);
-        let is_awaited = state.waiting > 0;
-        if !is_awaited {
+        let has_waiters = state.waiting > 0;
+        if !has_waiters {
             leave();
         }
-        is_awaited
+        has_waiters
     }
 
     /// The failure that says the most.

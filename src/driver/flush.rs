@@ -1,4 +1,4 @@
-//! Flushes and purges: who waits for them, and the threads that call them.
+//! Flushes and purges: their trackers, and the threads that call librdkafka.
 
 use std::io;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::error::KafkaError;
 use crate::sync::{lock, log};
 use crate::values::PurgeConfig;
 
-/// One slice of a blocking flush: how late the thread notices that nobody waits any more.
+/// One slice of a blocking flush, after which the thread notices that nobody waits any more.
 const FLUSH_SLICE: Duration = Duration::from_millis(200);
 
 impl<C: ProducerContext> Shared<C> {
-    /// Has a thread in librdkafka's flush for as long as somebody waits for one.
+    /// Starts a thread that flushes for as long as anybody waits for a flush.
     pub(super) fn ensure_flush(self: &Arc<Self>) -> io::Result<()> {
         let begun = {
             let trackers = lock(&self.trackers);
@@ -39,17 +39,17 @@ impl<C: ProducerContext> Shared<C> {
     }
 
     fn wants_flush(&self, trackers: &Trackers) -> bool {
-        let is_ending = trackers.is_closing() || self.core.has_fatal_error();
-        trackers.has_flushes() || (is_ending && self.core.in_flight() > 0)
+        let is_last = trackers.is_closing() || self.core.has_fatal_error();
+        trackers.has_flushes() || (is_last && self.core.in_flight() > 0)
     }
 
-    /// While a close or a fatal error wants a flush, sees to it that one is under way. If the system has
-    /// no thread for it, keeps the deadline of the close without one, and returns true: to be called
-    /// again soon.
+    /// Starts the flush of a close or of a fatal error, unless one is under way.
     ///
-    /// After a fatal error librdkafka purges its queue once. What was in flight then comes back into
-    /// the queue if its answer says that it should be tried again, and would stay there until
-    /// `message.timeout.ms`.
+    /// If the system has no thread for it, it keeps the deadline of the close itself, and returns
+    /// true. Call it again soon.
+    ///
+    /// After a fatal error librdkafka purges its queue once. Messages in flight can come back into
+    /// the queue later, for a retry. They would stay there until `message.timeout.ms`.
     pub(super) fn flush_at_end(self: &Arc<Self>) -> bool {
         if !self.core.has_fatal_error() && !self.core.is_closed() {
             return false;
@@ -100,8 +100,8 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
-    /// Has a thread call the purges that were asked for: a purge waits for librdkafka's threads. If
-    /// the system has none left, the purge does not wait for these.
+    /// Starts a thread that calls the purges that were asked for. A purge waits for librdkafka's
+    /// threads. If the system has no thread left, the purge is called without that wait.
     fn ensure_purge(self: &Arc<Self>) {
         let Ok(call) = self.calls.begin(BlockingCall::Purge) else {
             return;
@@ -124,7 +124,7 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
-    /// Calls the purges that were asked for as one; false if there are none.
+    /// Calls all purges that were asked for as one. Returns false if there are none.
     fn call_purge(&self, adapt: impl FnOnce(PurgeConfig) -> PurgeConfig) -> bool {
         let Some((config, count)) = lock(&self.trackers).asked_purge() else {
             return false;
@@ -133,7 +133,7 @@ impl<C: ProducerContext> Shared<C> {
         {
             let mut trackers = lock(&self.trackers);
             let number = self.purges_called.load(Ordering::SeqCst) + 1;
-            // Known to the trackers first: whoever sees the number must find it there.
+            // The trackers get the number first: a thread that reads it must find it there.
             trackers.purge_called(count, number);
             self.purges_called.store(number, Ordering::SeqCst);
         }
@@ -142,7 +142,7 @@ impl<C: ProducerContext> Shared<C> {
     }
 }
 
-/// A flush or purge that somebody waits for; dropping it stops the tracking alone.
+/// A flush or purge that somebody waits for. Dropping it stops only the tracking.
 #[derive(Debug)]
 pub(crate) struct Tracker<'s, C: ProducerContext> {
     shared: &'s Arc<Shared<C>>,
@@ -155,7 +155,7 @@ impl<'s, C: ProducerContext> Tracker<'s, C> {
     ///
     /// # Errors
     ///
-    /// If the system has no thread for it.
+    /// The system has no thread for it.
     pub(crate) fn flush(shared: &'s Arc<Shared<C>>) -> Result<Self, FlushError> {
         let (key, done) = {
             let mut trackers = lock(&shared.trackers);
@@ -189,8 +189,7 @@ impl<'s, C: ProducerContext> Tracker<'s, C> {
     }
 
     fn cancel(&mut self) -> Option<u64> {
-        // Nobody waits any more: the sender, which is dropped under the lock, must not call a waker
-        // there.
+        // The sender is dropped under the lock, where it must not call a waker.
         self.done.close();
         lock(&self.shared.trackers).cancel(self.key)
     }

@@ -10,8 +10,8 @@ use super::shared::Shared;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 
-/// How long one question waits for its answer: at first, and at the most. A broker that takes longer
-/// is not up.
+/// How long one question waits for its answer, at first and at most. A broker that takes longer is
+/// not up.
 const FIRST_SLICE: Duration = Duration::from_millis(200);
 const LAST_SLICE: Duration = Duration::from_secs(1);
 
@@ -19,7 +19,7 @@ const LAST_SLICE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl<C: ProducerContext> Shared<C> {
-    /// Has a thread ask for a broker.
+    /// Starts a thread that asks for a broker, unless one is running.
     fn ensure_probe(self: &Arc<Self>) -> Result<(), KafkaError> {
         match self.calls.begin(BlockingCall::Probe) {
             Ok(call) => {
@@ -34,7 +34,7 @@ impl<C: ProducerContext> Shared<C> {
 
     fn probe(&self, mut call: UnderWay) {
         let mut slice = FIRST_SLICE;
-        while !self.core.is_closed() && self.brokers.is_awaited_or(|| call.leave()) {
+        while !self.core.is_closed() && self.brokers.has_waiters_or(|| call.leave()) {
             let started = Instant::now();
             let client = self.core.client();
             if client.is_some_and(|client| client.is_answered_within(slice)) {
@@ -47,18 +47,18 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
-    /// What is known of why no broker is up.
+    /// Returns why no broker is up, if that is known.
     pub(crate) fn broker_failure(&self) -> Option<KafkaError> {
         let failure = self.brokers.failure()?;
         Some(self.core.client_error(failure.code, &failure.text))
     }
 }
 
-/// One who waits for a broker; dropping it stops the waiting.
+/// A waiter for a broker. Dropping it stops the wait.
 #[derive(Debug)]
 pub(crate) struct BrokerWaiter<'s, C: ProducerContext> {
     shared: &'s Arc<Shared<C>>,
-    /// How many answers there were before.
+    /// The number of answers before.
     answers: u64,
     since: Instant,
 }
@@ -66,7 +66,7 @@ pub(crate) struct BrokerWaiter<'s, C: ProducerContext> {
 impl<'s, C: ProducerContext> BrokerWaiter<'s, C> {
     /// # Errors
     ///
-    /// If the producer is closed, or the system has no thread to ask with.
+    /// The producer is closed, or the system has no thread for the question.
     pub(crate) fn new(shared: &'s Arc<Shared<C>>) -> Result<Self, KafkaError> {
         let waiter = Self {
             shared,
@@ -77,11 +77,11 @@ impl<'s, C: ProducerContext> BrokerWaiter<'s, C> {
         Ok(waiter)
     }
 
-    /// What can be said now.
+    /// Returns what is known now.
     ///
     /// # Errors
     ///
-    /// Why no broker will be up.
+    /// Returns why no broker will be up.
     pub(crate) fn look(&self) -> Result<Verdict, KafkaError> {
         let Self {
             shared,

@@ -12,12 +12,12 @@ use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
 use crate::message::{DeliveryError, SendError};
 use crate::sync::{lock, wake};
 
-/// What one step of serving found.
+/// The result of one step of serving.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Served {
-    /// So many messages, or something else.
+    /// The number of messages that were served, or 1 for another event.
     Some(usize),
-    /// A token is wanted.
+    /// librdkafka requests a token.
     TokenRefresh(Option<String>),
     /// The queue was empty.
     Nothing,
@@ -39,7 +39,7 @@ impl<C: ProducerContext> Shared<C> {
                 None => {
                     let completions = &mut serving.chunk.completions;
                     lock(&self.trackers).queue_was_empty(purges_called, completions);
-                    completions.tell_all();
+                    completions.resolve_all();
                     return Served::Nothing;
                 }
                 Some(Event::Delivery(event)) => serving.event = Some(event),
@@ -71,7 +71,7 @@ impl<C: ProducerContext> Shared<C> {
         Served::Some(served)
     }
 
-    /// Makes the result of a message, and runs its callback.
+    /// Creates the result of a message, and runs its callback.
     fn pop(
         &self,
         message: BorrowedMessage<'_>,
@@ -102,7 +102,7 @@ impl<C: ProducerContext> Shared<C> {
             completer,
             outcome,
         });
-        // Foreign code, once the message has an owner.
+        // Foreign code runs only after the message has an owner.
         self.core.report(&*self.context, &result, opaque);
     }
 
@@ -158,7 +158,7 @@ impl<C: ProducerContext> Shared<C> {
             }
         }
         wakeups.wake_all();
-        completions.tell_all();
+        completions.resolve_all();
         count
     }
 }

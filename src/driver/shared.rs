@@ -31,7 +31,7 @@ pub(crate) type Completer<C> = DeliveryCompleter<<C as ProducerContext>::Deliver
 /// What the handles of one producer and its driver share.
 ///
 /// Each part is a state machine of its own. No lock of one is held while that of another is
-/// acquired, but for those under which calls are put on the list of `calls` or taken off it.
+/// acquired, except that of `calls`: see the lock order in ARCHITECTURE.md.
 pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) core: Core<Completer<C>>,
     pub(crate) context: Arc<C>,
@@ -39,8 +39,8 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(super) completers: CompleterPool<C::DeliveryOpaque>,
     pub(super) serving: ServingSlot<C::DeliveryOpaque>,
     pub(super) trackers: Mutex<Trackers>,
-    /// How many purges have been called: read before the queue is polled, so that a purge that
-    /// comes between the two is not taken for served.
+    /// The number of purges that have been called. It is read before the queue is polled. So a purge
+    /// that is called between the two does not count as served.
     pub(super) purges_called: AtomicU64,
     pub(crate) transactions: Transactions,
     pub(crate) brokers: BrokerWatch,
@@ -123,7 +123,7 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
-    /// The completer of a record that is to be produced in a batch, and its future.
+    /// Creates the completer of a record that is to be produced in a batch, and its future.
     #[inline]
     pub(crate) fn completer(
         &self,
@@ -134,8 +134,8 @@ impl<C: ProducerContext> Shared<C> {
         Tracked::completer(&self.completers, state)
     }
 
-    /// Produces records of one topic whose capacity has been acquired. Returns those that were refused,
-    /// by their index, for the caller to [settle](Self::settle_refused) and to refuse.
+    /// Produces records of one topic whose capacity has been acquired. Returns those that were
+    /// refused, by their index. The caller must [settle](Self::settle_refused) and refuse them.
     #[must_use]
     pub(crate) fn produce_batch(
         &self,
@@ -152,7 +152,7 @@ impl<C: ProducerContext> Shared<C> {
         self.core.produce_batch(topic, batch, numbered)
     }
 
-    /// The future of a record that never entered the queue.
+    /// Returns the future of a record that never entered the queue. It is ready.
     pub(crate) fn failed(
         &self,
         error: SendError<C::DeliveryOpaque>,
@@ -176,11 +176,11 @@ impl<C: ProducerContext> Shared<C> {
         }
         drop(self.capacity.release(1, bytes));
         drop(completions);
-        // It may have been the last one in flight, which the end waits for, and the overbooking.
+        // It may have been the last one in flight: the producer may terminate or overbook.
         self.wake();
     }
 
-    /// Has the driver look whether there is something to do.
+    /// Wakes the driver, which checks whether there is something to do.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -192,7 +192,7 @@ impl<C: ProducerContext> Shared<C> {
 
     /// # Errors
     ///
-    /// If the producer is closed, or has had a fatal error.
+    /// The producer is closed, or has had a fatal error.
     pub(crate) fn check_open(&self) -> Result<(), KafkaError> {
         self.core.check_fatal()?;
         if self.core.is_closed() {
@@ -216,7 +216,7 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
-    /// Stops admission, here and for those who wait for capacity; what is in flight goes on.
+    /// Stops admission, also for waiters. What is in flight is still delivered.
     pub(crate) fn stop_admission(&self) {
         self.core.close();
         drop(self.capacity.close());
@@ -230,7 +230,7 @@ impl<C: ProducerContext> Shared<C> {
 pub(crate) struct Refused<D> {
     pub(crate) error: KafkaError,
     pub(crate) opaque: D,
-    /// The number that it was issued.
+    /// The number of the message.
     pub(crate) number: u64,
 }
 

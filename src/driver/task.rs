@@ -1,4 +1,4 @@
-//! The driver: one tokio task that serves the queue, from a producer's begin to its end.
+//! The driver: one tokio task that serves the queue until the producer has terminated.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use super::token_refresh::TokenRefresh;
 use crate::client::ProducerContext;
 use crate::sync::{catch_panic, log};
 
-/// How many messages or other events the driver serves before it leaves the worker to others.
+/// The number of messages or other events after which the driver yields to other tasks.
 const MESSAGES_PER_POLL: usize = 2048;
 
 /// How long to wait before asking the system for a thread again.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The driver's task.
+/// Runs the driver.
 pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     let shared = &driver.shared;
     let mut token_refresh = TokenRefresh::default();
     let mut has_warned = false;
     loop {
         let mut served = 0;
-        // Until the queue is empty, or at the end: logs and statistics may go on coming.
+        // Until the queue is empty, or terminated: log lines and statistics may keep arriving.
         let has_terminated = loop {
             match shared.serve(Duration::ZERO) {
                 Served::Some(count) => served += count,
@@ -60,7 +60,7 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     driver.finish();
 }
 
-/// Waits a moment, for a system that has no thread now. A runtime may have no timers.
+/// Pauses, because the system has no thread now. A runtime may have no timers.
 async fn pause() {
     match catch_panic(|| time::sleep(PAUSE)) {
         Ok(sleep) => sleep.await,
@@ -71,7 +71,7 @@ async fn pause() {
     }
 }
 
-/// Sees to it that a producer comes to its end, also if the task is dropped before.
+/// Destroys the client when it is dropped, also if the task is dropped before it has completed.
 #[derive(Debug)]
 pub(crate) struct Driver<C: ProducerContext> {
     shared: Arc<Shared<C>>,
@@ -97,7 +97,7 @@ impl<C: ProducerContext> Drop for Driver<C> {
         if self.has_terminated {
             blocking::run(move || shared.destroy());
         } else {
-            // The runtime has ended, or the task was aborted. Nobody is admitted from here on.
+            // The runtime has shut down, or the task was aborted. Nobody is admitted from here on.
             shared.runtime_ended();
             shared.begin_report(None);
             let in_flight = shared.core.in_flight();

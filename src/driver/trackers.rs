@@ -1,4 +1,4 @@
-//! Who waits for the completion of which messages, and how these were completed.
+//! The trackers of flushes, purges and a close, and the outcomes of their messages.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{AddAssign, Sub};
@@ -12,7 +12,7 @@ use crate::message::SendError;
 use crate::sync::catch_panic;
 use crate::values::PurgeConfig;
 
-/// How a message was completed.
+/// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Delivered,
@@ -24,7 +24,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// After a fatal error it is librdkafka that purges.
+    /// Returns the outcome of a message that failed. After a fatal error librdkafka itself purges.
     pub(crate) fn of_failure(code: RDKafkaErrorCode, is_after_fatal: bool) -> Self {
         if is_purge(code) && !is_after_fatal {
             Outcome::Purged
@@ -80,7 +80,7 @@ impl Sub for Tally {
     }
 }
 
-/// Trackers that have come to their end, to be told once the lock is free.
+/// Trackers that are complete, to be resolved once the lock is free.
 #[must_use = "somebody waits for these"]
 #[derive(Debug, Default)]
 pub(crate) struct Completions(Vec<(oneshot::Sender<Tally>, Tally)>);
@@ -90,8 +90,8 @@ impl Completions {
         self.0.push((tracker.done, total - tracker.before));
     }
 
-    /// Tells those who wait; nobody may be left. Keeps the allocation.
-    pub(crate) fn tell_all(&mut self) {
+    /// Resolves all of them. Keeps the allocation.
+    pub(crate) fn resolve_all(&mut self) {
         for (done, tally) in self.0.drain(..) {
             // It calls a waker.
             let _ = catch_panic(|| done.send(tally));
@@ -101,16 +101,16 @@ impl Completions {
 
 impl Drop for Completions {
     fn drop(&mut self) {
-        self.tell_all();
+        self.resolve_all();
     }
 }
 
-/// The trackers of flushes and purges, and the close in progress. Whoever accounts for completions,
-/// or begins to track, does so under one lock, so that the counts are exact.
+/// The trackers of flushes and purges, and the close in progress. Completions are accounted for
+/// and trackers begin under one lock, so that the counts are exact.
 ///
-/// The messages in flight are divided into ranges by the flushes: a range ends at the number of the
-/// next message when a flush was called. A completed message counts in its range alone, so the work
-/// is linear in messages plus flushes. A flush is complete when its range is, and all before it.
+/// Flushes divide the messages in flight into ranges. A range ends at the number of the next
+/// message when a flush was called. A completed message counts in its range alone, so the work is
+/// linear in messages plus flushes. A flush is complete when its range is, and all before it.
 #[derive(Debug, Default)]
 pub(crate) struct Trackers {
     next_id: u64,
@@ -127,7 +127,7 @@ pub(crate) struct Trackers {
     /// Those of them that are in no range, or in one that is complete.
     outside: Tally,
     close: Option<Closing>,
-    /// Nothing is left that could be tracked.
+    /// The producer has terminated: nothing is left to track.
     is_terminated: bool,
 }
 
@@ -136,7 +136,7 @@ pub(crate) struct Trackers {
 struct Range {
     /// The number of the first message behind it.
     end: u64,
-    /// How many are in flight.
+    /// The number of its messages in flight.
     remaining: u64,
     /// Those that were completed, and all in the ranges before it that have been complete.
     tally: Tally,
@@ -199,7 +199,8 @@ impl Trackers {
         (TrackerKey::Flush { end: issued, id }, receiver)
     }
 
-    /// Asks for a purge, and tracks what it purges. [`asked_purge`](Self::asked_purge) tells whom to call.
+    /// Asks for a purge and tracks what it purges. The caller must then call the
+    /// [`asked_purge`](Self::asked_purge).
     pub(crate) fn track_purge(&mut self, config: PurgeConfig) -> NewTracker {
         if self.is_terminated {
             return Self::nothing_to_track();
@@ -227,8 +228,7 @@ impl Trackers {
         self.next_id
     }
 
-    /// All purges that were asked for, to be called as one: what they cover together, and how many
-    /// there are.
+    /// Returns all purges that were asked for as one: what they select together, and their number.
     pub(crate) fn asked_purge(&self) -> Option<(PurgeConfig, usize)> {
         let config = self
             .asked
@@ -270,7 +270,7 @@ impl Trackers {
         ranges.map(|range| range.remaining).sum()
     }
 
-    /// Makes a range that nobody waits for a part of the one behind it.
+    /// Merges a range that nobody waits for into the next one.
     fn merge_range(&mut self, end: u64) {
         if self
             .flushes
@@ -295,7 +295,7 @@ impl Trackers {
         }
     }
 
-    /// Whether anybody waits for a flush.
+    /// Returns true if anybody waits for a flush.
     pub(crate) fn has_flushes(&self) -> bool {
         !self.flushes.is_empty()
     }
@@ -361,7 +361,7 @@ impl Trackers {
         }
     }
 
-    /// Begins to keep account for the report of the close, or moves its deadline forward.
+    /// Begins to count for the report of the close, or moves its deadline forward.
     pub(crate) fn begin_close(&mut self, deadline: Option<Instant>) {
         let before = self.total;
         let close = self.close.get_or_insert_with(|| Closing {
@@ -371,12 +371,12 @@ impl Trackers {
         close.deadline = [close.deadline, deadline].into_iter().flatten().min();
     }
 
-    /// Whether a close is in progress.
+    /// Returns true if a close is in progress.
     pub(crate) fn is_closing(&self) -> bool {
         self.close.is_some()
     }
 
-    /// When the close purges what is left.
+    /// Returns when the close purges what is left.
     pub(crate) fn close_deadline(&self) -> Option<Instant> {
         self.close.as_ref()?.deadline
     }
@@ -388,7 +388,8 @@ impl Trackers {
         }
     }
 
-    /// The end: nothing is in flight, and nobody looks at the queue any more.
+    /// Resolves all trackers and returns the report of the close. Nothing may be in flight, and
+    /// nobody may serve the queue any more.
     pub(crate) fn terminate(&mut self, completions: &mut Completions) -> CloseReport {
         self.is_terminated = true;
         let flushes = std::mem::take(&mut self.flushes).into_values();

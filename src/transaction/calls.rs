@@ -35,7 +35,7 @@ const OVERDUE_WAIT: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(1);
 
 impl<C: ProducerContext> Shared<C> {
-    /// Waits until no other call is under way, then makes a blocking call on a thread. It repeats
+    /// Waits until no other call is under way, then runs a blocking call on a thread. It repeats
     /// the call while its errors are retriable and there is time. A call that has begun is
     /// completed, even if the future is dropped.
     ///
@@ -78,7 +78,7 @@ impl<C: ProducerContext> Shared<C> {
         completed
     }
 
-    /// Makes the call of a step that has begun on a thread, and passes its result to `report`.
+    /// Runs the call of a step that has begun on a thread, and passes its result to `report`.
     fn spawn_call(
         self: &Arc<Self>,
         under_way: UnderWay,

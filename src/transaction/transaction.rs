@@ -33,7 +33,7 @@ pub struct Transaction<'t, C: ProducerContext = DefaultProducerContext> {
 }
 
 impl<C: ProducerContext> TransactionalProducer<C> {
-    /// Begins a transaction after the previous one has ended.
+    /// Begins a transaction after the previous one has completed.
     ///
     /// It first waits for a call that is under way. If the previous transaction was dropped, it
     /// aborts it, for up to `transaction.timeout.ms`.
@@ -42,14 +42,14 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     ///
     /// # Errors
     ///
-    /// - [Retriable](KafkaError::is_retriable) if the previous transaction has not ended in time.
+    /// - [Retriable](KafkaError::is_retriable) if the previous transaction did not complete in time.
     /// - [Fatal](KafkaError::is_fatal) if the producer has had a fatal error.
     /// - [`State`](RDKafkaErrorCode::State) if [`init`](Self::init) has not succeeded before.
     /// - [Closed](KafkaError::is_closed) if the producer is closed.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the next `begin` ends a transaction that this one began.
+    /// If the future is dropped, the next `begin` aborts a transaction that this one began.
     pub async fn begin(&mut self) -> Result<Transaction<'_, C>, KafkaError> {
         let shared = self.producer.shared();
         // An init may be under way whose future was dropped.
@@ -304,7 +304,7 @@ impl<C: ProducerContext> Deref for Transaction<'_, C> {
 
 impl<C: ProducerContext> Drop for Transaction<'_, C> {
     fn drop(&mut self) {
-        // Does nothing if the transaction has ended.
+        // Does nothing if the transaction has completed.
         self.owner.abandon();
     }
 }
