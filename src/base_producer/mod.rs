@@ -4,7 +4,7 @@
 //!
 //! - `producer`: sends, polls, flushes and purges;
 //! - `callback_threads`: which threads are in a delivery callback, where waiting would deadlock;
-//! - `gate`: keeps records out of a transaction that is being committed or aborted;
+//! - `gate`: keeps records out of a transaction that is ending;
 //! - `transactions`: the transactional calls.
 
 mod callback_threads;

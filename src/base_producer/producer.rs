@@ -222,7 +222,7 @@ impl<C: ProducerContext> BaseProducer<C> {
 
     /// # Errors
     ///
-    /// The caller of `name` is in a delivery callback, and would wait for the callback's own
+    /// The call `name` was made in a delivery callback, and would wait for the callback's own
     /// message.
     pub(super) fn check_not_in_callback(&self, name: &str) -> Result<(), KafkaError> {
         if self.callback_threads.contains_current() {

@@ -193,7 +193,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         }
     }
 
-    /// Runs a blocking call on a new thread, and serves the queue on this one until it returns.
+    /// Makes a blocking call on a new thread, and serves the queue on this one until it returns.
     ///
     /// Short calls that are resumed between polls would need no thread. But a resumed commit or
     /// abort can mistake the result of one step for that of another (`rd_kafka_txn_op_req0`,

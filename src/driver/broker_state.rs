@@ -15,7 +15,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The facility of librdkafka's log lines about brokers that have failed.
 const FAILED: &str = "FAIL";
 
-/// The state of the brokers, and the waiters for one that is up.
+/// What is known of the brokers, and who waits for one.
 #[derive(Debug, Default)]
 pub(crate) struct BrokerWatch {
     state: Mutex<State>,
@@ -127,7 +127,7 @@ impl State {
         }
     }
 
-    /// Returns the failure that says the most.
+    /// The failure that says the most.
     fn reason(&self) -> Option<&Failure> {
         let failures = self.failures.values();
         failures.max_by_key(|failure| (failure.is_lasting, failure.at))
@@ -202,14 +202,14 @@ impl BrokerWatch {
         self.notify();
     }
 
-    /// Returns true if anybody waits for an answer. Otherwise calls `leave`.
-    pub(crate) fn has_waiters_or(&self, leave: impl FnOnce()) -> bool {
+    /// Calls `leave` if nobody waits for an answer; whether somebody does.
+    pub(crate) fn is_awaited_or(&self, leave: impl FnOnce()) -> bool {
         let state = lock(&self.state);
-        let has_waiters = state.waiting > 0;
-        if !has_waiters {
+        let is_awaited = state.waiting > 0;
+        if !is_awaited {
             leave();
         }
-        has_waiters
+        is_awaited
     }
 
     /// The failure that says the most.

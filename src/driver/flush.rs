@@ -133,7 +133,7 @@ impl<C: ProducerContext> Shared<C> {
         {
             let mut trackers = lock(&self.trackers);
             let number = self.purges_called.load(Ordering::SeqCst) + 1;
-            // The trackers get the number first: a thread that reads it must find it there.
+            // Known to the trackers first: whoever sees the number must find it there.
             trackers.purge_called(count, number);
             self.purges_called.store(number, Ordering::SeqCst);
         }
@@ -155,7 +155,7 @@ impl<'s, C: ProducerContext> Tracker<'s, C> {
     ///
     /// # Errors
     ///
-    /// The system has no thread for it.
+    /// If the system has no thread for it.
     pub(crate) fn flush(shared: &'s Arc<Shared<C>>) -> Result<Self, FlushError> {
         let (key, done) = {
             let mut trackers = lock(&shared.trackers);

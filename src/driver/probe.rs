@@ -34,7 +34,7 @@ impl<C: ProducerContext> Shared<C> {
 
     fn probe(&self, mut call: UnderWay) {
         let mut slice = FIRST_SLICE;
-        while !self.core.is_closed() && self.brokers.has_waiters_or(|| call.leave()) {
+        while !self.core.is_closed() && self.brokers.is_awaited_or(|| call.leave()) {
             let started = Instant::now();
             let client = self.core.client();
             if client.is_some_and(|client| client.is_answered_within(slice)) {
@@ -47,7 +47,7 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
-    /// Returns why no broker is up, if that is known.
+    /// What is known of why no broker is up.
     pub(crate) fn broker_failure(&self) -> Option<KafkaError> {
         let failure = self.brokers.failure()?;
         Some(self.core.client_error(failure.code, &failure.text))

@@ -71,7 +71,7 @@ impl<C: ProducerContext> Shared<C> {
         Served::Some(served)
     }
 
-    /// Creates the result of a message, and runs its callback.
+    /// Makes the result of a message, and runs its callback.
     fn pop(
         &self,
         message: BorrowedMessage<'_>,

@@ -97,7 +97,7 @@ impl<C: ProducerContext> Drop for Driver<C> {
         if self.has_terminated {
             blocking::run(move || shared.destroy());
         } else {
-            // The runtime has shut down, or the task was aborted. Nobody is admitted from here on.
+            // The runtime has ended, or the task was aborted. Nobody is admitted from here on.
             shared.runtime_ended();
             shared.begin_report(None);
             let in_flight = shared.core.in_flight();

@@ -102,7 +102,7 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
     /// # Errors
     ///
     /// - The errors of [`ClientConfig::create`].
-    /// - No [`runtime`](Self::runtime) was set, and the caller is outside of one.
+    /// - No [`runtime`](Self::runtime) was set and the call is made outside of one.
     /// - The configuration has a `transactional.id`, which [`create_transactional`] takes.
     ///
     /// [`create_transactional`]: Self::create_transactional
