@@ -92,8 +92,8 @@
 //! `&'static str` or a [`ProducerRecord`], in a sink, `produce`, `send_all`, and `send` in
 //! `buffer_unordered`. Use one of these forms:
 //!
-//! - Use one closure that takes an owned item (`rows.into_iter()` instead of `rows.iter()`) and
-//!   does everything: it builds the record with its `Ok` or its value, or it calls `send`.
+//! - Use one closure that takes an owned item (`rows.into_iter()` instead of `rows.iter()`). It
+//!   builds the record with its `Ok` or its value, or it calls `send`.
 //! - Call `.boxed()` after the last closure. Put it before `forward`, `produce` or
 //!   `buffer_unordered`, but after `send_all`.
 //! - Collect the items of an iterator into a `Vec` before `send_all`, `produce` or

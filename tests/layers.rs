@@ -1,8 +1,8 @@
 //! The wings of `src/` and who may use whom; see ARCHITECTURE.md.
 //!
-//! A wing is a folder. It uses only wings below it, by what their `mod.rs` re-exports, and the files
-//! of its own by their names. So the `use` lines tell every dependency, and this holds them against
-//! one table: no import upwards, no circle between files.
+//! A wing is a folder. It uses only wings below it, by what their `mod.rs` re-exports, and the
+//! files of its own by their names. So the `use` lines tell every dependency, and this holds them
+//! against one table: no import upwards, no circle between files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -316,8 +316,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// Answers [`ClientContext::oauth_token_requested`] with the reason why there is no token.
     ///
     /// A later [`poll`](Self::poll) reports it to [`ClientContext::error`] with `reason` in the
-    /// text, so `reason` must not contain a secret. librdkafka requests a token again after about
-    /// 10 s.
+    /// text. So `reason` must not contain a secret. After about 10 s librdkafka requests a token
+    /// again.
     ///
     /// Source: `rd_kafka_oauthbearer_set_token_failure`.
     ///

@@ -86,8 +86,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///   [fenced](KafkaError::is_fenced).
     /// - [`State`](RDKafkaErrorCode::State) outside of a transaction.
     /// - [`InvalidArgument`](RDKafkaErrorCode::InvalidArgument) for a negative partition or offset,
-    ///   two offsets for one partition, an empty topic or group, and texts that are too long or
-    ///   contain a NUL byte. Nothing was sent.
+    ///   and for two offsets of one partition. The same holds for an empty topic or group, and for
+    ///   a text that is too long or contains a NUL byte. Nothing was sent.
     pub fn send_offsets_to_transaction(
         &self,
         offsets: &[TopicPartitionOffset],
@@ -195,9 +195,9 @@ impl<C: ProducerContext> BaseProducer<C> {
 
     /// Makes a blocking call on a new thread, and serves the queue on this one until it returns.
     ///
-    /// Short calls that are resumed between polls would need no thread. But a resumed commit or
-    /// abort can mistake the result of one step for that of another (`rd_kafka_txn_op_req0`,
-    /// "already set result"), and each slice would last for its whole timeout.
+    /// Short calls that are resumed between polls would need no thread. But each would last for its
+    /// whole timeout. And a resumed commit or abort can mistake the result of one step for that of
+    /// another (`rd_kafka_txn_op_req0`, "already set result").
     fn call(
         &self,
         name: &str,

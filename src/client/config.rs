@@ -27,8 +27,8 @@ use crate::values::RDKafkaLogLevel;
 /// # }
 /// ```
 ///
-/// `Debug` replaces values that may be secret by `[redacted]`: those of properties that librdkafka
-/// calls sensitive, those of properties that it does not know, and logins in URLs.
+/// `Debug` replaces values that may be secret by `[redacted]`. These are the properties that
+/// librdkafka calls sensitive, those that it does not know, and logins in URLs.
 ///
 /// # Refused properties
 ///

@@ -1,5 +1,5 @@
 //! The part that both producers share: one librdkafka client, the count of its messages in flight,
-//! and its end.
+//! and its destruction.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,14 +18,14 @@ use crate::values::PurgeConfig;
 
 /// One client whose messages carry a value of type `O`.
 ///
-/// Its methods stand by concept: produce calls in `produce`, topic handles in `topics`, the count
-/// of messages in `in_flight`, errors in `errors`, calls of the context in `callbacks`, OAuth
-/// tokens in `tokens`.
+/// Its methods are in the file of their concept. Produce calls are in `produce`, topic handles in
+/// `topics`, and the count of messages in `in_flight`. Errors are in `errors`, calls of the context
+/// in `callbacks`, and OAuth tokens in `tokens`.
 ///
 /// # Destroying the client
 ///
-/// A message is in flight from before its produce call until it has been [settled](Self::settle):
-/// after its report was served, or after the call refused it. Once the core is
+/// A message is in flight from before its produce call until it is [settled](Self::settle). That
+/// is after its report was served, or after the call refused it. Once the core is
 /// [closed](Self::close) and [`in_flight`](Self::in_flight) is zero, no produce call can still
 /// succeed. Only then may [`destroy`](Self::destroy) be called.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl<O: Opaque> Core<O> {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Destroys the client. Blocks until librdkafka's threads have ended.
+    /// Destroys the client. Blocks until librdkafka's threads have terminated.
     ///
     /// The queue must have been dropped, and no message may be in flight.
     pub(crate) fn destroy(&self) {

@@ -93,8 +93,8 @@ impl<O: Opaque> Core<O> {
     }
 }
 
-/// Returns true if the code of a message or a call comes from the fatal error: if it is `_FATAL`,
-/// or if both say that another producer has taken over.
+/// Returns true if the code of a message or a call comes from the fatal error. It is `_FATAL` then,
+/// or both say that another producer has taken over.
 fn is_caused_by(code: RDKafkaErrorCode, fatal: RDKafkaErrorCode) -> bool {
     code == RDKafkaErrorCode::Fatal || (is_fencing(code) && is_fencing(fatal))
 }

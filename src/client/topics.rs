@@ -10,7 +10,7 @@ use crate::sync::{read, write};
 use crate::values::topic_name;
 
 impl<O: Opaque> Core<O> {
-    /// Opens a topic for a user, who may keep it beyond the client's end.
+    /// Opens a topic for a user, who may keep it after the client is destroyed.
     pub(crate) fn topic(&self, name: &str) -> Result<Topic, KafkaError> {
         let handle = self.handle_by_name(name)?;
         Ok(Topic::new(name.into(), &handle))

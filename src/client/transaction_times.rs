@@ -10,8 +10,8 @@ pub(crate) const MIN_TRANSACTION_CALL_TIME: Duration = Duration::from_millis(100
 
 /// How long an abort first goes on delivering, if a message of the transaction was delivered.
 ///
-/// Purging a partition while one of its batches is being built may leave a gap in the sequence
-/// numbers, and then the next transaction must be aborted too (`rd_kafka_toppar_purge_queues`).
+/// A purge of a partition while one of its batches is being built may leave a gap in the sequence
+/// numbers (`rd_kafka_toppar_purge_queues`). Then the next transaction must be aborted too.
 const DELIVERY_BEFORE_ABORT: Duration = Duration::from_secs(1);
 
 /// How long an abort first goes on delivering, if no message of the transaction was delivered: this

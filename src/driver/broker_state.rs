@@ -49,9 +49,9 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Returns true if a broker that was up has closed the connection since then. It does so instead
-    /// of an answer if it wants a login, for example. Each broker that comes up makes librdkafka
-    /// count anew how many are down.
+    /// Returns true if a broker that was up has closed the connection since then. It does so
+    /// instead of an answer if it wants a login, for example. Each broker that comes up makes
+    /// librdkafka count anew how many are down.
     fn cut_off_since(&self, since: Instant) -> bool {
         self.at >= since && self.text.contains("in state UP")
     }

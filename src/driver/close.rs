@@ -17,8 +17,8 @@ use crate::values::PurgeConfig;
 pub(super) const PURGE_AGAIN: Duration = Duration::from_millis(100);
 
 impl<C: ProducerContext> Shared<C> {
-    /// Returns true if the producer has terminated: admission has stopped, nothing is in flight, and
-    /// no blocking call is under way. No such call begins from then on.
+    /// Returns true if the producer has terminated: admission has stopped, nothing is in flight,
+    /// and no blocking call is under way. No such call begins from then on.
     pub(super) fn has_terminated(&self) -> bool {
         self.is_drained() && self.calls.stop_if_idle()
     }

@@ -41,8 +41,8 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Sends a request and waits for its answer.
     ///
-    /// librdkafka asks the controller, and waits for it if it cannot be reached. (A mock cluster has
-    /// none.) Then a blocking call finds another broker, which is asked instead.
+    /// librdkafka asks the controller, and waits for it if it cannot be reached. (A mock cluster
+    /// has none.) Then a blocking call finds another broker, which is asked instead.
     pub(crate) async fn request(
         self: &Arc<Self>,
         ask: impl Fn(&Arc<Client>, AdminRequest),

@@ -39,8 +39,8 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(super) completers: CompleterPool<C::DeliveryOpaque>,
     pub(super) serving: ServingSlot<C::DeliveryOpaque>,
     pub(super) trackers: Mutex<Trackers>,
-    /// The number of purges that have been called. It is read before the queue is polled. So a purge
-    /// that is called between the two does not count as served.
+    /// The number of purges that have been called. It is read before the queue is polled. So a
+    /// purge that is called between the two does not count as served.
     pub(super) purges_called: AtomicU64,
     pub(crate) transactions: Transactions,
     pub(crate) brokers: BrokerWatch,

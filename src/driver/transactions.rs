@@ -91,8 +91,8 @@ impl Transactions {
     ///
     /// # Errors
     ///
-    /// Returns a retriable error if a call is overdue. It does so after a pause, so that a caller in
-    /// a loop leaves the thread to others.
+    /// Returns a retriable error if a call is overdue. It does so after a pause, so that a caller
+    /// in a loop leaves the thread to others.
     pub(crate) async fn settled_phase(&self) -> Result<Phase, KafkaError> {
         let mut was_overdue = false;
         loop {

@@ -29,7 +29,7 @@ struct Inner {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Only the code tells more.
+    /// Only the code says more.
     Code,
     /// A fatal error of the producer, or a later error because of it.
     Fatal,

@@ -33,8 +33,8 @@ impl Delivery {
     /// Returns the offset if a broker returned one.
     ///
     /// There is none with `acks=0`, nor if an idempotent producer learned of the success without a
-    /// response to that very request. librdkafka reports made-up offsets there, which count up from
-    /// −1001; they are not returned.
+    /// response to that very request. librdkafka reports made-up offsets then, which count up from
+    /// −1001. They are not returned.
     pub fn offset(&self) -> Option<i64> {
         (self.offset >= 0).then_some(self.offset)
     }

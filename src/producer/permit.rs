@@ -171,9 +171,9 @@ impl<'p, C: ProducerContext> Permit<'p, C> {
 
     /// Enqueues a record and returns the future of its delivery.
     ///
-    /// The call itself does not fail. If the record is refused, the future resolves with the error:
-    /// an invalid field, a payload that is too large, an unknown partition, a fatal error, or a
-    /// closed producer.
+    /// The call itself does not fail. If the record is refused, the future resolves with the error.
+    /// Reasons are an invalid field, a payload that is too large, an unknown partition, a fatal
+    /// error, or a closed producer.
     ///
     /// Without reserved bytes the payload is charged now. Each such permit can exceed
     /// `queue.buffering.max.kbytes` by one payload.

@@ -42,7 +42,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     ///
     /// # Errors
     ///
-    /// - [Retriable](KafkaError::is_retriable) if the previous transaction did not complete in time.
+    /// - [Retriable](KafkaError::is_retriable) if the previous transaction did not complete in
+    ///   time.
     /// - [Fatal](KafkaError::is_fatal) if the producer has had a fatal error.
     /// - [`State`](RDKafkaErrorCode::State) if [`init`](Self::init) has not succeeded before.
     /// - [Closed](KafkaError::is_closed) if the producer is closed.

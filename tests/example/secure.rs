@@ -1,7 +1,8 @@
-//! The `secure` example: each login, and what it prints if it is not let in. Without the listeners of
-//! `tests/with-kafka`, or without the feature `ssl`, all show as ignored.
+//! The `secure` example: each login, and what it prints if it is not let in. Without the listeners
+//! of `tests/with-kafka`, or without the feature `ssl`, all show as ignored.
 //!
-//! Everything that the example prints, with librdkafka at its most verbose, is searched for secrets.
+//! Everything that the example prints, with librdkafka at its most verbose, is searched for
+//! secrets.
 
 use std::process::Command;
 use std::time::Duration;

@@ -178,7 +178,8 @@ async fn fencing(cluster: Cluster) {
     assert!(seen.is_empty(), "{seen:?}");
 }
 
-/// The record of that number came back, with an error that says that another producer has taken over.
+/// The record of that number came back, with an error that says that another producer has taken
+/// over.
 fn assert_fenced(error: &SendError, number: usize) {
     assert!(error.is_fatal() && error.is_fenced(), "{error:?}");
     assert!(!error.is_retriable(), "{error:?}");

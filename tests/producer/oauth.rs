@@ -1,5 +1,5 @@
-//! Tokens for OAUTHBEARER, as far as they go without a broker. Logins with tokens on real Kafka are in
-//! `tests/kafka/logins.rs`.
+//! Tokens for OAUTHBEARER, as far as they go without a broker. Logins with tokens on real Kafka are
+//! in `tests/kafka/logins.rs`.
 
 use std::collections::VecDeque;
 use std::error::Error;

@@ -84,8 +84,8 @@ impl Partitioner for InTurn {
     }
 }
 
-/// Records with and without keys, payloads and headers, one of them lent to librdkafka, and what the
-/// partitioner has to see of each.
+/// Records with and without keys, payloads and headers, one of them lent to librdkafka, and what
+/// the partitioner has to see of each.
 fn records() -> Vec<(ProducerRecord<'static>, Option<&'static str>, usize)> {
     let headers = || Headers::new().append("h", Some("v"));
     let to = || ProducerRecord::to("t");

@@ -1,4 +1,5 @@
-//! `send_all` and its runs: records that librdkafka takes in one call are what they would be one by one.
+//! `send_all` and its runs: records that librdkafka takes in one call are what they would be one by
+//! one.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -185,7 +186,8 @@ impl Partitioner for ByKey {
     }
 }
 
-/// What is refused within a run, by the partitioner or for its size, has the error that it has alone.
+/// What is refused within a run, by the partitioner or for its size, has the error that it has
+/// alone.
 #[tokio::test]
 async fn those_that_are_refused_in_a_run_fail_alone() {
     let cluster = cluster("t", 2);

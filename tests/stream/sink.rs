@@ -541,8 +541,8 @@ async fn a_forward_can_be_spawned() {
     until_records(&cluster, "t", 9).await;
 }
 
-/// Payloads as long as the last ones have their bytes of the room ahead, and others not: whatever comes,
-/// each byte is given back.
+/// Payloads as long as the last ones have their bytes of the room ahead, and others not: whatever
+/// comes, each byte is given back.
 #[tokio::test]
 async fn payloads_of_all_lengths_leave_the_room_whole() {
     const BYTES: usize = 16 * 1024;

@@ -1,5 +1,5 @@
-//! What an rdkafka consumer tells of its group and its positions, on the mock cluster. That it keeps
-//! transactions exact is tested in `tests/example/exactly_once.rs`.
+//! What an rdkafka consumer tells of its group and its positions, on the mock cluster. That it
+//! keeps transactions exact is tested in `tests/example/exactly_once.rs`.
 
 use std::time::{Duration, Instant};
 

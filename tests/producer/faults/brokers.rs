@@ -150,8 +150,8 @@ async fn leader_changes_keep_the_order_of_an_idempotent_producer() {
     assert!(producer.fatal_error().is_none());
 }
 
-/// Sends to a leader that is down, one record after the other, until librdkafka's own back-off would
-/// have grown to its 10 s: each fails at its time, and so does a close.
+/// Sends to a leader that is down, one record after the other, until librdkafka's own back-off
+/// would have grown to its 10 s: each fails at its time, and so does a close.
 async fn messages_time_out_in_time(brokers: i32, idempotence: &str) {
     const TIMEOUT: Duration = Duration::from_secs(2);
     const LATE: Duration = Duration::from_secs(1);

@@ -211,8 +211,8 @@ async fn after_a_fatal_error_sends_fail_at_once_also_while_the_queue_is_full() {
     drop(permits);
 }
 
-/// A producer with 50 records in flight, several requests among them, the first of which has a fatal
-/// error as its answer: it is held until the broker's round trip takes no time.
+/// A producer with 50 records in flight, several requests among them, the first of which has a
+/// fatal error as its answer: it is held until the broker's round trip takes no time.
 async fn before_a_fatal_error(cluster: &MockCluster) -> (Producer, Vec<DeliveryFuture>) {
     let producer: Producer = FATAL[0]
         .config(cluster)

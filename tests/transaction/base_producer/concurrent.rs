@@ -202,7 +202,8 @@ fn no_record_of_another_thread_slips_past_a_commit() {
             producer.begin_transaction().unwrap();
             blocking_until(|| accepted.load(Ordering::SeqCst) > before);
             producer.commit_transaction(DEADLINE).unwrap();
-            // Those that are refused count for a moment; nothing would end one that has slipped past.
+            // Those that are refused count for a moment; nothing would end one that has slipped
+            // past.
             blocking_until(|| producer.in_flight_count() == 0);
         }
     });
