@@ -1,4 +1,5 @@
-//! Relieves the queue if unused permits, or admitted waiters that nobody polls, stop all others.
+//! Sees to it that permits which nobody uses, and waiters that do not look, do not stop others for
+//! ever.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,19 +10,17 @@ use super::shared::Shared;
 use crate::client::ProducerContext;
 use crate::sync::log;
 
-/// How long unused capacity may be held while others wait, nothing is in flight and nobody acquires
-/// or releases.
+/// How long capacity may be held unused, with nothing in flight and nobody moving, while others
+/// wait for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The longest time until the watch notices that it is not needed any more.
+/// How late the watch notices that it is not needed any more.
 const SLICE: Duration = Duration::from_millis(20);
 
 impl<C: ProducerContext> Shared<C> {
-    /// Starts a thread if waiters need capacity that no delivery will release.
-    ///
-    /// It [relieves](super::capacity::Capacity::relieve) the queue once nobody has acquired or
-    /// released capacity for 1 s. This is real time: a runtime may have no timers, or a paused
-    /// clock.
+    /// While somebody waits for capacity that no delivery will release, has a thread
+    /// [relieve](super::capacity::Capacity::relieve) the queue once nobody has moved for a second. The time is real time: a runtime may have none, or
+    /// a paused clock.
     pub(super) fn watch_capacity(self: &Arc<Self>) {
         if self.core.in_flight() > 0 || self.capacity.moves_to_relieve().is_none() {
             return;
@@ -31,7 +30,7 @@ impl<C: ProducerContext> Shared<C> {
         };
         let shared = Arc::clone(self);
         if let Err(error) = call.spawn(move |call| shared.wait_and_relieve(call)) {
-            log(|| tracing::warn!(%error, "no thread to watch over unused permits"));
+            log(|| tracing::warn!(%error, "no thread to watch over unused permits with"));
         }
     }
 
@@ -61,7 +60,7 @@ impl<C: ProducerContext> Shared<C> {
                 });
             }
         }
-        // This wakes the driver, which checks again whether a watch is needed.
+        // The driver looks again when this has ended.
         drop(call);
     }
 }

@@ -43,13 +43,13 @@ impl<C: ProducerContext> Shared<C> {
         trackers.has_flushes() || (is_last && self.core.in_flight() > 0)
     }
 
-    /// Starts the flush of a close or of a fatal error, unless one is under way.
+    /// While a close or a fatal error wants a flush, sees to it that one is under way. If the system has
+    /// no thread for it, keeps the deadline of the close without one, and returns true: to be called
+    /// again soon.
     ///
-    /// If the system has no thread for it, it keeps the deadline of the close itself, and returns
-    /// true. Call it again soon.
-    ///
-    /// After a fatal error librdkafka purges its queue once. Messages in flight can come back into
-    /// the queue later, for a retry. They would stay there until `message.timeout.ms`.
+    /// After a fatal error librdkafka purges its queue once. What was in flight then comes back into
+    /// the queue if its answer says that it should be tried again, and would stay there until
+    /// `message.timeout.ms`.
     pub(super) fn flush_at_end(self: &Arc<Self>) -> bool {
         if !self.core.has_fatal_error() && !self.core.is_closed() {
             return false;

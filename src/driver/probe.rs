@@ -66,7 +66,7 @@ pub(crate) struct BrokerWaiter<'s, C: ProducerContext> {
 impl<'s, C: ProducerContext> BrokerWaiter<'s, C> {
     /// # Errors
     ///
-    /// The producer is closed, or the system has no thread for the question.
+    /// If the producer is closed, or the system has no thread to ask with.
     pub(crate) fn new(shared: &'s Arc<Shared<C>>) -> Result<Self, KafkaError> {
         let waiter = Self {
             shared,
@@ -77,11 +77,11 @@ impl<'s, C: ProducerContext> BrokerWaiter<'s, C> {
         Ok(waiter)
     }
 
-    /// Returns what is known now.
+    /// What can be said now.
     ///
     /// # Errors
     ///
-    /// Returns why no broker will be up.
+    /// Why no broker will be up.
     pub(crate) fn look(&self) -> Result<Verdict, KafkaError> {
         let Self {
             shared,

@@ -60,7 +60,7 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     driver.finish();
 }
 
-/// Pauses, because the system has no thread now. A runtime may have no timers.
+/// Waits a moment, for a system that has no thread now. A runtime may have no timers.
 async fn pause() {
     match catch_panic(|| time::sleep(PAUSE)) {
         Ok(sleep) => sleep.await,

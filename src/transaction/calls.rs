@@ -111,8 +111,8 @@ impl<C: ProducerContext> Shared<C> {
     }
 
     /// Declares the call overdue after `timeout`, on a thread, unless the returned sender is
-    /// dropped before. If the group has no coordinator, librdkafka does not keep the time limit of
-    /// sending offsets (its issue 5456). Without a thread, the wait is as long as the call.
+    /// dropped before. librdkafka does not keep its time limit while it sends offsets and the group
+    /// has no coordinator (its issue 5456). Without a thread, the wait is as long as the call.
     fn watch_call(self: &Arc<Self>, timeout: Duration) -> mpsc::Sender<()> {
         let (watch, completed) = mpsc::channel();
         let Ok(watching) = self.calls.begin(BlockingCall::TransactionWatch) else {
