@@ -1,4 +1,4 @@
-//! Look-ups by a blocking call, which all waiters share.
+//! What is looked up by a blocking call, one for all that wait for it.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -10,14 +10,14 @@ use crate::error::KafkaError;
 use crate::sync::{catch_panic, lock};
 use crate::values::TopicInfo;
 
-/// The look-ups of a producer.
+/// What a producer looks up.
 #[derive(Debug, Default)]
 pub(crate) struct Lookups {
     pub(super) broker: Lookup<Option<i32>>,
     pub(super) topics: Lookup<Vec<TopicInfo>>,
 }
 
-/// The waiters for a `T`.
+/// Those who wait for a `T`.
 pub(super) struct Lookup<T> {
     pub(super) waiters: Mutex<Vec<LookupWaiter<T>>>,
 }
@@ -28,8 +28,8 @@ pub(super) struct LookupWaiter<T> {
 }
 
 impl<T: Clone> Lookup<T> {
-    /// Returns the number of waiters that have not been dropped, and the longest time that one of
-    /// them has left. If there are none, calls `leave` and returns `None`.
+    /// How many wait, without those who have stopped, and the longest time that one of them has left;
+    /// `None` if nobody waits, and then `leave` was called.
     pub(super) fn waiting_or(&self, leave: impl FnOnce()) -> Option<(usize, Duration)> {
         let mut waiters = lock(&self.waiters);
         // A receiver that is closed has no waker that its sender's drop could call.
@@ -41,7 +41,7 @@ impl<T: Clone> Lookup<T> {
         Some((waiters.len(), left?))
     }
 
-    /// Answers the first `count` waiters.
+    /// Answers the first `count` who wait.
     pub(super) fn answer(&self, count: usize, result: &Result<T, KafkaError>) {
         let answered: Vec<_> = {
             let mut waiters = lock(&self.waiters);
@@ -53,7 +53,7 @@ impl<T: Clone> Lookup<T> {
         }
     }
 
-    /// Answers the waiters whose time limit has passed.
+    /// Answers those whose time is over.
     pub(super) fn answer_late(&self) {
         let late: Vec<_> = {
             let mut waiters = lock(&self.waiters);

@@ -157,7 +157,7 @@ impl<C: ProducerContext> Shared<C> {
                 lookup.answer(usize::MAX, &Err(KafkaError::closed()));
             }
             lookup.answer_late();
-            // Waiters that come later need a later call: the metadata may have changed.
+            // Those who come later may ask for what has changed meanwhile.
             let Some((count, left)) = lookup.waiting_or(|| under_way.leave()) else {
                 return;
             };

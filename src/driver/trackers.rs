@@ -199,8 +199,7 @@ impl Trackers {
         (TrackerKey::Flush { end: issued, id }, receiver)
     }
 
-    /// Asks for a purge and tracks what it purges. The caller must then call the
-    /// [`asked_purge`](Self::asked_purge).
+    /// Asks for a purge, and tracks what it purges. [`asked_purge`](Self::asked_purge) tells whom to call.
     pub(crate) fn track_purge(&mut self, config: PurgeConfig) -> NewTracker {
         if self.is_terminated {
             return Self::nothing_to_track();
@@ -228,7 +227,8 @@ impl Trackers {
         self.next_id
     }
 
-    /// Returns all purges that were asked for as one: what they select together, and their number.
+    /// All purges that were asked for, to be called as one: what they cover together, and how many
+    /// there are.
     pub(crate) fn asked_purge(&self) -> Option<(PurgeConfig, usize)> {
         let config = self
             .asked
