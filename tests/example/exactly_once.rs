@@ -273,7 +273,7 @@ impl Pipeline {
             .args(["--output", &self.output, "--group", &self.group])
             .args(["--transactional-id", &self.output, "-X", "linger.ms=1"])
             .args(arguments);
-        Running::start_heard(&mut command)
+        Running::start_piped(&mut command)
     }
 
     /// Asks again while a broker that was killed fails it: a new reader each time, as an old one

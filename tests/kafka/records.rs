@@ -195,7 +195,7 @@ async fn an_idempotent_producer_keeps_the_order(cluster: Cluster) {
 async fn no_offset_is_invented_with_acks_0(cluster: Cluster) {
     let topic = cluster.create_topic(1, 3).await;
     let mut config = cluster.config();
-    // A leader that has not heard of the topic yet would lose records without a word.
+    // A leader that does not know the topic yet would lose records without a word.
     let producer: Producer = config.create().unwrap();
     producer.send(ProducerRecord::to(&topic)).await.unwrap();
     let producer: Producer = config

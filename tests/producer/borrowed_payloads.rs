@@ -1,4 +1,4 @@
-//! Large payloads that the record owns are lent to librdkafka, not copied: the owner is dropped
+//! Large payloads that the record owns are borrowed by librdkafka, not copied: the owner is dropped
 //! once, and never before the message's delivery callback has run, whatever becomes of the message.
 
 mod copies;
@@ -22,7 +22,7 @@ use tracing::Level;
 use crate::support::logs::captured;
 use crate::support::mock::{DEADLINE, cluster, config, until};
 
-/// Large enough to be lent, and small enough to be copied.
+/// Large enough to be borrowed, and small enough to be copied.
 const LARGE: usize = 16 * 1024;
 
 const SMALL: usize = 16;

@@ -31,7 +31,7 @@ enum Act {
     Hang,
 }
 
-/// Acts in turn, and keeps what it is told.
+/// Acts in turn, and keeps what is reported to it.
 #[derive(Default)]
 struct Script {
     acts: Mutex<VecDeque<Act>>,

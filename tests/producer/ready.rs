@@ -88,7 +88,7 @@ async fn a_transactional_producer_is_ready_before_its_init() {
 }
 
 #[tokio::test]
-async fn a_broker_that_refuses_is_told_each_time() {
+async fn a_broker_that_refuses_is_reported_each_time() {
     let producer = producer(REFUSING);
     for _ in 0..3 {
         let error = failure_of(&producer).await;
@@ -101,7 +101,7 @@ async fn a_broker_that_refuses_is_told_each_time() {
 }
 
 #[tokio::test]
-async fn what_was_told_before_is_still_known() {
+async fn a_failure_before_the_call_is_still_reported() {
     let context = Arc::new(Errors::default());
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", REFUSING);
@@ -128,7 +128,7 @@ async fn what_was_told_before_is_still_known() {
 }
 
 #[tokio::test]
-async fn a_host_without_an_address_is_told() {
+async fn a_host_without_an_address_is_reported() {
     let producer = producer("nowhere.invalid:9092");
     let error = failure_of(&producer).await;
     assert_eq!(error.connect_failure(), Some(ConnectFailure::UnknownHost));

@@ -77,7 +77,7 @@ async fn a_purge_resolves_also_at_and_after_the_end() {
 }
 
 #[tokio::test]
-async fn those_who_wait_for_room_fail_with_their_records_at_a_close() {
+async fn waiters_for_capacity_fail_with_their_records_at_a_close() {
     let cluster = cluster("t", 1);
     let producer: Producer = config(&cluster)
         .set("queue.buffering.max.messages", "1")

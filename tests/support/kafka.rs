@@ -40,7 +40,7 @@ struct Partition {
     in_sync: usize,
 }
 
-/// What a broker answers that may not have heard of a new topic yet.
+/// What a broker answers that may not know a new topic yet.
 fn until_known<T>(ask: impl Fn() -> Result<T, String>) -> T {
     let started = Instant::now();
     loop {
@@ -275,7 +275,7 @@ impl Cluster {
     }
 
     /// Whether all replicas of every partition are in sync, as this node sees it: one that has just
-    /// been started knows that it was out, where others may not have heard yet.
+    /// been started knows that it was out, where others may not know it yet.
     pub fn is_whole_for(&self, node: i32, topic: &str) -> bool {
         let port = Self::nodectl("port", node);
         let consumer: BaseConsumer = self

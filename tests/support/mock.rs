@@ -204,15 +204,17 @@ impl Fault {
     }
 }
 
-/// All room is there again, neither less nor more.
-pub fn assert_room_is_whole<C: ProducerContext>(producer: &Producer<C>, messages: usize) {
+/// All capacity is there again, neither less nor more.
+pub fn assert_capacity_is_whole<C: ProducerContext>(producer: &Producer<C>, messages: usize) {
     let permits: Vec<_> = (0..messages)
         .map(|index| {
             let permit = producer.try_reserve();
-            permit.unwrap_or_else(|error| panic!("room for {index} of {messages}: {error}"))
+            permit.unwrap_or_else(|error| panic!("capacity for {index} of {messages}: {error}"))
         })
         .collect();
-    let error = producer.try_reserve().expect_err("more room than there is");
+    let error = producer
+        .try_reserve()
+        .expect_err("more capacity than there is");
     assert!(error.is_queue_full(), "{error:?}");
     drop(permits);
 }

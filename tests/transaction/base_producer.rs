@@ -195,7 +195,7 @@ fn an_empty_transaction_asks_no_broker() {
 }
 
 #[test]
-fn calls_out_of_order_are_told_so() {
+fn calls_out_of_order_return_an_error() {
     let cluster = cluster("t", 1);
     let producer = counting(&transactional(&cluster));
     let group = ConsumerGroupMetadata::new("g");

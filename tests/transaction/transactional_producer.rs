@@ -165,7 +165,7 @@ async fn a_record_that_failed_fails_the_commit() {
 }
 
 #[tokio::test]
-async fn a_lack_of_room_is_no_failure() {
+async fn a_full_queue_is_no_failure() {
     let cluster = cluster("t", 1);
     let mut config = transactional(&cluster);
     config.set("queue.buffering.max.messages", "1");
@@ -401,7 +401,7 @@ async fn begin_asks_for_an_init_that_has_succeeded() {
     assert_works(&mut producer).await;
 }
 
-/// Nobody would hear that the offsets are not in it.
+/// Nobody would learn that the offsets are not in it.
 #[tokio::test]
 async fn offsets_whose_future_is_dropped_are_in_the_transaction_or_fail_it() {
     let cluster = cluster("t", 1);

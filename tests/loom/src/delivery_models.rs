@@ -90,8 +90,8 @@ pub fn a_future_is_awaited_while_its_completer_is_dropped() {
     });
 }
 
-/// The driver asks whether a result is wanted: it may be told so for one who is just leaving, but
-/// once it was told no, nobody comes back.
+/// The driver asks whether a result is wanted: it may learn so of one that is just leaving, but
+/// once it learned no, nobody comes back.
 pub fn a_future_is_dropped_while_the_driver_asks() {
     check(|| {
         let (completer, mut future) = pair();

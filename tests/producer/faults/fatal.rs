@@ -157,9 +157,9 @@ async fn after_a_fatal_error_every_send_fails_at_once_with_its_code_and_reason()
         assert_eq!(producer.in_flight_count(), 0);
         until(|| !producer.context().fatal().is_empty()).await;
         producer.close().await;
-        let heard = producer.context().fatal();
-        assert_eq!(heard.len(), 1, "{heard:?}");
-        row.check(&heard[0]);
+        let reported = producer.context().fatal();
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        row.check(&reported[0]);
     }
 }
 
@@ -205,9 +205,13 @@ async fn after_a_fatal_error_sends_fail_at_once_also_while_the_queue_is_full() {
     let record = || record("t", Some(0));
     FATAL[0].check_refused(&producer.try_enqueue(record()).unwrap_err().into());
     let sent = producer.send(record()).now_or_never();
-    FATAL[0].check_refused(&sent.expect("it does not wait for room").unwrap_err());
+    FATAL[0].check_refused(&sent.expect("it does not wait for capacity").unwrap_err());
     let enqueued = producer.enqueue(record()).now_or_never();
-    FATAL[0].check_refused(&enqueued.expect("it does not wait for room").unwrap_err());
+    FATAL[0].check_refused(
+        &enqueued
+            .expect("it does not wait for capacity")
+            .unwrap_err(),
+    );
     drop(permits);
 }
 

@@ -14,11 +14,11 @@ use tokio_rdkafka::{
 use super::{SHORT, counting, delay_end, plain_error, requests, send, setting, transactional};
 use crate::support::mock::{DEADLINE, blocking_until, cluster, config};
 
-/// Calls back into its producer, and keeps what it was told.
+/// Calls back into its producer, and keeps their results.
 #[derive(Default)]
 struct Reentrant {
     producer: OnceLock<Weak<BaseProducer<Reentrant>>>,
-    told: Mutex<Vec<(&'static str, Result<(), KafkaError>)>>,
+    results: Mutex<Vec<(&'static str, Result<(), KafkaError>)>>,
     reports: AtomicUsize,
 }
 
@@ -43,7 +43,7 @@ impl ProducerContext for Reentrant {
             ),
             ("flush", producer.flush(Duration::MAX)),
         ];
-        self.told.lock().unwrap().extend(results);
+        self.results.lock().unwrap().extend(results);
     }
 }
 
@@ -77,9 +77,9 @@ fn in_a_delivery_callback_nothing_waits_for_that_delivery() {
         }
         assert_eq!(context.reports.load(Ordering::SeqCst), 20 * round);
     }
-    let told = std::mem::take(&mut *context.told.lock().unwrap());
-    assert_eq!(told.len(), 3 * 60);
-    for (call, result) in told {
+    let results = std::mem::take(&mut *context.results.lock().unwrap());
+    assert_eq!(results.len(), 3 * 60);
+    for (call, result) in results {
         let error = plain_error(result, Code::State, false);
         let text = error.to_string();
         assert!(
