@@ -136,9 +136,9 @@
 //!
 //! # Shutdown
 //!
-//! Call [`Producer::close`] before the program ends. Only `close` waits until every message has
-//! been delivered or has failed. Its [`CloseReport`] counts both. [`Producer::close_timeout`] gives
-//! up at a deadline. After a drop without `close`, the driver delivers for as long as the runtime
+//! Call [`Producer::close`] before the program ends: only `close` promises delivery. Its
+//! [`CloseReport`] counts what was delivered and what was not. [`Producer::close_timeout`] gives up
+//! at a deadline. After a drop without `close`, the driver delivers for as long as the runtime
 //! lives.
 //!
 //! # Errors

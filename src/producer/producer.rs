@@ -120,9 +120,8 @@ use crate::sync::{coop, log};
 ///
 /// # Shutdown
 ///
-/// Only [`close`](Self::close) waits until every message has been delivered or has failed. Dropping
-/// the last handle never blocks. While the runtime lives, the driver still delivers what was
-/// enqueued, for up to `message.timeout.ms`, whose default is 5 minutes. If
+/// Only [`close`](Self::close) promises delivery. Dropping the last handle never blocks. While the
+/// runtime lives, the driver still delivers what was enqueued, for up to `message.timeout.ms`. If
 /// the runtime shuts down first, a thread purges what is in flight and the futures resolve with
 /// errors.
 pub struct Producer<C: ProducerContext = DefaultProducerContext> {
