@@ -20,7 +20,7 @@ use crate::values::RDKafkaLogLevel;
 /// runtime.
 ///
 /// They must not block, and they should be quick: reports of deliveries wait until they return. A
-/// panic in one is caught, logged and counted; the producer goes on.
+/// panic in one is caught, logged and counted. The producer continues.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a context: it does not implement `ClientContext`",
     label = "not a `ClientContext`",

@@ -20,7 +20,7 @@ use crate::sync::{catch_panic, log};
 pub(crate) struct TokenRefresh(Option<AbortHandle>);
 
 impl TokenRefresh {
-    /// Starts the task. To be called on a runtime.
+    /// Starts the task. Call it on a runtime.
     pub(crate) fn start<C: ProducerContext>(
         &mut self,
         shared: &Arc<Shared<C>>,

@@ -275,7 +275,8 @@ impl Fields<'_> {
         self.payload.as_ref().map_or(0, |payload| payload.len())
     }
 
-    /// Returns true if a [`Plain`] record can hold all fields, and the payload is to be copied.
+    /// Returns true if a [`Plain`] record can hold all fields, and the payload is small enough to
+    /// be copied.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.partition == PARTITION_UNASSIGNED
