@@ -109,7 +109,7 @@ impl RawEvent {
     /// Converts an error event.
     ///
     /// librdkafka has already replaced `_FATAL` by the actual code and reason
-    /// (`rd_kafka_event_setup`), so only the flag tells that an error is fatal.
+    /// (`rd_kafka_event_setup`), so only the flag says that an error is fatal.
     fn into_error<O: Opaque>(self) -> Event<O> {
         let event = self.ptr.as_ptr();
         // SAFETY: the event is valid and an error event. The string lives as long as it does.

@@ -477,8 +477,8 @@ impl<'a> Senders<'a> {
         }
     }
 
-    /// The topic has so many partitions, all of which take messages; what is in them is what was
-    /// delivered to them.
+    /// The topic has that number of partitions, all of which take messages; what is in them is what
+    /// was delivered to them.
     async fn assert_works(&mut self, cluster: &Cluster, partitions: i32) {
         for partition in 0..partitions {
             self.until(partition, |end| end.is_none()).await;

@@ -279,7 +279,7 @@ async fn fencing_while_sending(cluster: Cluster) {
     assert_eq!(seen, [0; 0]);
 }
 
-/// Polls a future so many times, each time when it has been woken, and drops it if it is not done.
+/// Polls a future `polls` times, each time when it has been woken, and drops it if it is not done.
 async fn poll_then_drop<F: Future>(future: F, mut polls: usize) -> Option<F::Output> {
     let mut future = Box::pin(future);
     poll_fn(move |cx| {

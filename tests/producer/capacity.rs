@@ -11,7 +11,7 @@ use tokio_rdkafka::{MockCluster, Persistence, Producer, ProducerRecord, RDKafkaE
 
 use crate::support::mock::{DEADLINE, assert_capacity_is_whole, cluster, config, payloads, until};
 
-/// A producer whose queue takes so many messages.
+/// A producer whose queue takes up to `messages` messages.
 fn producer(cluster: &MockCluster, messages: usize) -> Producer {
     config(cluster)
         .set("queue.buffering.max.messages", messages.to_string())

@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// What a refresh does.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    /// A token for so many seconds.
+    /// A token with this lifetime in seconds.
     Token(u64),
     Fail,
     Panic,

@@ -9,7 +9,7 @@ use tokio_rdkafka::{MockCluster, OwnedPermit, Persistence, Producer, ProducerRec
 
 use crate::support::mock::{Counting, assert_capacity_is_whole, cluster, config, until};
 
-/// A producer whose queue takes so many messages.
+/// A producer whose queue takes up to `messages` messages.
 fn producer(cluster: &MockCluster, messages: usize) -> Producer {
     config(cluster)
         .set("queue.buffering.max.messages", messages.to_string())

@@ -140,7 +140,7 @@ impl Cluster {
         AdminOptions::new().operation_timeout(Some(DEADLINE))
     }
 
-    /// So many messages of a partition, from an offset on.
+    /// Reads `count` messages of a partition, from an offset on.
     pub fn read(&self, topic: &str, partition: i32, offset: i64, count: usize) -> Vec<Read> {
         let consumer = self.consumer(Isolation::Uncommitted, "tests");
         Self::read_while(&consumer, topic, partition, offset, |read| {

@@ -65,7 +65,7 @@ pub fn blocking_until(condition: impl Fn() -> bool) {
     }
 }
 
-/// Waits until so many records have arrived.
+/// Waits until `count` records have arrived.
 pub async fn until_records(cluster: &MockCluster, topic: &str, count: usize) {
     let started = Instant::now();
     while cluster.records(topic).await.expect("the records").len() != count {
@@ -227,7 +227,7 @@ pub enum Drop {
     WhenWoken,
 }
 
-/// Polls a future so many times, each time when it has been woken, and drops it if it is still not
+/// Polls a future `polls` times, each time when it has been woken, and drops it if it is still not
 /// done.
 pub async fn poll_then_drop<F: Future>(future: F, polls: usize, drop: Drop) -> Option<F::Output> {
     let mut future = Box::pin(future);

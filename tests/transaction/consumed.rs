@@ -24,7 +24,7 @@ fn consumer_config(cluster: &MockCluster) -> rdkafka::ClientConfig {
     config
 }
 
-/// A cluster whose topic has so many records, in one partition.
+/// A cluster whose topic has `count` records, in one partition.
 async fn with_records(count: usize) -> MockCluster {
     let cluster = cluster("t", 1);
     let producer: Producer = config(&cluster).create().unwrap();

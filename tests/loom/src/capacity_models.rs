@@ -185,7 +185,7 @@ pub fn the_first_leaves_while_the_queue_is_overbooked() {
     });
 }
 
-/// Whoever waits when it closes is refused, and so is whoever comes after.
+/// A close refuses the waiters, and every later one.
 pub fn a_close_meets_one_who_comes() {
     check(|| {
         let capacity = full(1);

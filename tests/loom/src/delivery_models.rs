@@ -117,7 +117,7 @@ pub fn a_future_is_polled_while_the_driver_asks() {
     });
 }
 
-/// The last to look at a segment makes it spare, whoever that is, and it is used again.
+/// The last reference to a segment makes it spare, and it is used again.
 pub fn a_segment_is_used_again_while_others_let_go_of_it() {
     check(|| {
         let pool = CompleterPool::<()>::new();
