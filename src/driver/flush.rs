@@ -115,7 +115,7 @@ impl<C: ProducerContext> Shared<C> {
 
     fn call_purges(&self, mut call: UnderWay) {
         loop {
-            while self.call_purge(|config| config) {}
+            while self.call_purge(PurgeConfig::blocking) {}
             let trackers = lock(&self.trackers);
             if trackers.asked_purge().is_none() {
                 call.leave();
@@ -130,11 +130,12 @@ impl<C: ProducerContext> Shared<C> {
             return false;
         };
         self.core.purge(adapt(config));
+        let queued = self.core.queued_events();
         {
             let mut trackers = lock(&self.trackers);
             let number = self.purges_called.load(Ordering::SeqCst) + 1;
             // Known to the trackers first: whoever sees the number must find it there.
-            trackers.purge_called(count, number);
+            trackers.purge_called(count, number, queued);
             self.purges_called.store(number, Ordering::SeqCst);
         }
         self.wake();

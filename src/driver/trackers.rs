@@ -120,8 +120,10 @@ pub(crate) struct Trackers {
     flushes: BTreeMap<(u64, u64), Tracker>,
     /// Purges that have been asked for and have not been called.
     asked: Vec<(u64, PurgeConfig, Tracker)>,
-    /// Purges that have been called, by their number.
-    purges: Vec<(u64, u64, Tracker)>,
+    /// Purges that have been called.
+    purges: Vec<CalledPurge>,
+    /// How many [ordered](crate::ffi::Event::is_ordered) events have been served to their end.
+    events_served: u64,
     /// All that were completed so far.
     total: Tally,
     /// Those of them that are in no range, or in one that is complete.
@@ -148,6 +150,16 @@ struct Tracker {
     /// What had been completed when it began, which it does not count.
     before: Tally,
     done: oneshot::Sender<Tally>,
+}
+
+/// A purge that has been called: its reports are in the queue, or have been served.
+#[derive(Debug)]
+struct CalledPurge {
+    number: u64,
+    id: u64,
+    /// Its reports have been served once so many events have been.
+    last_event: u64,
+    tracker: Tracker,
 }
 
 /// Which flush or purge to cancel.
@@ -238,13 +250,45 @@ impl Trackers {
         Some((config, self.asked.len()))
     }
 
-    /// The first `count` purges have been called, as the purge of that number: their reports are in
-    /// the queue.
-    pub(crate) fn purge_called(&mut self, count: usize, number: u64) {
+    /// The first `count` purges have been called, as the purge of that number. After that, before this
+    /// call, the queue had `queued` events: their reports are among these, or in the event that is
+    /// being served.
+    pub(crate) fn purge_called(&mut self, count: usize, number: u64, queued: u64) {
         let count = count.min(self.asked.len());
+        // What was served since the queue was counted makes this more, never less.
+        let last_event = self.events_served + 1 + queued;
         let called = self.asked.drain(..count);
         self.purges
-            .extend(called.map(|(id, _, tracker)| (number, id, tracker)));
+            .extend(called.map(|(id, _, tracker)| CalledPurge {
+                number,
+                id,
+                last_event,
+                tracker,
+            }));
+    }
+
+    /// An [ordered](crate::ffi::Event::is_ordered) event has been served to its end.
+    pub(crate) fn event_served(&mut self, completions: &mut Completions) {
+        self.events_served += 1;
+        if !self.purges.is_empty() {
+            let served = self.events_served;
+            self.complete_purges(|purge| purge.last_event <= served, completions);
+        }
+    }
+
+    #[cold]
+    fn complete_purges(
+        &mut self,
+        is_complete: impl Fn(&CalledPurge) -> bool,
+        completions: &mut Completions,
+    ) {
+        for purge in std::mem::take(&mut self.purges) {
+            if is_complete(&purge) {
+                completions.push(purge.tracker, self.total);
+            } else {
+                self.purges.push(purge);
+            }
+        }
     }
 
     /// Stops tracking; how many messages of a flush were still in flight.
@@ -258,7 +302,7 @@ impl Trackers {
             }
             TrackerKey::Purge { id } => {
                 // One that was asked for is called all the same.
-                self.purges.retain(|(_, other, _)| *other != id);
+                self.purges.retain(|purge| purge.id != id);
                 None
             }
             TrackerKey::None => None,
@@ -349,15 +393,8 @@ impl Trackers {
 
     /// The queue was found empty when so many purges had been called.
     pub(crate) fn queue_was_empty(&mut self, purges_called: u64, completions: &mut Completions) {
-        if self.purges.is_empty() {
-            return;
-        }
-        for (number, id, tracker) in std::mem::take(&mut self.purges) {
-            if number <= purges_called {
-                completions.push(tracker, self.total);
-            } else {
-                self.purges.push((number, id, tracker));
-            }
+        if !self.purges.is_empty() {
+            self.complete_purges(|purge| purge.number <= purges_called, completions);
         }
     }
 
@@ -393,7 +430,7 @@ impl Trackers {
         self.is_terminated = true;
         let flushes = std::mem::take(&mut self.flushes).into_values();
         let asked = self.asked.drain(..).map(|(_, _, tracker)| tracker);
-        let purges = self.purges.drain(..).map(|(_, _, tracker)| tracker);
+        let purges = self.purges.drain(..).map(|purge| purge.tracker);
         for tracker in flushes.chain(asked).chain(purges) {
             completions.push(tracker, self.total);
         }

@@ -21,6 +21,8 @@ mod partitioner;
 #[cfg(feature = "mock")]
 mod permits;
 #[cfg(feature = "mock")]
+mod purge;
+#[cfg(feature = "mock")]
 mod ready;
 #[cfg(feature = "mock")]
 mod record;

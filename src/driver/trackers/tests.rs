@@ -121,7 +121,7 @@ fn a_purge_ends_when_its_reports_have_been_served() {
     assert_eq!(taken, Some((queue.inflight(), 2)));
     // This one comes while they are called.
     let (_, mut second) = setting.trackers.track_purge(queue);
-    setting.trackers.purge_called(2, 1);
+    setting.trackers.purge_called(2, 1, 0);
     setting.complete([0], Outcome::Purged);
     setting
         .trackers
@@ -146,4 +146,32 @@ fn a_purge_ends_when_its_reports_have_been_served() {
     assert_eq!(second.try_recv().unwrap().purged, 1);
     let (_, mut late) = setting.trackers.track_purge(queue);
     assert_eq!(late.try_recv().unwrap(), Tally::default());
+}
+
+#[test]
+fn a_purge_ends_after_the_events_that_were_queued_when_it_was_called() {
+    let mut setting = Setting::default();
+    setting.issue(2);
+    let queue = PurgeConfig::default().queue();
+    let served = |setting: &mut Setting| {
+        setting.trackers.event_served(&mut Completions::default());
+    };
+    served(&mut setting);
+    let (_, mut early) = setting.trackers.track_purge(queue);
+    // Two events are queued, and one may be being served.
+    setting.trackers.purge_called(1, 1, 2);
+    let (_, mut late) = setting.trackers.track_purge(queue);
+    setting.trackers.purge_called(1, 2, 3);
+    let (_, mut uncalled) = setting.trackers.track_purge(queue);
+    served(&mut setting);
+    served(&mut setting);
+    assert!(early.try_recv().is_err());
+    setting.complete([0], Outcome::Purged);
+    served(&mut setting);
+    assert_eq!(early.try_recv().unwrap().purged, 1);
+    assert!(late.try_recv().is_err());
+    served(&mut setting);
+    assert!(late.try_recv().is_ok());
+    served(&mut setting);
+    assert!(uncalled.try_recv().is_err());
 }
