@@ -117,7 +117,7 @@ impl<C: ProducerContext> Shared<C> {
         loop {
             while self.call_purge(PurgeConfig::blocking) {}
             let trackers = lock(&self.trackers);
-            if trackers.asked_purge().is_none() {
+            if !trackers.has_asked() {
                 call.leave();
                 return;
             }
@@ -126,7 +126,7 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Calls the purges that were asked for as one; false if there are none.
     fn call_purge(&self, adapt: impl FnOnce(PurgeConfig) -> PurgeConfig) -> bool {
-        let Some((config, count)) = lock(&self.trackers).asked_purge() else {
+        let Some((config, last)) = lock(&self.trackers).take_asked() else {
             return false;
         };
         self.core.purge(adapt(config));
@@ -135,7 +135,7 @@ impl<C: ProducerContext> Shared<C> {
             let mut trackers = lock(&self.trackers);
             let number = self.purges_called.load(Ordering::SeqCst) + 1;
             // Known to the trackers first: whoever sees the number must find it there.
-            trackers.purge_called(count, number, queued);
+            trackers.purge_called(last, number, queued);
             self.purges_called.store(number, Ordering::SeqCst);
         }
         self.wake();

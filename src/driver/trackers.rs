@@ -118,10 +118,15 @@ pub(crate) struct Trackers {
     ranges: VecDeque<Range>,
     /// Flushes, by the end of their range.
     flushes: BTreeMap<(u64, u64), Tracker>,
-    /// Purges that have been asked for and have not been called.
-    asked: Vec<(u64, PurgeConfig, Tracker)>,
-    /// Purges that have been called.
-    purges: Vec<CalledPurge>,
+    /// What the purges cover that have been asked for and have not been called, also those that
+    /// nobody waits for any more.
+    asked: Option<PurgeConfig>,
+    /// Those who wait for purges that have not been called, by their id.
+    uncalled: BTreeMap<u64, Tracker>,
+    /// Those who wait for purges that have been called, by their id.
+    purges: BTreeMap<u64, CalledPurge>,
+    /// The largest of all `last_event`.
+    last_event: u64,
     /// How many [ordered](crate::ffi::Event::is_ordered) events have been served to their end.
     events_served: u64,
     /// All that were completed so far.
@@ -156,7 +161,6 @@ struct Tracker {
 #[derive(Debug)]
 struct CalledPurge {
     number: u64,
-    id: u64,
     /// Its reports have been served once so many events have been.
     last_event: u64,
     tracker: Tracker,
@@ -211,14 +215,16 @@ impl Trackers {
         (TrackerKey::Flush { end: issued, id }, receiver)
     }
 
-    /// Asks for a purge, and tracks what it purges. [`asked_purge`](Self::asked_purge) tells whom to call.
+    /// Asks for a purge, and tracks what it purges. [`take_asked`](Self::take_asked) tells whom to
+    /// call.
     pub(crate) fn track_purge(&mut self, config: PurgeConfig) -> NewTracker {
         if self.is_terminated {
             return Self::nothing_to_track();
         }
         let (tracker, receiver) = self.tracker();
         let id = self.new_id();
-        self.asked.push((id, config, tracker));
+        self.asked = Some(self.asked.map_or(config, |asked| asked.and(config)));
+        self.uncalled.insert(id, tracker);
         (TrackerKey::Purge { id }, receiver)
     }
 
@@ -239,32 +245,39 @@ impl Trackers {
         self.next_id
     }
 
-    /// All purges that were asked for, to be called as one: what they cover together, and how many
-    /// there are.
-    pub(crate) fn asked_purge(&self) -> Option<(PurgeConfig, usize)> {
-        let config = self
-            .asked
-            .iter()
-            .map(|(_, config, _)| *config)
-            .reduce(PurgeConfig::and)?;
-        Some((config, self.asked.len()))
+    /// Whether a purge was asked for.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.asked.is_some()
     }
 
-    /// The first `count` purges have been called, as the purge of that number. After that, before this
-    /// call, the queue had `queued` events: their reports are among these, or in the event that is
-    /// being served.
-    pub(crate) fn purge_called(&mut self, count: usize, number: u64, queued: u64) {
-        let count = count.min(self.asked.len());
-        // What was served since the queue was counted makes this more, never less.
-        let last_event = self.events_served + 1 + queued;
-        let called = self.asked.drain(..count);
-        self.purges
-            .extend(called.map(|(id, _, tracker)| CalledPurge {
-                number,
+    /// Takes the purges that were asked for, to be called as one: what they cover together, and the
+    /// last one's id.
+    pub(crate) fn take_asked(&mut self) -> Option<(PurgeConfig, u64)> {
+        Some((self.asked.take()?, self.next_id))
+    }
+
+    /// The purges up to the id `last` have been called, as the purge of that number. After that, before
+    /// this call, the queue had `queued` events: their reports are among these, or in the event that
+    /// is being served.
+    pub(crate) fn purge_called(&mut self, last: u64, number: u64, queued: u64) {
+        // What was served since the queue was counted makes this more, never less. So does the
+        // maximum, which keeps the purges in order.
+        self.last_event = self.last_event.max(self.events_served + 1 + queued);
+        let last_event = self.last_event;
+        while let Some(entry) = self.uncalled.first_entry() {
+            if *entry.key() > last {
+                break;
+            }
+            let (id, tracker) = entry.remove_entry();
+            self.purges.insert(
                 id,
-                last_event,
-                tracker,
-            }));
+                CalledPurge {
+                    number,
+                    last_event,
+                    tracker,
+                },
+            );
+        }
     }
 
     /// An [ordered](crate::ffi::Event::is_ordered) event has been served to its end.
@@ -282,12 +295,11 @@ impl Trackers {
         is_complete: impl Fn(&CalledPurge) -> bool,
         completions: &mut Completions,
     ) {
-        for purge in std::mem::take(&mut self.purges) {
-            if is_complete(&purge) {
-                completions.push(purge.tracker, self.total);
-            } else {
-                self.purges.push(purge);
+        while let Some(entry) = self.purges.first_entry() {
+            if !is_complete(entry.get()) {
+                break;
             }
+            completions.push(entry.remove().tracker, self.total);
         }
     }
 
@@ -302,7 +314,8 @@ impl Trackers {
             }
             TrackerKey::Purge { id } => {
                 // One that was asked for is called all the same.
-                self.purges.retain(|purge| purge.id != id);
+                self.uncalled.remove(&id);
+                self.purges.remove(&id);
                 None
             }
             TrackerKey::None => None,
@@ -429,9 +442,10 @@ impl Trackers {
     pub(crate) fn terminate(&mut self, completions: &mut Completions) -> CloseReport {
         self.is_terminated = true;
         let flushes = std::mem::take(&mut self.flushes).into_values();
-        let asked = self.asked.drain(..).map(|(_, _, tracker)| tracker);
-        let purges = self.purges.drain(..).map(|purge| purge.tracker);
-        for tracker in flushes.chain(asked).chain(purges) {
+        let uncalled = std::mem::take(&mut self.uncalled).into_values();
+        let purges = std::mem::take(&mut self.purges).into_values();
+        let purges = purges.map(|purge| purge.tracker);
+        for tracker in flushes.chain(uncalled).chain(purges) {
             completions.push(tracker, self.total);
         }
         let Closing {

@@ -30,10 +30,10 @@ pub enum FullAccess {}
 /// `downgrade`.
 ///
 /// ```no_run
-/// use tokio_rdkafka::{KafkaError, OwnedPermit, ProducerRecord, Transaction};
-/// use tokio_rdkafka::{DefaultProducerContext, Producer, SendOnly};
+/// use tokio_rdkafka::{BoxError, DefaultProducerContext, OwnedPermit};
+/// use tokio_rdkafka::{Producer, ProducerRecord, SendOnly, Transaction};
 ///
-/// async fn send(transaction: &Transaction<'_>) -> Result<(), KafkaError> {
+/// async fn send(transaction: &Transaction<'_>) -> Result<(), BoxError> {
 ///     let handle: Producer<DefaultProducerContext, SendOnly> = transaction.handle();
 ///     let permit: OwnedPermit<_, SendOnly> = handle.reserve_owned().await?;
 ///     permit.send(ProducerRecord::to("t").payload("v")).await?;

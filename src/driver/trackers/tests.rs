@@ -117,11 +117,13 @@ fn a_purge_ends_when_its_reports_have_been_served() {
     let (_, mut first) = setting.trackers.track_purge(queue);
     let (cancelled, _receiver) = setting.trackers.track_purge(inflight);
     setting.trackers.cancel(cancelled);
-    let taken = setting.trackers.asked_purge();
-    assert_eq!(taken, Some((queue.inflight(), 2)));
+    assert_eq!(setting.trackers.uncalled.len(), 1);
+    let (config, last) = setting.trackers.take_asked().unwrap();
+    assert_eq!(config, queue.inflight());
+    assert!(!setting.trackers.has_asked());
     // This one comes while they are called.
     let (_, mut second) = setting.trackers.track_purge(queue);
-    setting.trackers.purge_called(2, 1, 0);
+    setting.trackers.purge_called(last, 1, 0);
     setting.complete([0], Outcome::Purged);
     setting
         .trackers
@@ -132,7 +134,8 @@ fn a_purge_ends_when_its_reports_have_been_served() {
         .queue_was_empty(1, &mut Completions::default());
     assert_eq!(first.try_recv().unwrap().purged, 1);
     assert!(second.try_recv().is_err());
-    assert_eq!(setting.trackers.asked_purge(), Some((queue, 1)));
+    let asked = setting.trackers.take_asked();
+    assert_eq!(asked.map(|(config, _)| config), Some(queue));
 
     setting.trackers.begin_close(None);
     setting.complete([1], Outcome::Delivered);
@@ -158,10 +161,12 @@ fn a_purge_ends_after_the_events_that_were_queued_when_it_was_called() {
     };
     served(&mut setting);
     let (_, mut early) = setting.trackers.track_purge(queue);
+    let (_, last) = setting.trackers.take_asked().unwrap();
     // Two events are queued, and one may be being served.
-    setting.trackers.purge_called(1, 1, 2);
+    setting.trackers.purge_called(last, 1, 2);
     let (_, mut late) = setting.trackers.track_purge(queue);
-    setting.trackers.purge_called(1, 2, 3);
+    let (_, last) = setting.trackers.take_asked().unwrap();
+    setting.trackers.purge_called(last, 2, 3);
     let (_, mut uncalled) = setting.trackers.track_purge(queue);
     served(&mut setting);
     served(&mut setting);
