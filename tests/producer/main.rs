@@ -13,6 +13,8 @@ mod context;
 #[cfg(feature = "mock")]
 mod faults;
 #[cfg(feature = "mock")]
+mod foreign;
+#[cfg(feature = "mock")]
 mod metadata;
 #[cfg(feature = "ssl")]
 mod oauth;
