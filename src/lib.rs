@@ -239,7 +239,9 @@ pub use message::{
 };
 #[cfg(feature = "mock")]
 pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};
-pub use producer::{OwnedPermit, Permit, Producer, ProducerBuilder, WeakProducer};
+pub use producer::{
+    Access, FullAccess, OwnedPermit, Permit, Producer, ProducerBuilder, SendOnly, WeakProducer,
+};
 pub use stream::{
     Deliveries, DeliveriesIter, Produce, ProduceEach, ProduceError, ProduceExt, ProducerSink,
     SendAll, SinkStatistics,

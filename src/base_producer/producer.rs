@@ -13,6 +13,7 @@ use crate::client::{
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
 use crate::message::{EnqueueError, ProducerRecord, Topic};
+use crate::sync::drop_payloads;
 use crate::values::PurgeConfig;
 
 /// The most events that one `poll` serves, so that it returns even if deliveries keep arriving.
@@ -103,7 +104,7 @@ impl<C: ProducerContext> BaseProducer<C> {
             return Err(EnqueueError::new(error, ProducerRecord { fields, opaque }));
         }
         // Held until the record is enqueued.
-        let _entered = match &self.gate {
+        let entered = match &self.gate {
             None => None,
             Some(gate) => match gate.enter() {
                 Some(entered) => Some(entered),
@@ -114,13 +115,22 @@ impl<C: ProducerContext> BaseProducer<C> {
             },
         };
         self.core.issue(1);
-        self.core
-            .produce(&mut fields, Carried::new(opaque))
-            .map_err(|(error, opaque)| {
+        let produced = self.core.produce(&mut fields, Carried::new(opaque));
+        // The drop of a payload is foreign code, which must not run under the lock.
+        drop(entered);
+        match produced {
+            Ok(()) => {
+                if fields.has_bytes() {
+                    drop_payloads(|| drop(fields));
+                }
+                Ok(())
+            }
+            Err((error, opaque)) => {
                 self.core.settle(1);
                 let opaque = opaque.value;
-                EnqueueError::new(error, ProducerRecord { fields, opaque })
-            })
+                Err(EnqueueError::new(error, ProducerRecord { fields, opaque }))
+            }
+        }
     }
 
     /// Enqueues a record without waiting: [`send`](Self::send) under the name that
@@ -154,7 +164,14 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// empty. Log lines are served too, but they are not counted and do not end the wait.
     ///
     /// [`Duration::ZERO`] serves what has already arrived. [`Duration::MAX`] waits without a limit.
+    ///
+    /// In a callback of this producer it serves nothing and returns 0 at once: callbacks would
+    /// otherwise nest until the stack overflows. The same holds in the drop of a payload or opaque
+    /// that a callback's message had. The outer call serves the next event after the callback.
     pub fn poll(&self, timeout: Duration) -> usize {
+        if self.callback_threads.contains_current() {
+            return 0;
+        }
         let deadline = Instant::now().checked_add(timeout);
         let (mut served, mut events) = (0, 0);
         loop {
@@ -180,10 +197,12 @@ impl<C: ProducerContext> BaseProducer<C> {
     }
 
     pub(super) fn serve(&self, event: Event<Carried<C::DeliveryOpaque>>) -> usize {
-        let Event::Delivery(mut event) = event else {
-            return self.core.serve_client_event(&*self.context, event);
-        };
+        // Outlives the event, whose drop drops payloads: they are foreign code, too.
         let _callback = self.callback_threads.enter();
+        let mut event = match event {
+            Event::Delivery(event) => event,
+            event => return self.core.serve_client_event(&*self.context, event),
+        };
         let mut served = 0;
         while let Some((message, opaque)) = event.next() {
             let result = message.into_result();
@@ -203,8 +222,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///
     /// - [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut) if messages are still in flight
     ///   after `timeout`. Keep calling [`poll`](Self::poll) to deliver them.
-    /// - [`State`](RDKafkaErrorCode::State) in a delivery callback: it would wait for its own
-    ///   message.
+    /// - [`State`](RDKafkaErrorCode::State) in a callback of this producer: it would wait for
+    ///   itself.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.check_not_in_callback("flush")?;
         self.flush_for(|| timeout);
@@ -222,12 +241,13 @@ impl<C: ProducerContext> BaseProducer<C> {
 
     /// # Errors
     ///
-    /// The call `name` was made in a delivery callback, and would wait for the callback's own
-    /// message.
+    /// The call `name` was made in a callback, and would wait for itself: in a callback no event is
+    /// served.
     pub(super) fn check_not_in_callback(&self, name: &str) -> Result<(), KafkaError> {
         if self.callback_threads.contains_current() {
             let text = format!(
-                "{name}: called from a delivery callback, which it would wait for; call it outside"
+                "{name}: called from a callback of the producer, which it would wait for; call it \
+                 outside"
             );
             return Err(KafkaError::with_text(RDKafkaErrorCode::State, text));
         }

@@ -124,8 +124,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///   [`Conflict`](RDKafkaErrorCode::Conflict), because the transaction may have been committed.
     /// - [Fatal](KafkaError::is_fatal), for instance if the producer has been
     ///   [fenced](KafkaError::is_fenced).
-    /// - [`State`](RDKafkaErrorCode::State) outside of a transaction, and in a delivery callback:
-    ///   it would wait for its own record.
+    /// - [`State`](RDKafkaErrorCode::State) outside of a transaction, and in a callback of this
+    ///   producer: it would wait for itself.
     /// - [`PreviousInProgress`](RDKafkaErrorCode::PreviousInProgress) or
     ///   [`Conflict`](RDKafkaErrorCode::Conflict), which are retriable, while another transactional
     ///   call is under way.
@@ -193,7 +193,8 @@ impl<C: ProducerContext> BaseProducer<C> {
         }
     }
 
-    /// Makes a blocking call on a new thread, and serves the queue on this one until it returns.
+    /// Makes a blocking call on a new thread, and serves the queue on this one until it returns. In
+    /// a callback it makes the call and serves nothing.
     ///
     /// Short calls that are resumed between polls would need no thread. But each would last for its
     /// whole timeout. And a resumed commit or abort can mistake the result of one step for that of
@@ -204,6 +205,10 @@ impl<C: ProducerContext> BaseProducer<C> {
         call: impl FnOnce(&Client) -> Result<(), CallError> + Send,
     ) -> Result<(), KafkaError> {
         let client = self.core.client().ok_or_else(KafkaError::closed)?;
+        if self.callback_threads.contains_current() {
+            // No event is served in a callback.
+            return call(&client).map_err(|error| self.core.call_error(name, error));
+        }
         let is_done = AtomicBool::new(false);
         thread::scope(|scope| {
             let caller = thread::Builder::new()

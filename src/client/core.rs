@@ -119,6 +119,12 @@ impl<O: Opaque> Core<O> {
         }
     }
 
+    /// Returns the number of events in the main queue.
+    pub(crate) fn queued_events(&self) -> u64 {
+        let client = self.client();
+        client.map_or(0, |client| Queue::main(&client).len())
+    }
+
     /// Makes every later produce call fail.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);

@@ -115,9 +115,9 @@ impl<C: ProducerContext> Shared<C> {
 
     fn call_purges(&self, mut call: UnderWay) {
         loop {
-            while self.call_purge(|config| config) {}
+            while self.call_purge(PurgeConfig::blocking) {}
             let trackers = lock(&self.trackers);
-            if trackers.asked_purge().is_none() {
+            if !trackers.has_asked() {
                 call.leave();
                 return;
             }
@@ -126,15 +126,16 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Calls all purges that were asked for as one. Returns false if there are none.
     fn call_purge(&self, adapt: impl FnOnce(PurgeConfig) -> PurgeConfig) -> bool {
-        let Some((config, count)) = lock(&self.trackers).asked_purge() else {
+        let Some((config, last)) = lock(&self.trackers).take_asked() else {
             return false;
         };
         self.core.purge(adapt(config));
+        let queued = self.core.queued_events();
         {
             let mut trackers = lock(&self.trackers);
             let number = self.purges_called.load(Ordering::SeqCst) + 1;
             // Known to the trackers first: whoever sees the number must find it there.
-            trackers.purge_called(count, number);
+            trackers.purge_called(last, number, queued);
             self.purges_called.store(number, Ordering::SeqCst);
         }
         self.wake();

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use super::blocking::{BlockingCall, NotBegun, UnderWay};
-use super::lookup::{Lookup, LookupWaiter};
+use super::lookup::Lookup;
 use super::requests::Answered;
 use super::shared::Shared;
 use crate::client::ProducerContext;
@@ -121,26 +119,21 @@ impl<C: ProducerContext> Shared<C> {
         call: Call<T>,
         timeout: Duration,
     ) -> Result<T, KafkaError> {
-        let (sender, result) = oneshot::channel();
-        let begun = {
-            let mut waiters = lock(&lookup(self).waiters);
-            waiters.push(LookupWaiter {
-                deadline: Instant::now().checked_add(timeout),
-                result: sender,
-            });
-            self.calls.begin(kind)
-        };
+        let (waiter, begun) = lookup(self).wait(timeout, || self.calls.begin(kind));
         match begun {
             Ok(under_way) => {
                 let shared = Arc::clone(self);
-                under_way
-                    .spawn(move |under_way| shared.answer_waiters(under_way, lookup, call))
-                    .map_err(KafkaError::no_thread)?;
+                let spawned = under_way
+                    .spawn(move |under_way| shared.answer_waiters(under_way, lookup, call));
+                if let Err(error) = spawned {
+                    // Others have relied on this thread.
+                    lookup(self).answer(u64::MAX, &Err(KafkaError::no_thread(error)));
+                }
             }
             Err(NotBegun::UnderWay) => {}
             Err(NotBegun::Stopped) => return Err(KafkaError::closed()),
         }
-        result.await.unwrap_or_else(|_| Err(KafkaError::closed()))
+        waiter.answered().await
     }
 
     fn answer_waiters<T: Clone + Send + 'static>(
@@ -154,11 +147,11 @@ impl<C: ProducerContext> Shared<C> {
         loop {
             let client = self.core.client().filter(|_| !self.core.is_closed());
             if client.is_none() {
-                lookup.answer(usize::MAX, &Err(KafkaError::closed()));
+                lookup.answer(u64::MAX, &Err(KafkaError::closed()));
             }
             lookup.answer_late();
             // Those who come later may ask for what has changed meanwhile.
-            let Some((count, left)) = lookup.waiting_or(|| under_way.leave()) else {
+            let Some((last, left)) = lookup.waiting_or(|| under_way.leave()) else {
                 return;
             };
             let Some(client) = client else {
@@ -167,7 +160,7 @@ impl<C: ProducerContext> Shared<C> {
             let result = call(&client, left.min(slice));
             drop(client);
             match result.map_err(RDKafkaErrorCode::from) {
-                Ok(found) => lookup.answer(count, &Ok(found)),
+                Ok(found) => lookup.answer(last, &Ok(found)),
                 Err(
                     RDKafkaErrorCode::OperationTimedOut
                     // Also if no broker could be reached within the time limit.
@@ -179,7 +172,7 @@ impl<C: ProducerContext> Shared<C> {
                 Err(
                     RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::BrokerTransportFailure,
                 ) => lookup.answer_late(),
-                Err(code) => lookup.answer(count, &Err(KafkaError::from_code(code))),
+                Err(code) => lookup.answer(last, &Err(KafkaError::from_code(code))),
             }
             slice = FIRST_SLICE;
         }

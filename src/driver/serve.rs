@@ -44,14 +44,14 @@ impl<C: ProducerContext> Shared<C> {
                 }
                 Some(Event::Delivery(event)) => serving.event = Some(event),
                 Some(Event::OAuthTokenRefresh(config)) => return Served::TokenRefresh(config),
-                Some(Event::Answer(answer)) => {
-                    self.answer(answer);
-                    return Served::Some(1);
-                }
                 Some(event) => {
-                    self.brokers.record(&event, self.core.delivered());
-                    self.core.serve_client_event(&*self.context, event);
-                    self.brokers.notify();
+                    let is_ordered = event.is_ordered();
+                    self.serve_other(event);
+                    if is_ordered {
+                        let completions = &mut serving.chunk.completions;
+                        lock(&self.trackers).event_served(completions);
+                        completions.tell_all();
+                    }
                     return Served::Some(1);
                 }
             }
@@ -64,11 +64,23 @@ impl<C: ProducerContext> Shared<C> {
             self.pop(message, completer, &mut serving.chunk);
         }
         let is_last_chunk = serving.chunk.messages.len() < CHUNK;
-        let served = self.complete_chunk(&mut serving.chunk);
+        let served = self.complete_chunk(&mut serving.chunk, is_last_chunk);
         if is_last_chunk {
             serving.event = None;
         }
         Served::Some(served)
+    }
+
+    /// Serves an event that has neither delivery reports nor a request for a token.
+    fn serve_other(&self, event: Event<Completer<C>>) {
+        match event {
+            Event::Answer(answer) => self.answer(answer),
+            event => {
+                self.brokers.record(&event, self.core.delivered());
+                self.core.serve_client_event(&*self.context, event);
+                self.brokers.notify();
+            }
+        }
     }
 
     /// Makes the result of a message, and runs its callback.
@@ -134,7 +146,7 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Accounts for the chunk, releases its capacity, then resolves its futures, then wakes those
     /// who were admitted.
-    fn complete_chunk(&self, chunk: &mut Chunk<C::DeliveryOpaque>) -> usize {
+    fn complete_chunk(&self, chunk: &mut Chunk<C::DeliveryOpaque>, is_last: bool) -> usize {
         let Chunk {
             messages,
             tally,
@@ -149,6 +161,9 @@ impl<C: ProducerContext> Shared<C> {
             let mut trackers = lock(&self.trackers);
             let completed = messages.iter().map(|it| (it.number, it.outcome));
             trackers.account(tally, completed, completions);
+            if is_last {
+                trackers.event_served(completions);
+            }
             self.core.settle(count as u64);
         }
         self.capacity.release_into(count, mem::take(bytes), wakeups);

@@ -118,10 +118,17 @@ pub(crate) struct Trackers {
     ranges: VecDeque<Range>,
     /// Flushes, by the end of their range.
     flushes: BTreeMap<(u64, u64), Tracker>,
-    /// Purges that have been asked for and have not been called.
-    asked: Vec<(u64, PurgeConfig, Tracker)>,
-    /// Purges that have been called, by their number.
-    purges: Vec<(u64, u64, Tracker)>,
+    /// What the purges cover that have been asked for and have not been called, also those that
+    /// nobody waits for any more.
+    asked: Option<PurgeConfig>,
+    /// Those who wait for purges that have not been called, by their id.
+    uncalled: BTreeMap<u64, Tracker>,
+    /// Those who wait for purges that have been called, by their id.
+    purges: BTreeMap<u64, CalledPurge>,
+    /// The largest of all `last_event`.
+    last_event: u64,
+    /// How many [ordered](crate::ffi::Event::is_ordered) events have been served to their end.
+    events_served: u64,
     /// All that were completed so far.
     total: Tally,
     /// Those of them that are in no range, or in one that is complete.
@@ -148,6 +155,15 @@ struct Tracker {
     /// What had been completed when it began, which it does not count.
     before: Tally,
     done: oneshot::Sender<Tally>,
+}
+
+/// A purge that has been called: its reports are in the queue, or have been served.
+#[derive(Debug)]
+struct CalledPurge {
+    number: u64,
+    /// Its reports have been served once so many events have been.
+    last_event: u64,
+    tracker: Tracker,
 }
 
 /// Which flush or purge to cancel.
@@ -199,14 +215,16 @@ impl Trackers {
         (TrackerKey::Flush { end: issued, id }, receiver)
     }
 
-    /// Asks for a purge, and tracks what it purges. [`asked_purge`](Self::asked_purge) tells whom to call.
+    /// Asks for a purge, and tracks what it purges. [`take_asked`](Self::take_asked) tells whom to
+    /// call.
     pub(crate) fn track_purge(&mut self, config: PurgeConfig) -> NewTracker {
         if self.is_terminated {
             return Self::nothing_to_track();
         }
         let (tracker, receiver) = self.tracker();
         let id = self.new_id();
-        self.asked.push((id, config, tracker));
+        self.asked = Some(self.asked.map_or(config, |asked| asked.and(config)));
+        self.uncalled.insert(id, tracker);
         (TrackerKey::Purge { id }, receiver)
     }
 
@@ -227,24 +245,62 @@ impl Trackers {
         self.next_id
     }
 
-    /// All purges that were asked for, to be called as one: what they cover together, and how many
-    /// there are.
-    pub(crate) fn asked_purge(&self) -> Option<(PurgeConfig, usize)> {
-        let config = self
-            .asked
-            .iter()
-            .map(|(_, config, _)| *config)
-            .reduce(PurgeConfig::and)?;
-        Some((config, self.asked.len()))
+    /// Whether a purge was asked for.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.asked.is_some()
     }
 
-    /// The first `count` purges have been called, as the purge of that number: their reports are in
-    /// the queue.
-    pub(crate) fn purge_called(&mut self, count: usize, number: u64) {
-        let count = count.min(self.asked.len());
-        let called = self.asked.drain(..count);
-        self.purges
-            .extend(called.map(|(id, _, tracker)| (number, id, tracker)));
+    /// Takes the purges that were asked for, to be called as one: what they cover together, and the
+    /// last one's id.
+    pub(crate) fn take_asked(&mut self) -> Option<(PurgeConfig, u64)> {
+        Some((self.asked.take()?, self.next_id))
+    }
+
+    /// The purges up to the id `last` have been called, as the purge of that number. After that, before
+    /// this call, the queue had `queued` events: their reports are among these, or in the event that
+    /// is being served.
+    pub(crate) fn purge_called(&mut self, last: u64, number: u64, queued: u64) {
+        // What was served since the queue was counted makes this more, never less. So does the
+        // maximum, which keeps the purges in order.
+        self.last_event = self.last_event.max(self.events_served + 1 + queued);
+        let last_event = self.last_event;
+        while let Some(entry) = self.uncalled.first_entry() {
+            if *entry.key() > last {
+                break;
+            }
+            let (id, tracker) = entry.remove_entry();
+            self.purges.insert(
+                id,
+                CalledPurge {
+                    number,
+                    last_event,
+                    tracker,
+                },
+            );
+        }
+    }
+
+    /// An [ordered](crate::ffi::Event::is_ordered) event has been served to its end.
+    pub(crate) fn event_served(&mut self, completions: &mut Completions) {
+        self.events_served += 1;
+        if !self.purges.is_empty() {
+            let served = self.events_served;
+            self.complete_purges(|purge| purge.last_event <= served, completions);
+        }
+    }
+
+    #[cold]
+    fn complete_purges(
+        &mut self,
+        is_complete: impl Fn(&CalledPurge) -> bool,
+        completions: &mut Completions,
+    ) {
+        while let Some(entry) = self.purges.first_entry() {
+            if !is_complete(entry.get()) {
+                break;
+            }
+            completions.push(entry.remove().tracker, self.total);
+        }
     }
 
     /// Stops tracking; how many messages of a flush were still in flight.
@@ -258,7 +314,8 @@ impl Trackers {
             }
             TrackerKey::Purge { id } => {
                 // One that was asked for is called all the same.
-                self.purges.retain(|(_, other, _)| *other != id);
+                self.uncalled.remove(&id);
+                self.purges.remove(&id);
                 None
             }
             TrackerKey::None => None,
@@ -349,15 +406,8 @@ impl Trackers {
 
     /// The queue was found empty when so many purges had been called.
     pub(crate) fn queue_was_empty(&mut self, purges_called: u64, completions: &mut Completions) {
-        if self.purges.is_empty() {
-            return;
-        }
-        for (number, id, tracker) in std::mem::take(&mut self.purges) {
-            if number <= purges_called {
-                completions.push(tracker, self.total);
-            } else {
-                self.purges.push((number, id, tracker));
-            }
+        if !self.purges.is_empty() {
+            self.complete_purges(|purge| purge.number <= purges_called, completions);
         }
     }
 
@@ -393,9 +443,10 @@ impl Trackers {
     pub(crate) fn terminate(&mut self, completions: &mut Completions) -> CloseReport {
         self.is_terminated = true;
         let flushes = std::mem::take(&mut self.flushes).into_values();
-        let asked = self.asked.drain(..).map(|(_, _, tracker)| tracker);
-        let purges = self.purges.drain(..).map(|(_, _, tracker)| tracker);
-        for tracker in flushes.chain(asked).chain(purges) {
+        let uncalled = std::mem::take(&mut self.uncalled).into_values();
+        let purges = std::mem::take(&mut self.purges).into_values();
+        let purges = purges.map(|purge| purge.tracker);
+        for tracker in flushes.chain(uncalled).chain(purges) {
             completions.push(tracker, self.total);
         }
         let Closing {

@@ -1,12 +1,14 @@
 //! The asynchronous producer: the handle that users clone.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, RwLockReadGuard, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::access::{Access, FullAccess, SendOnly};
 use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::driver::{Grant, Purpose, Shared, TransactionEpoch, Waiter};
 use crate::error::KafkaError;
@@ -124,10 +126,17 @@ use crate::sync::{coop, log};
 /// runtime lives, the driver still delivers what was enqueued, for up to `message.timeout.ms`. If
 /// the runtime shuts down first, a thread purges what is in flight and the futures resolve with
 /// errors.
-pub struct Producer<C: ProducerContext = DefaultProducerContext> {
+///
+/// # Access
+///
+/// A handle that a [`Transaction`](crate::Transaction) hands out is a `Producer<C, SendOnly>`. It
+/// has the methods of the table above and no other call that affects the producer: see
+/// [`SendOnly`]. Without a second parameter the type is a producer with [`FullAccess`].
+pub struct Producer<C: ProducerContext = DefaultProducerContext, A: Access = FullAccess> {
     // Declared, and so dropped, before the handle, which may be the last.
     waiter: Option<Waiter<C>>,
     handle: Arc<ProducerHandle<C>>,
+    access: PhantomData<A>,
 }
 
 /// What all clones share and the driver does not. It is dropped with the last handle.
@@ -165,27 +174,40 @@ impl<C: ProducerContext> Producer<C> {
         runtime: Handle,
         max_block: Option<Duration>,
     ) -> Self {
-        Self {
-            waiter: None,
-            handle: Arc::new(ProducerHandle {
-                shared,
-                runtime,
-                max_block,
-                epoch: None,
-            }),
-        }
+        Self::of(Arc::new(ProducerHandle {
+            shared,
+            runtime,
+            max_block,
+            epoch: None,
+        }))
     }
 
     /// Returns a handle whose records belong to a transaction.
-    pub(crate) fn with_epoch(&self, epoch: Arc<TransactionEpoch>) -> Self {
+    pub(crate) fn with_epoch(&self, epoch: Arc<TransactionEpoch>) -> Producer<C, SendOnly> {
+        Producer::of(Arc::new(ProducerHandle {
+            shared: Arc::clone(self.shared()),
+            runtime: self.handle.runtime.clone(),
+            max_block: self.handle.max_block,
+            epoch: Some(epoch),
+        }))
+    }
+
+    /// Returns a handle that does not keep the producer open.
+    ///
+    /// A context can hold one to send from a delivery callback.
+    pub fn downgrade(&self) -> WeakProducer<C> {
+        WeakProducer {
+            handle: Arc::downgrade(&self.handle),
+        }
+    }
+}
+
+impl<C: ProducerContext, A: Access> Producer<C, A> {
+    fn of(handle: Arc<ProducerHandle<C>>) -> Self {
         Self {
             waiter: None,
-            handle: Arc::new(ProducerHandle {
-                shared: Arc::clone(self.shared()),
-                runtime: self.handle.runtime.clone(),
-                max_block: self.handle.max_block,
-                epoch: Some(epoch),
-            }),
+            handle,
+            access: PhantomData,
         }
     }
 
@@ -199,11 +221,6 @@ impl<C: ProducerContext> Producer<C> {
 
     pub(super) fn max_block(&self) -> Option<Duration> {
         self.handle.max_block
-    }
-
-    /// Returns true if the records belong to a transaction.
-    pub(super) fn is_transactional(&self) -> bool {
-        self.handle.epoch.is_some()
     }
 
     /// Keeps the transaction open, if there is one, until the guard is dropped.
@@ -274,15 +291,6 @@ impl<C: ProducerContext> Producer<C> {
         &self.shared().context
     }
 
-    /// Returns a handle that does not keep the producer open.
-    ///
-    /// A context can hold one to send from a delivery callback.
-    pub fn downgrade(&self) -> WeakProducer<C> {
-        WeakProducer {
-            handle: Arc::downgrade(&self.handle),
-        }
-    }
-
     /// Returns true if the producer is closed or is being closed.
     pub fn is_closed(&self) -> bool {
         self.shared().core.is_closed()
@@ -301,12 +309,9 @@ impl<C: ProducerContext> Producer<C> {
     }
 }
 
-impl<C: ProducerContext> Clone for Producer<C> {
+impl<C: ProducerContext, A: Access> Clone for Producer<C, A> {
     fn clone(&self) -> Self {
-        Self {
-            waiter: None,
-            handle: Arc::clone(&self.handle),
-        }
+        Self::of(Arc::clone(&self.handle))
     }
 }
 
@@ -318,10 +323,7 @@ pub struct WeakProducer<C: ProducerContext = DefaultProducerContext> {
 impl<C: ProducerContext> WeakProducer<C> {
     /// Returns the producer, or `None` if all other handles have been dropped.
     pub fn upgrade(&self) -> Option<Producer<C>> {
-        self.handle.upgrade().map(|handle| Producer {
-            waiter: None,
-            handle,
-        })
+        self.handle.upgrade().map(Producer::of)
     }
 }
 
@@ -339,7 +341,7 @@ impl<C: ProducerContext> fmt::Debug for WeakProducer<C> {
     }
 }
 
-impl<C: ProducerContext> fmt::Debug for Producer<C> {
+impl<C: ProducerContext, A: Access> fmt::Debug for Producer<C, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
             .field("in_flight", &self.in_flight_count())

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use super::access::Access;
 use super::producer::Producer;
 use super::timer::Timer;
 use crate::client::ProducerContext;
@@ -26,7 +27,7 @@ type Enqueued<C> = Result<
     SendError<<C as ProducerContext>::DeliveryOpaque>,
 >;
 
-impl<C: ProducerContext> Producer<C> {
+impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Sends a record and waits for its delivery report.
     ///
     /// It first waits for capacity in the queue, for up to

@@ -13,6 +13,8 @@ mod context;
 #[cfg(feature = "mock")]
 mod faults;
 #[cfg(feature = "mock")]
+mod foreign;
+#[cfg(feature = "mock")]
 mod metadata;
 #[cfg(feature = "ssl")]
 mod oauth;
@@ -20,6 +22,8 @@ mod oauth;
 mod partitioner;
 #[cfg(feature = "mock")]
 mod permits;
+#[cfg(feature = "mock")]
+mod purge;
 #[cfg(feature = "mock")]
 mod ready;
 #[cfg(feature = "mock")]
