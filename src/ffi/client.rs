@@ -52,6 +52,8 @@ impl Client {
         mut conf: Conf,
         partitioner: Option<Box<PartitionerFn>>,
     ) -> Result<Arc<Self>, String> {
+        #[cfg(feature = "ssl")]
+        super::openssl::keep_at_exit();
         let partitioner = partitioner.map(Arc::new);
         if let Some(partitioner) = &partitioner {
             let opaque = Arc::as_ptr(partitioner).cast_mut().cast();

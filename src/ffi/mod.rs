@@ -12,7 +12,7 @@
 //! - `topic`, `batch`, `headers`, `partitioner`: the produce calls;
 //! - `queue`, `event`, `message`: from the client's queue to a delivery report;
 //! - `admin`, `answer`, `metadata`: asking brokers;
-//! - `transaction`, `offsets`, `oauth`, `certificate`;
+//! - `transaction`, `offsets`, `oauth`, `certificate`, `openssl`;
 //! - `call_error`, `convert`, `redeclared`: what several of them use;
 //! - `mock`: the mock cluster.
 #![allow(unsafe_code)]
@@ -35,6 +35,8 @@ pub(crate) mod mock;
 mod oauth;
 mod offsets;
 mod opaque;
+#[cfg(feature = "ssl")]
+mod openssl;
 mod partitioner;
 mod queue;
 mod redeclared;
