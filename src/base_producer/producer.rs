@@ -207,6 +207,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///   message.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.check_not_in_callback("flush")?;
+        self.core.check_served()?;
         self.flush_for(|| timeout);
         match self.core.in_flight() {
             0 => Ok(()),
@@ -392,7 +393,7 @@ impl<C: ProducerContext> Drop for BaseProducer<C> {
     fn drop(&mut self) {
         self.core.close();
         let everything = PurgeConfig::default().queue().inflight().non_blocking();
-        while self.core.in_flight() > 0 {
+        while self.core.in_flight() > 0 && !self.core.is_forked() {
             // Repeated, because one purge can miss messages that move between two queues.
             self.core.purge(everything);
             self.poll(PURGE_AGAIN);

@@ -57,7 +57,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// - [`Conflict`](RDKafkaErrorCode::Conflict), which is retriable, while another transactional
     ///   call is under way, or if one has timed out and was not resumed.
     pub fn begin_transaction(&self) -> Result<(), KafkaError> {
-        let client = self.core.client().ok_or_else(KafkaError::closed)?;
+        let client = self.core.client().ok_or_else(|| self.core.closed_error())?;
         client
             .begin_transaction()
             .map_err(|error| self.core.call_error("begin_transaction", error))?;
@@ -203,7 +203,8 @@ impl<C: ProducerContext> BaseProducer<C> {
         name: &str,
         call: impl FnOnce(&Client) -> Result<(), CallError> + Send,
     ) -> Result<(), KafkaError> {
-        let client = self.core.client().ok_or_else(KafkaError::closed)?;
+        self.core.check_served()?;
+        let client = self.core.client().ok_or_else(|| self.core.closed_error())?;
         let is_done = AtomicBool::new(false);
         thread::scope(|scope| {
             let caller = thread::Builder::new()

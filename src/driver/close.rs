@@ -53,6 +53,9 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Resolves when the client has been destroyed; or will be, by nobody who waits.
     pub(crate) async fn closed(&self) -> CloseReport {
+        if self.core.is_forked() {
+            return CloseReport::default();
+        }
         loop {
             let reported = self.reported.changed();
             if let Some(report) = self.report.get() {

@@ -155,8 +155,10 @@ impl<'s, C: ProducerContext> Tracker<'s, C> {
     ///
     /// # Errors
     ///
-    /// If the system has no thread for it.
+    /// If the system has no thread for it, or nobody serves the queue any more.
     pub(crate) fn flush(shared: &'s Arc<Shared<C>>) -> Result<Self, FlushError> {
+        let served = shared.core.check_served();
+        served.map_err(|why| FlushError::new(why, shared.core.in_flight()))?;
         let (key, done) = {
             let mut trackers = lock(&shared.trackers);
             let settled = shared.core.settled();

@@ -81,9 +81,10 @@ impl<C: ProducerContext> Shared<C> {
                     broker,
                 },
             ),
-            None => return Err(KafkaError::closed()),
+            None => return Err(self.core.closed_error()),
         }
-        request.answered().await
+        let answer = request.answered().await;
+        answer.unwrap_or_else(|| Err(self.core.closed_error()))
     }
 }
 
@@ -121,6 +122,7 @@ impl<C: ProducerContext> Shared<C> {
         call: Call<T>,
         timeout: Duration,
     ) -> Result<T, KafkaError> {
+        self.core.check_served()?;
         let (sender, result) = oneshot::channel();
         let begun = {
             let mut waiters = lock(&lookup(self).waiters);
@@ -138,9 +140,10 @@ impl<C: ProducerContext> Shared<C> {
                     .map_err(KafkaError::no_thread)?;
             }
             Err(NotBegun::UnderWay) => {}
-            Err(NotBegun::Stopped) => return Err(KafkaError::closed()),
+            Err(NotBegun::Stopped) => return Err(self.core.closed_error()),
         }
-        result.await.unwrap_or_else(|_| Err(KafkaError::closed()))
+        let answer = result.await;
+        answer.unwrap_or_else(|_| Err(self.core.closed_error()))
     }
 
     fn answer_waiters<T: Clone + Send + 'static>(
@@ -154,7 +157,7 @@ impl<C: ProducerContext> Shared<C> {
         loop {
             let client = self.core.client().filter(|_| !self.core.is_closed());
             if client.is_none() {
-                lookup.answer(usize::MAX, &Err(KafkaError::closed()));
+                lookup.answer(usize::MAX, &Err(self.core.closed_error()));
             }
             lookup.answer_late();
             // Those who come later may ask for what has changed meanwhile.

@@ -28,7 +28,7 @@ impl<C: ProducerContext> Shared<C> {
                 spawned.map_err(KafkaError::no_thread)
             }
             Err(NotBegun::UnderWay) => Ok(()),
-            Err(NotBegun::Stopped) => Err(KafkaError::closed()),
+            Err(NotBegun::Stopped) => Err(self.core.closed_error()),
         }
     }
 

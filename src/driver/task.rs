@@ -94,11 +94,13 @@ impl<C: ProducerContext> Driver<C> {
 impl<C: ProducerContext> Drop for Driver<C> {
     fn drop(&mut self) {
         let shared = Arc::clone(&self.shared);
-        if self.has_terminated {
+        if shared.core.is_forked() {
+            // The producer is its parent's, whose threads this process does not have.
+        } else if self.has_terminated {
             blocking::run(move || shared.destroy());
         } else {
             // The runtime has ended, or the task was aborted. Nobody is admitted from here on.
-            shared.runtime_ended();
+            shared.core.runtime_ended();
             shared.begin_report(None);
             let in_flight = shared.core.in_flight();
             if in_flight > 0 {

@@ -133,7 +133,8 @@ impl<C: ProducerContext> Producer<C> {
     ///   capacity.
     /// - The producer is [closed](KafkaError::is_closed).
     pub fn try_reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
-        let grant = self.try_acquire(0)?;
+        let grant = self.try_acquire(0);
+        let grant = grant.map_err(|none| self.shared().no_capacity(none))?;
         Ok(Permit::new(self, grant, None))
     }
 

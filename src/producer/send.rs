@@ -324,6 +324,7 @@ impl<C: ProducerContext> Producer<C> {
         purpose: Purpose,
         timeout: Option<Duration>,
     ) -> Result<Grant, KafkaError> {
+        self.shared().core.check_served()?;
         let capacity = &self.shared().capacity;
         let acquired = match timeout {
             None => capacity.acquire(bytes, purpose).await,
@@ -335,7 +336,7 @@ impl<C: ProducerContext> Producer<C> {
                     .map_err(|_| KafkaError::no_capacity(timeout))?
             }
         };
-        acquired.map_err(KafkaError::from)
+        acquired.map_err(|none| self.shared().no_capacity(none))
     }
 
     fn try_produce<'a, K: DeliveryKind<C::DeliveryOpaque>>(
@@ -345,7 +346,7 @@ impl<C: ProducerContext> Producer<C> {
         let admitted = self.check_record(&record.fields).and_then(|bytes| {
             self.try_acquire(bytes).map(drop).or_else(|none| {
                 topic_name::check_name(record.fields.topic.as_str())?;
-                Err(none.into())
+                Err(self.shared().no_capacity(none))
             })
         });
         if let Err(error) = admitted {

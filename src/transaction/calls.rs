@@ -49,7 +49,9 @@ impl<C: ProducerContext> Shared<C> {
         call: impl FnMut(&Client, Duration) -> Result<(), CallError> + Send + 'static,
     ) -> Result<(), KafkaError> {
         let given_up = GivenUp(&self.transactions, step);
-        let begun = self.transactions.begin(step, &self.calls).await;
+        self.core.check_served()?;
+        let closed = || self.core.closed_error();
+        let begun = self.transactions.begin(step, &self.calls, closed).await;
         mem::forget(given_up);
         let (under_way, number) = begun?;
         let (done, result) = oneshot::channel();
@@ -66,7 +68,7 @@ impl<C: ProducerContext> Shared<C> {
         let completed = poll_fn(|context| match result.as_mut().poll(context) {
             // The thread always sends a result.
             Poll::Ready(result) => {
-                Poll::Ready(result.unwrap_or_else(|_| Err(KafkaError::closed())))
+                Poll::Ready(result.unwrap_or_else(|_| Err(self.core.closed_error())))
             }
             Poll::Pending => {
                 let overdue = overdue.as_mut().poll(context);
@@ -148,7 +150,7 @@ impl<C: ProducerContext> Shared<C> {
     ) -> Result<(), KafkaError> {
         let started = Instant::now();
         loop {
-            let client = self.core.client().ok_or_else(KafkaError::closed)?;
+            let client = self.core.client().ok_or_else(|| self.core.closed_error())?;
             let left = timeout.saturating_sub(started.elapsed());
             let left = if step == Step::Init {
                 left.min(INIT_SLICE)
