@@ -46,6 +46,9 @@ impl<C: ProducerContext> Shared<C> {
     /// Begins to close, or joins a close that has begun: flushes, and purges what is left at the
     /// earliest deadline that any caller has set.
     pub(crate) fn begin_close(self: &Arc<Self>, deadline: Option<Instant>) {
+        if self.core.is_forked() {
+            return;
+        }
         self.begin_report(deadline);
         // If the system has no thread now, the driver tries again, and keeps the deadline.
         let _ = self.ensure_flush();
