@@ -135,9 +135,13 @@ impl<C: ProducerContext> Shared<C> {
         match begun {
             Ok(under_way) => {
                 let shared = Arc::clone(self);
-                under_way
-                    .spawn(move |under_way| shared.answer_waiters(under_way, lookup, call))
-                    .map_err(KafkaError::no_thread)?;
+                let spawned = under_way
+                    .spawn(move |under_way| shared.answer_waiters(under_way, lookup, call));
+                if let Err(error) = spawned {
+                    // Others may have come to wait for the call meanwhile.
+                    let error = Err(KafkaError::no_thread(error));
+                    lookup(self).answer(usize::MAX, &error);
+                }
             }
             Err(NotBegun::UnderWay) => {}
             Err(NotBegun::Stopped) => return Err(self.core.closed_error()),

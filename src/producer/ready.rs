@@ -73,7 +73,7 @@ impl<C: ProducerContext> Producer<C> {
     pub async fn ready(&self, timeout: Duration) -> Result<(), KafkaError> {
         let shared = self.shared();
         shared.check_open()?;
-        let waiter = BrokerWaiter::new(shared)?;
+        let waiter = BrokerWaiter::new(shared);
         match time::timeout(timeout, until_up(shared, &waiter)).await {
             Ok(result) => result,
             Err(_) => Err(KafkaError::not_ready(timeout, shared.broker_failure())),
