@@ -63,6 +63,10 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 /// Dropping it blocks: it purges what has not been delivered, runs the callbacks for it, and waits
 /// for librdkafka's threads to end. Call [`flush`](Self::flush) before to deliver everything. Do
 /// not drop it on a thread that must not block.
+///
+/// A child that was forked has none of librdkafka's threads. There `send`, `flush` and
+/// transactional calls return an error for which [`is_closed`](KafkaError::is_closed) is true. A
+/// drop returns at once. Create a producer in the child.
 pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     // Declared, and so dropped, before the core, whose client it references.
     pub(super) queue: Queue,

@@ -203,7 +203,6 @@ impl<C: ProducerContext> BaseProducer<C> {
         name: &str,
         call: impl FnOnce(&Client) -> Result<(), CallError> + Send,
     ) -> Result<(), KafkaError> {
-        self.core.check_served()?;
         let client = self.core.client().ok_or_else(|| self.core.closed_error())?;
         let is_done = AtomicBool::new(false);
         thread::scope(|scope| {

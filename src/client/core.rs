@@ -112,10 +112,14 @@ impl<O: Opaque> Core<O> {
         Ok((core, queue))
     }
 
-    /// Returns the client, or `None` once it has been destroyed.
+    /// Returns the client, or `None` once it has been destroyed, and in a forked child, where its calls
+    /// could wait for ever.
     ///
     /// [`destroy`](Self::destroy) waits for every clone, so callers should drop theirs soon.
     pub(crate) fn client(&self) -> Option<Arc<Client>> {
+        if self.is_forked() {
+            return None;
+        }
         read(&self.live)
             .as_ref()
             .map(|live| Arc::clone(&live.client))

@@ -106,7 +106,9 @@ mod tests {
             producer.close().now_or_never().is_some(),
             fails(Some(base.send(record()).map_err(KafkaError::from))),
             fails(Some(base.flush(DEADLINE))),
+            fails(Some(base.begin_transaction())),
         ];
+        base.purge(PurgeConfig::default().queue());
         // A drop waits for nobody either.
         drop(base);
         drop(producer);
