@@ -318,25 +318,28 @@ impl<C: ProducerContext> Producer<C> {
         }
     }
 
-    pub(super) async fn wait_for_capacity(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn stores its arguments twice: a waiting send is to be small"
+    )]
+    pub(super) fn wait_for_capacity(
         &self,
         bytes: usize,
         purpose: Purpose,
         timeout: Option<Duration>,
-    ) -> Result<Grant, KafkaError> {
-        self.shared().core.check_served()?;
-        let capacity = &self.shared().capacity;
-        let acquired = match timeout {
-            None => capacity.acquire(bytes, purpose).await,
-            // Boxed, because a timer is large and few calls need one.
-            Some(timeout) => {
-                let acquire = capacity.acquire(bytes, purpose);
-                Box::pin(time::timeout(timeout, acquire))
+    ) -> impl Future<Output = Result<Grant, KafkaError>> + Send {
+        async move {
+            self.shared().core.check_served()?;
+            let acquire = self.shared().capacity.acquire(bytes, purpose);
+            let acquired = match timeout {
+                None => acquire.await,
+                // Boxed, because a timer is large and few calls need one.
+                Some(timeout) => Box::pin(time::timeout(timeout, acquire))
                     .await
-                    .map_err(|_| KafkaError::no_capacity(timeout))?
-            }
-        };
-        acquired.map_err(|none| self.shared().no_capacity(none))
+                    .map_err(|_| KafkaError::no_capacity(timeout))?,
+            };
+            acquired.map_err(|none| self.shared().no_capacity(none))
+        }
     }
 
     fn try_produce<'a, K: DeliveryKind<C::DeliveryOpaque>>(
