@@ -14,6 +14,7 @@
 //!     let delivery = producer.send(record).await?;
 //!     println!("partition {}, offset {:?}", delivery.partition(), delivery.offset());
 //!
+//!     // Otherwise records that are in flight are lost when `main` returns.
 //!     producer.close().await;
 //!     Ok(())
 //! }
@@ -136,10 +137,21 @@
 //!
 //! # Shutdown
 //!
-//! Call [`Producer::close`] before the program ends: only `close` promises delivery. Its
-//! [`CloseReport`] counts what was delivered and what was not. [`Producer::close_timeout`] gives up
-//! at a deadline. After a drop without `close`, the driver delivers for as long as the runtime
-//! lives.
+//! Call [`Producer::close`] or [`Producer::close_timeout`] before `main` returns. Only they promise
+//! delivery:
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # async fn run(producer: tokio_rdkafka::Producer) {
+//! let report = producer.close_timeout(Duration::from_secs(10)).await;
+//! if report.undelivered + report.failed > 0 {
+//!     eprintln!("not delivered: {report:?}");
+//! }
+//! # }
+//! ```
+//!
+//! If the runtime ends before, the records in flight are purged. One warning with their number is
+//! logged. See [shutdown](Producer#shutdown), also for handles in a `static` and for `fork`.
 //!
 //! # Errors
 //!

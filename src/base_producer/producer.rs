@@ -64,6 +64,10 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 /// Dropping it blocks: it purges what has not been delivered, runs the callbacks for it, and waits
 /// for librdkafka's threads to end. Call [`flush`](Self::flush) before to deliver everything. Do
 /// not drop it on a thread that must not block.
+///
+/// A child that was forked has none of librdkafka's threads. There `send`, `flush` and
+/// transactional calls return an error for which [`is_closed`](KafkaError::is_closed) is true. A
+/// drop returns at once. Create a producer in the child.
 pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     // Declared, and so dropped, before the core, whose client it references.
     pub(super) queue: Queue,
@@ -226,6 +230,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///   itself.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.check_not_in_callback("flush")?;
+        self.core.check_served()?;
         self.flush_for(|| timeout);
         match self.core.in_flight() {
             0 => Ok(()),
@@ -412,7 +417,7 @@ impl<C: ProducerContext> Drop for BaseProducer<C> {
     fn drop(&mut self) {
         self.core.close();
         let everything = PurgeConfig::default().queue().inflight().non_blocking();
-        while self.core.in_flight() > 0 {
+        while self.core.in_flight() > 0 && !self.core.is_forked() {
             // Repeated, because one purge can miss messages that move between two queues.
             self.core.purge(everything);
             self.poll(PURGE_AGAIN);

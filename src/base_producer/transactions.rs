@@ -57,7 +57,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// - [`Conflict`](RDKafkaErrorCode::Conflict), which is retriable, while another transactional
     ///   call is under way, or if one has timed out and was not resumed.
     pub fn begin_transaction(&self) -> Result<(), KafkaError> {
-        let client = self.core.client().ok_or_else(KafkaError::closed)?;
+        let client = self.core.client().ok_or_else(|| self.core.closed_error())?;
         client
             .begin_transaction()
             .map_err(|error| self.core.call_error("begin_transaction", error))?;
@@ -204,7 +204,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         name: &str,
         call: impl FnOnce(&Client) -> Result<(), CallError> + Send,
     ) -> Result<(), KafkaError> {
-        let client = self.core.client().ok_or_else(KafkaError::closed)?;
+        let client = self.core.client().ok_or_else(|| self.core.closed_error())?;
         if self.callback_threads.contains_current() {
             // No event is served in a callback.
             return call(&client).map_err(|error| self.core.call_error(name, error));

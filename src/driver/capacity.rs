@@ -431,15 +431,6 @@ impl State {
     }
 }
 
-impl From<CapacityError> for KafkaError {
-    fn from(error: CapacityError) -> Self {
-        match error {
-            CapacityError::Full => KafkaError::queue_full(),
-            CapacityError::Closed => KafkaError::closed(),
-        }
-    }
-}
-
 impl fmt::Debug for Capacity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = lock(&self.state);

@@ -46,6 +46,9 @@ impl<C: ProducerContext> Shared<C> {
     /// Begins to close, or joins a close that has begun. It flushes, and purges what is left at the
     /// earliest deadline of all callers.
     pub(crate) fn begin_close(self: &Arc<Self>, deadline: Option<Instant>) {
+        if self.core.is_forked() {
+            return;
+        }
         self.begin_report(deadline);
         // If the system has no thread now, the driver tries again, and keeps the deadline.
         let _ = self.ensure_flush();
@@ -54,6 +57,9 @@ impl<C: ProducerContext> Shared<C> {
     /// Resolves with the report when the client has been destroyed. If a transactional call is
     /// overdue, it resolves before that.
     pub(crate) async fn closed(&self) -> CloseReport {
+        if self.core.is_forked() {
+            return CloseReport::default();
+        }
         loop {
             let reported = self.reported.changed();
             if let Some(report) = self.report.get() {

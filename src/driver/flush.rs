@@ -43,17 +43,14 @@ impl<C: ProducerContext> Shared<C> {
         trackers.has_flushes() || (is_last && self.core.in_flight() > 0)
     }
 
-    /// While a close or a fatal error wants a flush, sees to it that one is under way. If the system has
-    /// no thread for it, keeps the deadline of the close without one, and returns true: to be called
-    /// again soon.
+    /// While a flush, a close or a fatal error wants a flush, sees to it that one is under way. If the
+    /// system has no thread for it, keeps the deadline of the close without one, and returns true: to
+    /// be called again soon.
     ///
     /// After a fatal error librdkafka purges its queue once. What was in flight then comes back into
     /// the queue if its answer says that it should be tried again, and would stay there until
     /// `message.timeout.ms`.
-    pub(super) fn flush_at_end(self: &Arc<Self>) -> bool {
-        if !self.core.has_fatal_error() && !self.core.is_closed() {
-            return false;
-        }
+    pub(super) fn keep_flushing(self: &Arc<Self>) -> bool {
         if self.ensure_flush().is_ok() {
             return false;
         }
@@ -156,8 +153,10 @@ impl<'s, C: ProducerContext> Tracker<'s, C> {
     ///
     /// # Errors
     ///
-    /// If the system has no thread for it.
+    /// If the system has no thread for it, or nobody serves the queue any more.
     pub(crate) fn flush(shared: &'s Arc<Shared<C>>) -> Result<Self, FlushError> {
+        let served = shared.core.check_served();
+        served.map_err(|why| FlushError::new(why, shared.core.in_flight()))?;
         let (key, done) = {
             let mut trackers = lock(&shared.trackers);
             let settled = shared.core.settled();

@@ -101,9 +101,9 @@ impl<T: Clone> Lookup<T> {
 }
 
 impl<T> LookupWaiter<'_, T> {
-    pub(super) async fn answered(mut self) -> Result<T, KafkaError> {
-        let result = (&mut self.result).await;
-        result.unwrap_or_else(|_| Err(KafkaError::closed()))
+    /// Returns the answer; `None` if nobody answers any more.
+    pub(super) async fn answered(mut self) -> Option<Result<T, KafkaError>> {
+        (&mut self.result).await.ok()
     }
 }
 

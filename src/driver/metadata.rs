@@ -79,9 +79,10 @@ impl<C: ProducerContext> Shared<C> {
                     broker,
                 },
             ),
-            None => return Err(KafkaError::closed()),
+            None => return Err(self.core.closed_error()),
         }
-        request.answered().await
+        let answer = request.answered().await;
+        answer.unwrap_or_else(|| Err(self.core.closed_error()))
     }
 }
 
@@ -119,6 +120,7 @@ impl<C: ProducerContext> Shared<C> {
         call: Call<T>,
         timeout: Duration,
     ) -> Result<T, KafkaError> {
+        self.core.check_served()?;
         let (waiter, begun) = lookup(self).wait(timeout, || self.calls.begin(kind));
         match begun {
             Ok(under_way) => {
@@ -131,9 +133,10 @@ impl<C: ProducerContext> Shared<C> {
                 }
             }
             Err(NotBegun::UnderWay) => {}
-            Err(NotBegun::Stopped) => return Err(KafkaError::closed()),
+            Err(NotBegun::Stopped) => return Err(self.core.closed_error()),
         }
-        waiter.answered().await
+        let answer = waiter.answered().await;
+        answer.unwrap_or_else(|| Err(self.core.closed_error()))
     }
 
     fn answer_waiters<T: Clone + Send + 'static>(
@@ -147,7 +150,7 @@ impl<C: ProducerContext> Shared<C> {
         loop {
             let client = self.core.client().filter(|_| !self.core.is_closed());
             if client.is_none() {
-                lookup.answer(u64::MAX, &Err(KafkaError::closed()));
+                lookup.answer(u64::MAX, &Err(self.core.closed_error()));
             }
             lookup.answer_late();
             // Those who come later may ask for what has changed meanwhile.

@@ -35,7 +35,7 @@ mod transactions;
 mod wait_queue;
 mod waiter;
 
-pub(crate) use blocking::{BlockingCall, UnderWay};
+pub(crate) use blocking::{BlockingCall, NotBegun, UnderWay};
 pub(crate) use broker_state::Verdict;
 pub(crate) use capacity::{CapacityError, Grant, Purpose};
 pub(crate) use flush::Tracker;

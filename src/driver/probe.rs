@@ -25,10 +25,13 @@ impl<C: ProducerContext> Shared<C> {
             Ok(call) => {
                 let shared = Arc::clone(self);
                 let spawned = call.spawn(move |call| shared.probe(call));
-                spawned.map_err(KafkaError::no_thread)
+                // Others may have come to wait for the call meanwhile.
+                spawned
+                    .inspect_err(|_| self.brokers.notify())
+                    .map_err(KafkaError::no_thread)
             }
             Err(NotBegun::UnderWay) => Ok(()),
-            Err(NotBegun::Stopped) => Err(KafkaError::closed()),
+            Err(NotBegun::Stopped) => Err(self.core.closed_error()),
         }
     }
 
@@ -64,24 +67,19 @@ pub(crate) struct BrokerWaiter<'s, C: ProducerContext> {
 }
 
 impl<'s, C: ProducerContext> BrokerWaiter<'s, C> {
-    /// # Errors
-    ///
-    /// If the producer is closed, or the system has no thread to ask with.
-    pub(crate) fn new(shared: &'s Arc<Shared<C>>) -> Result<Self, KafkaError> {
-        let waiter = Self {
+    pub(crate) fn new(shared: &'s Arc<Shared<C>>) -> Self {
+        Self {
             shared,
             answers: shared.brokers.begin_waiting(),
             since: Instant::now(),
-        };
-        shared.ensure_probe()?;
-        Ok(waiter)
+        }
     }
 
-    /// What can be said now.
+    /// What can be said now. Sees to it that a thread asks.
     ///
     /// # Errors
     ///
-    /// Why no broker will be up.
+    /// Why no broker will be up, or that the system has no thread to ask with.
     pub(crate) fn look(&self) -> Result<Verdict, KafkaError> {
         let Self {
             shared,
@@ -100,6 +98,7 @@ impl<'s, C: ProducerContext> BrokerWaiter<'s, C> {
                 KafkaError::with_text(RDKafkaErrorCode::AllBrokersDown, "all brokers are down")
             }));
         }
+        shared.ensure_probe()?;
         Ok(verdict)
     }
 }

@@ -66,9 +66,9 @@ impl Requests {
 }
 
 impl Request<'_> {
-    pub(super) async fn answered(mut self) -> Answered {
-        let answer = (&mut self.answer).await;
-        answer.unwrap_or_else(|_| Err(KafkaError::closed()))
+    /// Resolves with the answer, or with `None` if the producer is closed before it comes.
+    pub(super) async fn answered(mut self) -> Option<Answered> {
+        (&mut self.answer).await.ok()
     }
 }
 

@@ -50,7 +50,7 @@ impl<C: ProducerContext> Shared<C> {
                     if is_ordered {
                         let completions = &mut serving.chunk.completions;
                         lock(&self.trackers).event_served(completions);
-                        completions.tell_all();
+                        completions.resolve_all();
                     }
                     return Served::Some(1);
                 }

@@ -1,7 +1,7 @@
 //! What the handles of one producer and its driver share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::blocking::BlockingCalls;
 use super::broker_state::BrokerWatch;
-use super::capacity::Capacity;
+use super::capacity::{Capacity, CapacityError};
 use super::lookup::Lookups;
 use super::report::CloseReport;
 use super::requests::Requests;
@@ -48,8 +48,6 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) lookups: Lookups,
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
-    /// Whether the driver was dropped before the producer had terminated.
-    has_runtime_ended: AtomicBool,
     /// Wakes the driver: something is in the queue, or the producer may have terminated.
     wake: Arc<Notify>,
     /// The report of the close, once the producer has terminated.
@@ -87,7 +85,6 @@ impl<C: ProducerContext> Shared<C> {
             requests: Requests::default(),
             lookups: Lookups::default(),
             calls: BlockingCalls::new(waker(&wake)),
-            has_runtime_ended: AtomicBool::new(false),
             wake,
             report: OnceLock::new(),
             reported: Notifier::default(),
@@ -196,23 +193,17 @@ impl<C: ProducerContext> Shared<C> {
     pub(crate) fn check_open(&self) -> Result<(), KafkaError> {
         self.core.check_fatal()?;
         if self.core.is_closed() {
-            return Err(self.closed_error());
+            return Err(self.core.closed_error());
         }
         Ok(())
     }
 
-    /// The runtime has ended, or the driver's task was aborted.
-    pub(super) fn runtime_ended(&self) {
-        self.has_runtime_ended.store(true, Ordering::SeqCst);
-    }
-
-    /// Why the producer is closed.
+    /// Why there is no capacity.
     #[cold]
-    pub(crate) fn closed_error(&self) -> KafkaError {
-        if self.has_runtime_ended.load(Ordering::SeqCst) {
-            KafkaError::runtime_ended()
-        } else {
-            KafkaError::closed()
+    pub(crate) fn no_capacity(&self, why: CapacityError) -> KafkaError {
+        match why {
+            CapacityError::Full if !self.core.is_closed() => KafkaError::queue_full(),
+            CapacityError::Full | CapacityError::Closed => self.core.closed_error(),
         }
     }
 

@@ -24,7 +24,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     let shared = &driver.shared;
     let mut token_refresh = TokenRefresh::default();
-    let mut has_warned = false;
+    let mut capacity_watch = None;
+    let mut pause = Pause::default();
     loop {
         let mut served = 0;
         // Until the queue is empty, or terminated: log lines and statistics may keep arriving.
@@ -46,12 +47,10 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
             break;
         }
         shared.end_without_overdue();
-        shared.watch_capacity();
-        if shared.flush_at_end() {
-            if !mem::replace(&mut has_warned, true) {
-                log(|| tracing::warn!("the system has no thread to flush with at the close"));
-            }
-            pause().await;
+        // Both try for a thread of their own.
+        let watches = shared.watch_capacity(&mut capacity_watch);
+        if shared.keep_flushing() || watches {
+            pause.wait().await;
         } else {
             shared.woken().await;
         }
@@ -60,14 +59,27 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     driver.finish();
 }
 
-/// Waits a moment, for a system that has no thread now. A runtime may have no timers.
-async fn pause() {
-    match catch_panic(|| time::sleep(PAUSE)) {
-        Ok(sleep) => sleep.await,
-        Err(_) => {
-            thread::sleep(Duration::from_millis(1));
-            task::yield_now().await;
+/// Waits a moment, for a system that has no thread now.
+#[derive(Debug, Default)]
+struct Pause {
+    has_warned: bool,
+    lacks_timers: bool,
+}
+
+impl Pause {
+    async fn wait(&mut self) {
+        if !mem::replace(&mut self.has_warned, true) {
+            log(|| tracing::warn!("the system has no thread for a blocking call; trying again"));
         }
+        if !self.lacks_timers {
+            // It panics on a runtime without timers.
+            match catch_panic(|| time::sleep(PAUSE)) {
+                Ok(sleep) => return sleep.await,
+                Err(_) => self.lacks_timers = true,
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+        task::yield_now().await;
     }
 }
 
@@ -94,11 +106,13 @@ impl<C: ProducerContext> Driver<C> {
 impl<C: ProducerContext> Drop for Driver<C> {
     fn drop(&mut self) {
         let shared = Arc::clone(&self.shared);
-        if self.has_terminated {
+        if shared.core.is_forked() {
+            // The producer is its parent's, whose threads this process does not have.
+        } else if self.has_terminated {
             blocking::run(move || shared.destroy());
         } else {
             // The runtime has ended, or the task was aborted. Nobody is admitted from here on.
-            shared.runtime_ended();
+            shared.core.runtime_ended();
             shared.begin_report(None);
             let in_flight = shared.core.in_flight();
             if in_flight > 0 {

@@ -185,13 +185,14 @@ impl Transactions {
         &self,
         step: Step,
         calls: &Arc<BlockingCalls>,
+        closed: impl Fn() -> KafkaError,
     ) -> Result<(UnderWay, u64), KafkaError> {
         loop {
             {
                 let mut state = lock(&self.state);
                 match state.begin_call(step, calls) {
                     Ok(call) => return Ok((call, state.calls)),
-                    Err(NotBegun::Stopped) => return Err(KafkaError::closed()),
+                    Err(NotBegun::Stopped) => return Err(closed()),
                     Err(NotBegun::UnderWay) => {}
                 }
             }

@@ -44,6 +44,7 @@ impl<C: ProducerContext> Waiter<C> {
         purpose: Purpose,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Grant, KafkaError>> {
+        shared.core.check_served()?;
         let capacity = &shared.capacity;
         let acquired = match waiter {
             Some(Self { bytes, key, .. }) => {
@@ -62,7 +63,7 @@ impl<C: ProducerContext> Waiter<C> {
             }
         };
         *waiter = None;
-        Poll::Ready(acquired.map_err(KafkaError::from))
+        Poll::Ready(acquired.map_err(|none| shared.no_capacity(none)))
     }
 }
 

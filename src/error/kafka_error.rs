@@ -64,6 +64,17 @@ pub(crate) enum Class {
     Other,
 }
 
+/// Why a producer is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum WhyClosed {
+    /// `close` was called, or the last handle was dropped.
+    Closed,
+    /// The runtime has ended, and with it the driver's task.
+    RuntimeEnded,
+    /// This process is a forked child of the producer's.
+    Forked,
+}
+
 impl KafkaError {
     fn new(kind: Kind, code: Option<RDKafkaErrorCode>, text: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
@@ -119,14 +130,20 @@ impl KafkaError {
         Self::new(Kind::Fatal, self.0.code, text).caused_by(fatal)
     }
 
-    pub(crate) fn closed() -> Self {
-        Self::new(Kind::Closed, None, "the producer is closed")
-    }
-
-    /// The error of a producer whose runtime has ended, and with it the driver's task.
-    pub(crate) fn runtime_ended() -> Self {
-        let text = "the producer is closed: its tokio runtime has ended, and with it the driver task; \
-                    create a producer for each runtime";
+    /// The error of a producer that is closed. Only its client knows why.
+    #[cold]
+    pub(crate) fn closed(why: WhyClosed) -> Self {
+        let text = match why {
+            WhyClosed::Closed => "the producer is closed",
+            WhyClosed::RuntimeEnded => {
+                "the producer is closed: its tokio runtime has ended, and with it the driver task; \
+                 create a producer for each runtime"
+            }
+            WhyClosed::Forked => {
+                "the producer is closed: this process was forked and has none of its threads; \
+                 create a producer in the child"
+            }
+        };
         Self::new(Kind::Closed, None, text)
     }
 
@@ -430,6 +447,6 @@ mod tests {
         for code in [Code::FencedLeaderEpoch, Code::FencedInstanceId, Code::State] {
             assert!(!KafkaError::from_code(code).is_fenced());
         }
-        assert!(!KafkaError::closed().is_fenced());
+        assert!(!KafkaError::closed(WhyClosed::Closed).is_fenced());
     }
 }

@@ -13,6 +13,7 @@
 //! - `queue`, `event`, `message`: from the client's queue to a delivery report;
 //! - `admin`, `answer`, `metadata`: asking brokers;
 //! - `transaction`, `offsets`, `oauth`, `certificate`;
+//! - `openssl`, `process`: the exit of the process, and its children;
 //! - `call_error`, `convert`, `redeclared`: what several of them use;
 //! - `mock`: the mock cluster.
 #![allow(unsafe_code)]
@@ -35,7 +36,10 @@ pub(crate) mod mock;
 mod oauth;
 mod offsets;
 mod opaque;
+#[cfg(feature = "ssl")]
+mod openssl;
 mod partitioner;
+mod process;
 mod queue;
 mod redeclared;
 mod topic;
@@ -57,5 +61,6 @@ pub(crate) use offsets::offsets_of_list;
 pub(crate) use offsets::{Group, Offsets};
 pub(crate) use opaque::{Carried, Opaque, PayloadGuard};
 pub(crate) use partitioner::{PartitionerArgs, PartitionerFn};
+pub(crate) use process::Process;
 pub(crate) use queue::Queue;
 pub(crate) use topic::{Message, PARTITION_UNASSIGNED, TopicHandle};

@@ -23,7 +23,8 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Errors
     ///
-    /// [`FlushError`] if the system cannot start a thread for the call.
+    /// [`FlushError`] if the system cannot start a thread for the call, or if the producer is
+    /// [closed](KafkaError::is_closed) because its runtime has ended.
     ///
     /// # Cancel safety
     ///
@@ -67,6 +68,9 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// The purge begins when the future is first polled. Dropping the future does not stop it.
     pub async fn purge(&self, config: PurgeConfig) -> usize {
+        if self.shared().core.is_forked() {
+            return 0;
+        }
         let tally = Tracker::purge(self.shared(), config).done().await;
         usize::try_from(tally.purged).unwrap_or(usize::MAX)
     }

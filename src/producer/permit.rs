@@ -134,7 +134,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ///   capacity.
     /// - The producer is [closed](KafkaError::is_closed).
     pub fn try_reserve(&self) -> Result<Permit<'_, C, A>, KafkaError> {
-        let grant = self.try_acquire(0)?;
+        let grant = self.try_acquire(0);
+        let grant = grant.map_err(|none| self.shared().no_capacity(none))?;
         Ok(Permit::new(self, grant, None))
     }
 

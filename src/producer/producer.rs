@@ -122,10 +122,38 @@ use crate::sync::{coop, log};
 ///
 /// # Shutdown
 ///
-/// Only [`close`](Self::close) promises delivery. Dropping the last handle never blocks. While the
-/// runtime lives, the driver still delivers what was enqueued, for up to `message.timeout.ms`. If
-/// the runtime shuts down first, a thread purges what is in flight and the futures resolve with
-/// errors.
+/// Call [`close`](Self::close) or [`close_timeout`](Self::close_timeout) before `main` returns.
+/// Only they promise delivery:
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # async fn run(producer: tokio_rdkafka::Producer) {
+/// let report = producer.close_timeout(Duration::from_secs(10)).await;
+/// if report.undelivered + report.failed > 0 {
+///     eprintln!("not delivered: {report:?}");
+/// }
+/// # }
+/// ```
+///
+/// Dropping the last handle never blocks. While the runtime lives, the driver still delivers what
+/// was enqueued, for up to `message.timeout.ms`.
+///
+/// If the runtime ends first, a thread purges what is in flight, and the futures resolve with
+/// errors. One warning is logged with the number of these messages. `#[tokio::main]` ends the
+/// runtime when `main` returns, so messages that were only enqueued are lost then.
+///
+/// A producer belongs to the runtime that it was created on. Each `#[tokio::test]` has a runtime of
+/// its own, so tests cannot share a producer in a `static`. On the handle of a runtime that has
+/// ended, calls return an error that says so, and [`is_closed`](Self::is_closed) returns true.
+///
+/// A child that was forked has none of librdkafka's threads. Calls in the child return an error for
+/// which [`is_closed`](crate::KafkaError::is_closed) is true: create a producer in the child. A
+/// [`close`](Self::close) or [`purge`](Self::purge) returns at once there, and reports nothing.
+///
+/// With the feature `ssl`, OpenSSL does not free its memory at the exit of the process, because
+/// librdkafka's threads may use it (`OPENSSL_INIT_NO_ATEXIT`). This is set before `main`. It has no
+/// effect in a plugin whose host has used the same OpenSSL before: such a plugin must close its
+/// producers.
 ///
 /// # Access
 ///

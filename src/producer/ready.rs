@@ -70,7 +70,7 @@ impl<C: ProducerContext> Producer<C> {
     pub async fn ready(&self, timeout: Duration) -> Result<(), KafkaError> {
         let shared = self.shared();
         shared.check_open()?;
-        let waiter = BrokerWaiter::new(shared)?;
+        let waiter = BrokerWaiter::new(shared);
         let timer = Timer::new(self.runtime(), timeout)?;
         match timer.limit(until_up(self.runtime(), shared, &waiter)).await {
             Ok(result) => result,

@@ -20,7 +20,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::support::logs::ask_all_subscribers;
-use crate::support::mock::{DEADLINE, assert_room_is_whole, cluster, config, until};
+use crate::support::mock::{DEADLINE, assert_capacity_is_whole, cluster, config, until};
 
 /// Fails a test that would wait for ever.
 fn within_deadline(test: impl Future<Output = ()> + Send + 'static) {
@@ -469,7 +469,7 @@ fn drops_of_what_users_give_may_panic_and_call_the_producer() {
         }
         join_all(tasks).await;
         until(|| producer.in_flight_count() == 0).await;
-        assert_room_is_whole(&producer, 100);
+        assert_capacity_is_whole(&producer, 100);
         let report = producer.close().await;
         drop(catch_unwind(AssertUnwindSafe(move || drop(report))));
         // Each record has two: its opaque and the owner of its payload.

@@ -29,6 +29,8 @@ mod ready;
 #[cfg(feature = "mock")]
 mod record;
 #[cfg(feature = "mock")]
+mod runtime_ended;
+#[cfg(feature = "mock")]
 mod schedule;
 #[cfg(feature = "mock")]
 mod send;

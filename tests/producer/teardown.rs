@@ -363,24 +363,6 @@ async fn all_resolve_when_the_runtime_is_dropped_on_another() {
 }
 
 #[test]
-fn a_producer_on_a_runtime_that_has_gone_is_closed() {
-    let cluster = cluster("t", 1);
-    let gone = runtime();
-    let handle = gone.handle().clone();
-    drop(gone);
-    let producer = Producer::builder(&config(&cluster))
-        .runtime(handle)
-        .create()
-        .unwrap();
-    assert!(
-        block_on(producer.send(ProducerRecord::to("t")))
-            .unwrap_err()
-            .is_closed()
-    );
-    assert_eq!(block_on(producer.close()).delivered, 0);
-}
-
-#[test]
 fn futures_outlive_producer_and_runtime() {
     let cluster = cluster("t", 1);
     let runtime = runtime();
