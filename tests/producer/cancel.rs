@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tokio_rdkafka::{MockCluster, Producer, ProducerRecord, PurgeConfig};
 
 use crate::support::mock::{
-    Counting, DEADLINE, Drop, assert_capacity_is_whole, cluster, config, poll_then_drop, until,
+    Counting, DEADLINE, Drop, assert_room_is_whole, cluster, config, poll_then_drop, until,
 };
 
 const CAPACITY: usize = 3;
@@ -52,7 +52,7 @@ impl Setting {
     /// released.
     async fn settle(&self) {
         until(|| self.producer.in_flight_count() == 0).await;
-        assert_capacity_is_whole(&self.producer, CAPACITY);
+        assert_room_is_whole(&self.producer, CAPACITY);
     }
 
     /// What was enqueued, what the callbacks saw and what arrived are the same.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use tokio_rdkafka::{MockCluster, Persistence, Producer, ProducerRecord, RDKafkaErrorCode};
 
-use crate::support::mock::{DEADLINE, assert_capacity_is_whole, cluster, config, payloads, until};
+use crate::support::mock::{DEADLINE, assert_room_is_whole, cluster, config, payloads, until};
 
 /// A producer whose queue takes up to `messages` messages.
 fn producer(cluster: &MockCluster, messages: usize) -> Producer {
@@ -259,7 +259,7 @@ async fn twenty_thousand_waiters_are_let_in_in_order_and_woken_for_it_once() {
     assert!(sum <= 3 * WAITERS + WAITERS / 50, "{sum}");
     let expected: Vec<_> = (0..WAITERS).map(|index| index.to_string()).collect();
     assert_eq!(payloads(&cluster, "t").await, expected);
-    assert_capacity_is_whole(&producer, 100);
+    assert_room_is_whole(&producer, 100);
 }
 
 /// Keeps the task, and so its worker, busy for a while between two polls.
@@ -363,7 +363,7 @@ async fn unused_permits_have_the_queue_overbooked_once() {
             .unwrap();
     }
     drop((unused, fourth));
-    assert_capacity_is_whole(&producer, 2);
+    assert_room_is_whole(&producer, 2);
 }
 
 /// Holds all capacity by permits, has more wait who never look again, and then sends.
@@ -384,7 +384,7 @@ async fn sends_behind_idle_ones() {
         sent.expect("the idle ones stop others").unwrap();
     }
     drop((permits, idle));
-    assert_capacity_is_whole(&producer, 10);
+    assert_room_is_whole(&producer, 10);
 }
 
 #[tokio::test]
@@ -429,7 +429,7 @@ async fn senders_on_several_threads_share_capacity() {
     thread.await.unwrap();
     producer.flush().await.unwrap();
     assert_eq!(cluster.records("t").await.unwrap().len(), 6 * 200 + 300);
-    assert_capacity_is_whole(&producer, 7);
+    assert_room_is_whole(&producer, 7);
 }
 
 /// A waker that takes capacity itself, where a task yields though there is some.

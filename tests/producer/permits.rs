@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::join_all;
 use tokio_rdkafka::{MockCluster, OwnedPermit, Persistence, Producer, ProducerRecord};
 
-use crate::support::mock::{Counting, assert_capacity_is_whole, cluster, config, until};
+use crate::support::mock::{Counting, assert_room_is_whole, cluster, config, until};
 
 /// A producer whose queue takes up to `messages` messages.
 fn producer(cluster: &MockCluster, messages: usize) -> Producer {
@@ -30,7 +30,7 @@ async fn a_permit_holds_capacity_until_it_is_used_or_dropped() {
     drop(unused);
     let delivery = used.send(ProducerRecord::to("t").payload("by permit"));
     assert_eq!(delivery.await.unwrap().offset(), Some(0));
-    assert_capacity_is_whole(&producer, 2);
+    assert_room_is_whole(&producer, 2);
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn poll_reserve_keeps_its_place_in_the_handle() {
     drop(permit.unwrap());
     let permit = second.await.unwrap();
     permit.send(ProducerRecord::to("t")).await.unwrap();
-    assert_capacity_is_whole(&producer, 1);
+    assert_room_is_whole(&producer, 1);
 }
 
 #[tokio::test]

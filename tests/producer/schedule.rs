@@ -25,7 +25,7 @@ use tokio_rdkafka::{
     ProducerContext, ProducerRecord, PurgeConfig, RDKafkaLogLevel,
 };
 
-use crate::support::mock::{DEADLINE, assert_capacity_is_whole, cluster, config};
+use crate::support::mock::{DEADLINE, assert_room_is_whole, cluster, config};
 
 const MAX_MESSAGES: usize = 5;
 const MAX_KBYTES: usize = 2;
@@ -357,7 +357,7 @@ impl Run {
                 tokio::task::yield_now().await;
             }
             if !producer.is_closed() {
-                assert_capacity_is_whole(&producer, MAX_MESSAGES);
+                assert_room_is_whole(&producer, MAX_MESSAGES);
                 drop(producer.reserve_bytes(MAX_KBYTES * 1024).await.unwrap());
             }
             assert_eq!(producer.callback_panics(), 0);

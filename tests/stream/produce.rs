@@ -9,7 +9,7 @@ use futures::{FutureExt, Stream, StreamExt, stream};
 use tokio_rdkafka::{MockCluster, ProduceExt, Producer, ProducerRecord, PurgeConfig};
 
 use crate::support::mock::{
-    Counting, DEADLINE, Drop, Fault, assert_capacity_is_whole, cluster, config, payloads,
+    Counting, DEADLINE, Drop, Fault, assert_room_is_whole, cluster, config, payloads,
     poll_then_drop, until,
 };
 
@@ -72,7 +72,7 @@ async fn values_come_back_in_order_with_none_one_or_several_deliveries() {
     let sent = (0..ITEMS).flat_map(|item| (0..item % 4).map(move |index| 4 * item + index));
     let sent: Vec<_> = sent.map(|number| number.to_string()).collect();
     assert_eq!(payloads(&cluster, "t").await, sent);
-    assert_capacity_is_whole(&producer, 10);
+    assert_room_is_whole(&producer, 10);
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn an_iterator_is_sent_in_order() {
     assert!(results.next().await.is_none());
     assert!(results.next().await.is_none());
     assert_eq!(payloads(&cluster, "t").await, texts);
-    assert_capacity_is_whole(&producer, 100);
+    assert_room_is_whole(&producer, 100);
 }
 
 /// Takes the results of a stream one by one, and checks what was taken from its source by then.
@@ -380,7 +380,7 @@ async fn dropped_at_any_poll_point_they_lose_nothing() {
                     assert_eq!(count, COUNT);
                 }
                 until(|| producer.in_flight_count() == 0).await;
-                assert_capacity_is_whole(&producer, CAPACITY);
+                assert_room_is_whole(&producer, CAPACITY);
             }
             if is_done {
                 break;
@@ -418,7 +418,7 @@ async fn purged_records_come_back_in_their_places() {
         }
     }
     assert!(results.next().await.is_none());
-    assert_capacity_is_whole(&producer, 100);
+    assert_room_is_whole(&producer, 100);
     producer.close_timeout(Duration::ZERO).await;
 }
 
@@ -460,7 +460,7 @@ async fn when_an_item_s_records_panic_the_others_are_sent_before_it_comes_back()
         };
         assert_eq!(deliveries.len(), 3, "{capacity}");
         assert!(results.next().await.is_none());
-        assert_capacity_is_whole(&producer, 10);
+        assert_room_is_whole(&producer, 10);
     }
     let twice = ["0", "1", "3", "0", "1", "3"];
     assert_eq!(payloads(&cluster, "t").await, twice);

@@ -20,7 +20,7 @@ use tracing::Level;
 
 use crate::support::logs::captured;
 use crate::support::mock::{
-    Counting, DEADLINE, Drop, assert_capacity_is_whole, blocking_until, cluster, config, payloads,
+    Counting, DEADLINE, Drop, assert_room_is_whole, blocking_until, cluster, config, payloads,
     poll_then_drop, until,
 };
 
@@ -115,7 +115,7 @@ async fn records_of_all_kinds_arrive_in_order_as_they_were() {
                 }
             }
         }
-        assert_capacity_is_whole(&producer, capacity);
+        assert_room_is_whole(&producer, capacity);
     }
 }
 
@@ -235,7 +235,7 @@ async fn those_that_are_refused_in_a_run_fail_alone() {
     assert_eq!(seen, delivered);
     let asked: Vec<_> = (0..COUNT).filter(|index| index % 10 != 7).collect();
     assert_eq!(*producer.context().lengths.lock().unwrap(), asked);
-    assert_capacity_is_whole(&producer, 1_000);
+    assert_room_is_whole(&producer, 1_000);
     assert_eq!(producer.close().await.undelivered, 0);
 }
 
@@ -276,7 +276,7 @@ async fn failures_between_runs_stay_in_their_places() {
         .into_iter()
         .chain((0..COUNT).filter(|index| matches!(index % 10, 0..=4 | 9)));
     assert_eq!(payloads(&cluster, "t").await, numbers(arrived));
-    assert_capacity_is_whole(&producer, 1_000);
+    assert_room_is_whole(&producer, 1_000);
 }
 
 /// Polls a stream once.
@@ -311,7 +311,7 @@ async fn a_batch_acquires_what_capacity_there_is_and_overtakes_nobody() {
     assert_eq!(results.count().await, 20);
     let expected = (0..4).chain([100]).chain(4..20);
     assert_eq!(payloads(&cluster, "t").await, numbers(expected));
-    assert_capacity_is_whole(&producer, 10);
+    assert_room_is_whole(&producer, 10);
 }
 
 #[tokio::test]
@@ -396,7 +396,7 @@ async fn dropped_at_any_poll_point_it_loses_nothing() {
                 let output = poll_then_drop(results.count(), polls, how).await;
                 is_done = output.is_some();
                 until(|| producer.in_flight_count() == 0).await;
-                assert_capacity_is_whole(&producer, capacity);
+                assert_room_is_whole(&producer, capacity);
             }
             if is_done {
                 break;
@@ -454,7 +454,7 @@ async fn when_the_iterator_panics_nothing_is_lost() {
     }
     let others = (0..COUNT + 1).filter(|&index| index != 40);
     assert_eq!(payloads(&cluster, "t").await, numbers(others));
-    assert_capacity_is_whole(&producer, 1_000);
+    assert_room_is_whole(&producer, 1_000);
 }
 
 /// A payload whose drop panics.
@@ -498,7 +498,7 @@ async fn payloads_whose_drop_panics_are_logged_and_nothing_is_lost() {
     let (t, u) = (0..COUNT).partition::<Vec<_>, _>(|index| index % 50 < 25);
     assert_eq!(payloads(&cluster, "t").await, numbers(t));
     assert_eq!(payloads(&cluster, "u").await, numbers(u));
-    assert_capacity_is_whole(&producer, 1_000);
+    assert_room_is_whole(&producer, 1_000);
     assert_eq!(log().matches("the drop of a payload panicked").count(), 30);
 }
 
@@ -555,7 +555,7 @@ async fn a_fatal_error_in_the_middle_of_a_run_is_that_of_its_records() {
         assert_eq!(error.code(), Some(code));
     }
     in_flight.await.unwrap_err();
-    assert_capacity_is_whole(&producer, 1_000);
+    assert_room_is_whole(&producer, 1_000);
 }
 
 async fn transactional(cluster: &MockCluster) -> TransactionalProducer {
@@ -606,6 +606,6 @@ async fn a_commit_in_the_middle_of_a_run_refuses_it() {
         assert!(error.to_string().contains("has been committed or aborted"));
     }
     commit.await.unwrap();
-    assert_capacity_is_whole(&clone, 1_000);
+    assert_room_is_whole(&clone, 1_000);
     assert!(cluster.records("t").await.unwrap().is_empty());
 }

@@ -11,7 +11,7 @@ use tokio_rdkafka::{
 };
 
 use crate::support::mock::{
-    Counting, DEADLINE, Drop, Fault, assert_capacity_is_whole, cluster, config, payloads,
+    Counting, DEADLINE, Drop, Fault, assert_room_is_whole, cluster, config, payloads,
     poll_then_drop, until, until_records,
 };
 
@@ -45,7 +45,7 @@ async fn a_stream_is_forwarded_in_order() {
     records.forward(sink).await.unwrap();
     assert_eq!(counts(&statistics), (5_000, 0, 0));
     assert_eq!(payloads(&cluster, "t").await, numbers(5_000));
-    assert_capacity_is_whole(&producer, 100);
+    assert_room_is_whole(&producer, 100);
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn capacity_is_waited_for_by_being_woken_and_a_ready_sink_holds_none() {
     assert!(!waiting.is_pending());
     assert!(behind.is_woken() && !behind.is_pending());
     drop((waiting, behind));
-    assert_capacity_is_whole(&producer, 1);
+    assert_room_is_whole(&producer, 1);
 
     // Ready again, at once.
     poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
@@ -112,7 +112,7 @@ async fn capacity_is_waited_for_by_being_woken_and_a_ready_sink_holds_none() {
     drop(waiting);
     first.abort_send();
     drop(permit);
-    assert_capacity_is_whole(&producer, 1);
+    assert_room_is_whole(&producer, 1);
 
     // At most one record for each sink goes over the limit.
     poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
@@ -124,7 +124,7 @@ async fn capacity_is_waited_for_by_being_woken_and_a_ready_sink_holds_none() {
     poll_fn(|cx| first.poll_close(cx)).await.unwrap();
     poll_fn(|cx| second.poll_close(cx)).await.unwrap();
     assert_eq!(payloads(&cluster, "t").await, numbers(2));
-    assert_capacity_is_whole(&producer, 1);
+    assert_room_is_whole(&producer, 1);
 }
 
 /// What polls something by hand.
@@ -350,7 +350,7 @@ async fn a_sink_that_has_stopped_releases_its_capacity() {
     cluster.broker_up(1).unwrap();
     let error = sink.flush().await.unwrap_err();
     assert_eq!(error.code(), Some(RDKafkaErrorCode::UnknownPartition));
-    assert_capacity_is_whole(&producer, 2);
+    assert_room_is_whole(&producer, 2);
 }
 
 #[tokio::test]
@@ -462,7 +462,7 @@ async fn a_thousand_idle_sinks_stall_nobody() {
         sink.close().await.unwrap();
     }
     until_records(&cluster, "t", SINKS + 1).await;
-    assert_capacity_is_whole(&producer, CAPACITY);
+    assert_room_is_whole(&producer, CAPACITY);
 }
 
 #[tokio::test]
@@ -495,7 +495,7 @@ async fn dropped_at_any_poll_point_it_loses_nothing() {
             assert_eq!(statistics.failed(), 0);
             sent += usize::try_from(statistics.delivered()).unwrap();
             until(|| producer.in_flight_count() == 0).await;
-            assert_capacity_is_whole(&producer, CAPACITY);
+            assert_room_is_whole(&producer, CAPACITY);
         }
         if is_done {
             break;
@@ -516,7 +516,7 @@ async fn a_refused_record_is_a_failure_of_the_sink() {
     assert_eq!(error.error().field(), Some("topic"));
     sink.send(record(0)).await.unwrap();
     assert_eq!(counts(&sink.statistics()), (1, 1, 0));
-    assert_capacity_is_whole(&producer, 1);
+    assert_room_is_whole(&producer, 1);
 }
 
 /// In the forms that rustc takes; see the docs of `ProducerSink`.
@@ -575,5 +575,5 @@ async fn payloads_of_all_lengths_leave_the_capacity_whole() {
     assert_eq!(*failures.lock().unwrap(), too_large);
     let whole = producer.reserve_bytes(BYTES).now_or_never();
     drop(whole.expect("all bytes are back").unwrap());
-    assert_capacity_is_whole(&producer, 10);
+    assert_room_is_whole(&producer, 10);
 }

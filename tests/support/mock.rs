@@ -204,8 +204,8 @@ impl Fault {
     }
 }
 
-/// All capacity is there again, neither less nor more.
-pub fn assert_capacity_is_whole<C: ProducerContext>(producer: &Producer<C>, messages: usize) {
+/// All room is there again, neither less nor more.
+pub fn assert_room_is_whole<C: ProducerContext>(producer: &Producer<C>, messages: usize) {
     let permits: Vec<_> = (0..messages)
         .map(|index| {
             let permit = producer.try_reserve();
