@@ -11,9 +11,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio_rdkafka::{
-    ApiKey, ClientContext, DeliveryResult, Headers, MockCluster, PartitionRequest, Partitioner,
-    Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError, Timestamp, Topic,
-    TransactionalProducer,
+    Access, ApiKey, ClientContext, DefaultProducerContext, DeliveryResult, Headers, MockCluster,
+    PartitionRequest, Partitioner, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode,
+    SendError, Timestamp, Topic, TransactionalProducer,
 };
 use tracing::Level;
 
@@ -502,7 +502,10 @@ async fn payloads_whose_drop_panics_are_logged_and_nothing_is_lost() {
 
 /// All results of records of which some were in a run when something happened in the iterator: they
 /// come back as they were, with an error.
-async fn refused(producer: &Producer, mut happens: impl FnMut()) -> Vec<SendError> {
+async fn refused<A: Access>(
+    producer: &Producer<DefaultProducerContext, A>,
+    mut happens: impl FnMut(),
+) -> Vec<SendError> {
     let records = (0..10).map(|index| {
         if index == 5 {
             happens();

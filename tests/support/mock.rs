@@ -6,8 +6,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio_rdkafka::{
-    ApiKey, ClientConfig, ClientContext, DeliveryResult, KafkaError, MockCluster, Persistence,
-    Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError,
+    Access, ApiKey, ClientConfig, ClientContext, DeliveryResult, KafkaError, MockCluster,
+    Persistence, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError,
 };
 
 /// How long anything may take before a test gives up.
@@ -205,7 +205,10 @@ impl Fault {
 }
 
 /// All room is there again, neither less nor more.
-pub fn assert_room_is_whole<C: ProducerContext>(producer: &Producer<C>, messages: usize) {
+pub fn assert_room_is_whole<C: ProducerContext, A: Access>(
+    producer: &Producer<C, A>,
+    messages: usize,
+) {
     let permits: Vec<_> = (0..messages)
         .map(|index| {
             let permit = producer.try_reserve();
