@@ -12,6 +12,9 @@ use crate::sync::{Changed, Notifier, lock};
 /// Grace period for the remaining brokers, or the same one, after one has failed.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How many brokers have their failure kept. Brokers may come and go under ever new names.
+const MAX_FAILURES: usize = 1000;
+
 /// The facility of librdkafka's log lines about brokers that have failed.
 const FAILED: &str = "FAIL";
 
@@ -102,9 +105,20 @@ impl State {
                     is_lasting,
                     at,
                 };
+                if before.is_none() && self.failures.len() >= MAX_FAILURES {
+                    self.forget_oldest();
+                }
                 self.failures.insert(broker.to_owned(), failure);
             }
             _ => {}
+        }
+    }
+
+    #[cold]
+    fn forget_oldest(&mut self) {
+        let oldest = self.failures.iter().min_by_key(|(_, failure)| failure.at);
+        if let Some(broker) = oldest.map(|(broker, _)| broker.clone()) {
+            self.failures.remove(&broker);
         }
     }
 
@@ -256,6 +270,20 @@ mod tests {
         state.disprove_by_deliveries(1);
         assert_eq!(state.verdict(asking, asking + GRACE), Verdict::Wait(None));
         assert!(state.reason().is_none());
+    }
+
+    #[test]
+    fn the_failures_of_brokers_that_come_and_go_are_bounded() {
+        let start = Instant::now();
+        let mut state = State::default();
+        for number in 0..2 * MAX_FAILURES {
+            let text = format!("b{number}:1/{number}: Connect to b{number}:1 failed");
+            let at = start + Duration::from_millis(number as u64);
+            state.record(RDKafkaErrorCode::BrokerTransportFailure, &text, at);
+        }
+        assert_eq!(state.failures.len(), MAX_FAILURES);
+        let oldest = state.failures.values().map(|it| it.at).min();
+        assert_eq!(oldest, Some(start + Duration::from_secs(1)));
     }
 
     #[test]
