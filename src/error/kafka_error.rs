@@ -300,6 +300,9 @@ impl KafkaError {
     }
 
     /// Returns true if the producer is closed.
+    ///
+    /// It was closed by its user, its runtime has ended, or this process is a forked child of the
+    /// one that created it. The text says which.
     pub fn is_closed(&self) -> bool {
         self.0.kind == Kind::Closed
     }
