@@ -2,10 +2,12 @@
 
 use std::cell::OnceCell;
 use std::future::poll_fn;
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio_rdkafka::{
@@ -318,4 +320,168 @@ fn a_runtime_may_end_while_somebody_waits() {
         .unwrap();
     let closed = runtime.block_on(async { tokio::time::timeout(AT_ONCE, producer.close()).await });
     closed.expect("the end");
+}
+
+/// A server of `bootstrap.servers` that is none of the cluster's brokers: it passes requests on, and
+/// changes the port in each response.
+struct Bootstrap {
+    address: String,
+    /// The port that brokers are advertised with.
+    advertised: Arc<AtomicU16>,
+}
+
+impl Bootstrap {
+    fn new(cluster: &MockCluster, advertised: u16) -> Self {
+        let broker = cluster.bootstrap_servers();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let advertised = Arc::new(AtomicU16::new(advertised));
+        let port = Arc::clone(&advertised);
+        // It ends with the process.
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, port) = (client.unwrap(), Arc::clone(&port));
+                let broker = broker.clone();
+                thread::spawn(move || pass_on(&client, &broker, &port));
+            }
+        });
+        Self {
+            address,
+            advertised,
+        }
+    }
+}
+
+/// Ends with an error when one of the two has closed the connection.
+fn pass_on(client: &TcpStream, broker: &str, advertised: &AtomicU16) -> io::Result<()> {
+    let to_broker = TcpStream::connect(broker)?;
+    let (mut requests, mut from_client) = (to_broker.try_clone()?, client.try_clone()?);
+    thread::spawn(move || {
+        let _ = io::copy(&mut from_client, &mut requests);
+        requests.shutdown(Shutdown::Both)
+    });
+    let (host, port) = broker.split_once(':').unwrap();
+    let end_point = |port: u16| [host.as_bytes(), &u32::from(port).to_be_bytes()].concat();
+    let real = end_point(port.parse().unwrap());
+    let mut responses = &to_broker;
+    let mut to_client = client;
+    loop {
+        let mut size = [0; 4];
+        responses.read_exact(&mut size)?;
+        let mut response = vec![0; u32::from_be_bytes(size) as usize];
+        responses.read_exact(&mut response)?;
+        let shown = end_point(advertised.load(Ordering::SeqCst));
+        for at in 0..response.len().saturating_sub(real.len()) {
+            if response[at..].starts_with(&real) {
+                response[at..at + real.len()].copy_from_slice(&shown);
+            }
+        }
+        to_client.write_all(&size)?;
+        to_client.write_all(&response)?;
+    }
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", with_sources(source)),
+        None => error.to_string(),
+    }
+}
+
+/// An answer of the bootstrap server is not enough, for as long as the address that it advertises
+/// refuses.
+#[tokio::test]
+async fn an_advertised_address_that_refuses_is_never_ready() {
+    let cluster = cluster("t", 1);
+    let bootstrap = Bootstrap::new(&cluster, 1);
+    let mut config = config(&cluster);
+    config
+        .set("bootstrap.servers", &bootstrap.address)
+        .set("topic.metadata.refresh.interval.ms", "100")
+        .set("reconnect.backoff.max.ms", "200");
+    let producer: Producer = config.create().unwrap();
+    for _ in 0..3 {
+        let error = failure_of(&producer).await;
+        assert_eq!(error.connect_failure(), Some(ConnectFailure::Refused));
+        assert!(error.is_retriable());
+        let text = error.to_string();
+        assert!(text.contains(REFUSING), "{text}");
+        assert!(text.contains("advertised.listeners"), "{text}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("Connection refused"), "{source}");
+        assert!(!text.contains(&source), "{text}");
+    }
+    let real = cluster.bootstrap_servers();
+    let (_, port) = real.split_once(':').unwrap();
+    bootstrap
+        .advertised
+        .store(port.parse().unwrap(), Ordering::SeqCst);
+    let started = Instant::now();
+    while producer.ready(DEADLINE).await.is_err() {
+        assert!(started.elapsed() < DEADLINE);
+    }
+    let record = ProducerRecord::to("t").payload("v");
+    producer.send(record).await.unwrap();
+    producer.close().await;
+}
+
+/// A timeout names them, too.
+#[tokio::test]
+async fn an_advertised_address_that_does_not_answer_is_named() {
+    let cluster = cluster("t", 1);
+    let (_listener, silent) = silent();
+    let (_, port) = silent.split_once(':').unwrap();
+    let bootstrap = Bootstrap::new(&cluster, port.parse().unwrap());
+    let producer = producer(&bootstrap.address);
+    let error = loop {
+        let error = producer.ready(Duration::from_secs(1)).await.unwrap_err();
+        assert!(error.is_timed_out(), "{error:?}");
+        // The machine may be slow.
+        if std::error::Error::source(&error).is_some() {
+            break with_sources(&error);
+        }
+    };
+    assert!(error.contains(&silent), "{error}");
+    assert!(error.contains("advertised.listeners"), "{error}");
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn a_bootstrap_server_that_is_no_broker_leads_to_one_that_is_ready() {
+    let cluster = MockCluster::new(1).unwrap();
+    let real = cluster.bootstrap_servers();
+    let (_, port) = real.split_once(':').unwrap();
+    let bootstrap = Bootstrap::new(&cluster, port.parse().unwrap());
+    let producer = producer(&bootstrap.address);
+    producer.ready(DEADLINE).await.unwrap();
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_http_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // It ends with the process.
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            thread::spawn(move || -> io::Result<()> {
+                let mut client = client?;
+                let mut request = [0; 1_000];
+                while client.read(&mut request)? > 0 {
+                    client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")?;
+                }
+                Ok(())
+            });
+        }
+    });
+    let producer = producer(&address);
+    for _ in 0..2 {
+        let error = failure_of(&producer).await;
+        let failure = error.connect_failure();
+        assert_eq!(failure, Some(ConnectFailure::NotKafka), "{error:?}");
+        assert!(!error.is_retriable());
+        let text = error.to_string();
+        assert!(text.contains("HTTP") && text.contains(&address), "{text}");
+    }
+    producer.close().await;
 }
