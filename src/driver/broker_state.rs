@@ -21,6 +21,9 @@ const FAILED: &str = "FAIL";
 /// The largest number of brokers whose failures are kept.
 const MOST_FAILURES: usize = 128;
 
+/// The largest number of advertised addresses that are kept.
+const MOST_ADVERTISED: usize = 32;
+
 /// What is known of the brokers, and who waits for one.
 #[derive(Debug, Default)]
 pub(crate) struct BrokerWatch {
@@ -33,8 +36,9 @@ pub(crate) struct BrokerWatch {
 struct State {
     /// The last failure of each broker, since one has been up, by its address.
     failures: HashMap<String, Failure>,
-    /// The advertised addresses that gave no answer when a bootstrap server did.
-    unanswered: Vec<Asked>,
+    /// The addresses that the cluster advertises, if a bootstrap server has answered and no broker
+    /// yet.
+    advertised: Vec<Advertised>,
     /// When all were found to be down.
     all_down: Option<Instant>,
     /// How many messages had been delivered by the last failure: a later delivery disproves it.
@@ -45,9 +49,9 @@ struct State {
     answers: u64,
 }
 
-/// An advertised address that was asked.
+/// An address that the cluster advertises.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Advertised {
     /// `host:port`, as in librdkafka's texts.
     pub(crate) address: String,
     /// The same without secrets.
@@ -62,8 +66,6 @@ struct Failure {
     is_lasting: bool,
     /// Whether the broker was up.
     was_up: bool,
-    /// When the broker failed, since one has been up: first, and last unless it is lasting.
-    first: Instant,
     at: Instant,
 }
 
@@ -90,7 +92,7 @@ pub(crate) enum Verdict {
 impl State {
     fn forget(&mut self) {
         self.failures.clear();
-        self.unanswered.clear();
+        self.advertised.clear();
         self.all_down = None;
     }
 
@@ -103,12 +105,10 @@ impl State {
 
     fn record(&mut self, error: &KafkaError, text: &str, at: Instant) {
         match error.code() {
-            // Without a failure before, brokers may have closed idle connections.
-            Some(RDKafkaErrorCode::AllBrokersDown) if self.failures.is_empty() => {
-                self.all_down = Some(at);
-            }
             Some(RDKafkaErrorCode::AllBrokersDown) => {
-                self.all_down.get_or_insert(at);
+                // Without a failure before, brokers may have closed idle connections.
+                let before = self.all_down.filter(|_| !self.failures.is_empty());
+                self.all_down = before.or(Some(at));
             }
             Some(
                 RDKafkaErrorCode::Authentication
@@ -129,16 +129,11 @@ impl State {
                 .connect_failure()
                 .is_some_and(ConnectFailure::is_lasting),
             was_up: text.contains("in state UP"),
-            first: at,
             at,
         };
         match self.failures.get(broker) {
-            Some(before) => {
-                failure.first = before.first;
-                if before.is_lasting && failure.is_lasting {
-                    failure.at = before.at;
-                }
-            }
+            Some(before) if before.is_lasting && failure.is_lasting => failure.at = before.at,
+            Some(_) => {}
             None if self.failures.len() == MOST_FAILURES => self.drop_least_failure(),
             None => {}
         }
@@ -153,11 +148,13 @@ impl State {
         }
     }
 
-    /// When each of the advertised addresses that gave no answer had failed.
-    fn all_unanswered_failed(&self) -> Option<Instant> {
-        let failed = |asked: &Asked| Some(self.failures.get(&asked.address)?.first);
-        let failed: Option<Vec<_>> = self.unanswered.iter().map(failed).collect();
-        failed?.into_iter().max()
+    /// A bootstrap server has answered. That disproves the failures before it, but only once: if the
+    /// advertised addresses fail, librdkafka asks the bootstrap servers again and again.
+    fn bootstrap_answered(&mut self, advertised: impl Iterator<Item = Advertised>) {
+        if self.advertised.is_empty() {
+            self.forget();
+        }
+        self.advertised = advertised.take(MOST_ADVERTISED).collect();
     }
 
     /// The verdict for one who has waited since then.
@@ -167,8 +164,7 @@ impl State {
         let grave = grave.map(|failure| failure.at).min();
         let is_known = |at: &Instant| *at >= since || !self.failures.is_empty();
         let all_down = self.all_down.filter(is_known);
-        let all_failed = [grave, all_down, self.all_unanswered_failed()];
-        match all_failed.into_iter().flatten().min() {
+        match [grave, all_down].into_iter().flatten().min() {
             None => Verdict::Wait(None),
             Some(at) => match (at.max(since) + GRACE).saturating_duration_since(now) {
                 Duration::ZERO => Verdict::NotUp,
@@ -180,15 +176,15 @@ impl State {
     /// The failure that says the most.
     fn reason(&self) -> Option<KafkaError> {
         let weight = |failure: &&Failure| (failure.is_lasting, failure.at);
-        if self.unanswered.is_empty() {
+        if self.advertised.is_empty() {
             let failures = self.failures.values();
             return Some(failures.max_by_key(weight)?.error.clone());
         }
-        let failure = |asked: &Asked| self.failures.get(&asked.address);
-        let failures = self.unanswered.iter().filter_map(failure);
+        let failure = |advertised: &Advertised| self.failures.get(&advertised.address);
+        let failures = self.advertised.iter().filter_map(failure);
         let failure = failures.max_by_key(weight);
         let cause = failure.map(|failure| failure.error.clone());
-        let addresses = self.unanswered.iter().map(|asked| asked.shown.as_str());
+        let addresses = self.advertised.iter().map(|it| it.shown.as_str());
         Some(KafkaError::advertised(addresses, cause))
     }
 }
@@ -267,10 +263,9 @@ impl BrokerWatch {
         self.notify();
     }
 
-    /// No broker has answered. If a bootstrap server has, these are the advertised addresses that
-    /// were asked.
-    pub(crate) fn unanswered(&self, asked: Vec<Asked>) {
-        lock(&self.state).unanswered = asked;
+    /// A bootstrap server has answered, which is none of the brokers.
+    pub(crate) fn bootstrap_answered(&self, advertised: impl Iterator<Item = Advertised>) {
+        lock(&self.state).bootstrap_answered(advertised);
         self.notify();
     }
 
@@ -417,35 +412,43 @@ mod tests {
         assert_eq!(state.verdict(start, start + GRACE), Verdict::Wait(None));
     }
 
+    /// The events of a bootstrap server that answers and an advertised address that refuses: when it
+    /// has refused, librdkafka asks the bootstrap server again.
     #[test]
-    fn advertised_addresses_have_to_fail_all() {
+    fn an_answer_of_a_bootstrap_server_is_not_enough() {
         let start = Instant::now();
         let mut state = State::default();
-        state.unanswered = ["a:1", "b:1"]
-            .map(|address| Asked {
+        let answered = |state: &mut State| {
+            let advertised = ["a:1", "b:1", "c:1", "d:1"].map(|address| Advertised {
                 address: address.to_owned(),
                 shown: address.to_owned(),
-            })
-            .into();
-        state.refuse("a:1/1: Connect to a:1 failed: Connection refused", start);
-        let late = start + GRACE * 9;
-        assert_eq!(state.verdict(start, late), Verdict::Wait(None));
-        let later = start + GRACE / 2;
+            });
+            state.bootstrap_answered(advertised.into_iter());
+        };
+        // The first address of the bootstrap server.
+        state.refuse("boot:1/bootstrap: Connection refused", start);
+        state.all_down(start);
+        answered(&mut state);
+        let later = start + GRACE * 9;
+        assert_eq!(state.verdict(start, later), Verdict::Wait(None));
+        let text = state.reason().unwrap().to_string();
+        assert!(text.contains("a:1, b:1, c:1, …"), "{text}");
+        assert!(text.contains("advertised.listeners"), "{text}");
+
         state.refuse("b:1/2: Connect to b:1 failed: Connection refused", later);
-        // Failing again does not put it off.
-        state.refuse(
-            "b:1/2: Connect to ipv4#b:1 failed: Connection refused",
-            late,
-        );
-        assert_eq!(state.verdict(start, later), soon(GRACE));
+        assert_eq!(state.verdict(start, later), Verdict::Wait(None));
+        for round in 0..4 {
+            let at = later + GRACE / 4 * round;
+            state.all_down(at);
+            assert_eq!(state.verdict(start, at), soon(GRACE / 4 * (4 - round)));
+            answered(&mut state);
+        }
         assert_eq!(state.verdict(start, later + GRACE), Verdict::NotUp);
         let reason = state.reason().unwrap();
         assert_eq!(reason.connect_failure(), Some(ConnectFailure::Refused));
-        let text = reason.to_string();
-        assert!(
-            text.contains("a:1, b:1") && text.contains("advertised.listeners"),
-            "{text}"
-        );
+        let source = std::error::Error::source(&reason).unwrap().to_string();
+        assert!(source.starts_with("b:1/2: "), "{source}");
+        assert!(!reason.to_string().contains(&source), "{reason}");
     }
 
     #[test]

@@ -1,29 +1,25 @@
 //! Asking whether a broker is up, on a thread, for as long as somebody waits.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::blocking::{BlockingCall, NotBegun, UnderWay};
-use super::broker_state::{Asked, Verdict};
+use super::broker_state::{Advertised, Verdict};
 use super::shared::Shared;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
-use crate::ffi::{Advertised, Answerer};
+use crate::ffi::Answerer;
 
 /// How long one question waits for its answer: at first, and at the most. A broker that takes longer
 /// is not up.
 const FIRST_SLICE: Duration = Duration::from_millis(200);
 const LAST_SLICE: Duration = Duration::from_secs(1);
 
-/// The least time between two questions.
+/// The least time between two questions: at first after an answer of a bootstrap server, and
+/// otherwise.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// How many brokers are asked at once at their advertised addresses: at first, and at the most. Each
-/// question makes librdkafka connect to a broker.
-const FIRST_BROKERS: usize = 3;
-const MOST_BROKERS: usize = 32;
 
 impl<C: ProducerContext> Shared<C> {
     /// Has a thread ask for a broker.
@@ -41,56 +37,31 @@ impl<C: ProducerContext> Shared<C> {
 
     fn probe(&self, mut call: UnderWay) {
         let mut slice = FIRST_SLICE;
-        let mut count = FIRST_BROKERS;
+        let mut pause = FIRST_PAUSE;
         while !self.core.is_closed() && self.brokers.is_awaited_or(|| call.leave()) {
             let started = Instant::now();
-            match self.ask(slice, count) {
-                Ok(()) => self.brokers.answered(),
-                Err(asked) => {
-                    if !asked.is_empty() {
-                        count = (count * 2).min(MOST_BROKERS);
-                    }
-                    self.brokers.unanswered(asked);
+            let client = self.core.client();
+            match client.and_then(|client| client.answerer(slice)) {
+                Some(Answerer::Broker) => self.brokers.answered(),
+                // Not enough: records go to the addresses that the cluster advertises. librdkafka
+                // leaves the bootstrap servers as soon as it knows those, and connects there for the
+                // next question.
+                Some(Answerer::Bootstrap(addresses)) => {
+                    let advertised = addresses.into_iter().map(|address| Advertised {
+                        shown: self.core.shown(&address),
+                        address,
+                    });
+                    self.brokers.bootstrap_answered(advertised);
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(PAUSE);
+                }
+                None => {
                     // It returns early if a connection breaks.
                     thread::sleep(PAUSE.saturating_sub(started.elapsed()));
                     slice = (slice * 2).min(LAST_SLICE);
                 }
             }
         }
-    }
-
-    /// Asks for a broker.
-    ///
-    /// An answer of a bootstrap server is not enough: records go to the addresses that the cluster
-    /// advertises. Then up to `count` of those are asked.
-    ///
-    /// # Errors
-    ///
-    /// Returns the advertised addresses that were asked.
-    fn ask(&self, slice: Duration, count: usize) -> Result<(), Vec<Asked>> {
-        let started = Instant::now();
-        let client = self.core.client().ok_or_else(Vec::new)?;
-        let mut brokers = match client.answerer(slice) {
-            None => return Err(Vec::new()),
-            Some(Answerer::Broker) => return Ok(()),
-            Some(Answerer::Bootstrap(brokers)) => brokers,
-        };
-        if !brokers.is_empty() {
-            // Not all clients ask the same ones.
-            let random = RandomState::new().build_hasher().finish() as usize;
-            let first = random % brokers.len();
-            brokers.rotate_left(first);
-        }
-        brokers.truncate(count);
-        let left = slice.saturating_sub(started.elapsed());
-        if client.is_answered_by_any(brokers.iter().map(|broker| broker.id), left) {
-            return Ok(());
-        }
-        let asked = brokers.into_iter().map(|Advertised { address, .. }| Asked {
-            shown: self.core.shown(&address),
-            address,
-        });
-        Err(asked.collect())
     }
 
     /// What is known of why no broker is up.

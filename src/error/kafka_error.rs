@@ -235,7 +235,7 @@ impl KafkaError {
         error.caused_by(reason)
     }
 
-    /// A bootstrap server answers, but none of these addresses, which the cluster advertises.
+    /// A bootstrap server has answered, but none of these addresses, which the cluster advertises.
     /// `cause` is the failure of one of them, if known.
     pub(crate) fn advertised<'a>(
         addresses: impl Iterator<Item = &'a str>,
@@ -247,7 +247,7 @@ impl KafkaError {
             named[MOST_NAMED] = "…";
         }
         let text = format!(
-            "a bootstrap server answers, but no broker at the addresses that the cluster \
+            "a bootstrap server has answered, but no broker at the addresses that the cluster \
              advertises: {}; see advertised.listeners of the brokers",
             named.join(", ")
         );

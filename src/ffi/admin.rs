@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka_sys::bindings as sys;
 
@@ -30,45 +30,9 @@ impl Client {
     /// The answer arrives on the main queue within the timeout, unless the client is destroyed
     /// before.
     pub(crate) fn describe_cluster(self: &Arc<Self>, request: AdminRequest) {
-        self.describe_cluster_to(&Queue::main(self), request);
-    }
-
-    /// Returns true if one of these brokers answers a request of its own within `timeout`. Blocks.
-    ///
-    /// librdkafka connects to those that it is not connected to, each at its advertised address.
-    pub(crate) fn is_answered_by_any(
-        self: &Arc<Self>,
-        brokers: impl IntoIterator<Item = i32>,
-        timeout: Duration,
-    ) -> bool {
-        let started = Instant::now();
-        let answers = Queue::for_answers(self);
-        let mut unanswered = 0;
-        for broker in brokers {
-            self.describe_cluster_to(
-                &answers,
-                AdminRequest {
-                    ticket: 0,
-                    timeout,
-                    broker: Some(broker),
-                },
-            );
-            unanswered += 1;
-        }
-        while unanswered > 0 {
-            match answers.poll_answer(timeout.saturating_sub(started.elapsed())) {
-                None => return false,
-                // librdkafka's own errors are negative. A broker that refuses has answered, too.
-                Some(code) if code >= 0 => return true,
-                Some(_) => unanswered -= 1,
-            }
-        }
-        false
-    }
-
-    fn describe_cluster_to(&self, queue: &Queue, request: AdminRequest) {
         let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER;
         let options = Options::new(self, operation, request);
+        let queue = Queue::main(self);
         // SAFETY: client, options and queue are valid during the call. It copies the options and
         // takes its own reference to the queue.
         unsafe { sys::rd_kafka_DescribeCluster(self.as_ptr(), options.as_ptr(), queue.as_ptr()) }

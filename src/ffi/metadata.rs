@@ -61,11 +61,10 @@ impl Client {
                 return Some(Answerer::Broker);
             }
             let brokers = elements((*metadata).brokers, (*metadata).broker_cnt);
-            let advertised = brokers.map(|broker| Advertised {
-                id: (*broker).id,
-                address: format!("{}:{}", to_string((*broker).host), (*broker).port),
-            });
-            Some(Answerer::Bootstrap(advertised.collect()))
+            let address = |broker: *const sys::rd_kafka_metadata_broker| {
+                format!("{}:{}", to_string((*broker).host), (*broker).port)
+            };
+            Some(Answerer::Bootstrap(brokers.map(address).collect()))
         }
     }
 }
@@ -75,16 +74,9 @@ impl Client {
 pub(crate) enum Answerer {
     /// A broker, at the address that the cluster advertises for it.
     Broker,
-    /// A server of `bootstrap.servers`, which is not known to be a broker. Has the cluster's brokers.
-    Bootstrap(Vec<Advertised>),
-}
-
-/// A broker of the cluster, at the address that the cluster advertises for it.
-#[derive(Debug)]
-pub(crate) struct Advertised {
-    pub(crate) id: i32,
-    /// `host:port`, as in librdkafka's texts.
-    pub(crate) address: String,
+    /// A server of `bootstrap.servers`. Has the addresses that the cluster advertises, `host:port` as
+    /// in librdkafka's texts.
+    Bootstrap(Vec<String>),
 }
 
 /// Owner of `rd_kafka_metadata_t`.

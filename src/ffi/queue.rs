@@ -12,7 +12,6 @@ use super::client::Client;
 use super::convert::timeout_millis;
 use super::event::Event;
 use super::opaque::Opaque;
-use super::redeclared::rd_kafka_event_error;
 use crate::sync::catch_panic;
 
 type Waker = dyn Fn() + Send + Sync;
@@ -38,16 +37,9 @@ impl Queue {
         Self::new(queue, Arc::clone(client))
     }
 
-    /// Creates a queue for the answers to requests.
-    pub(super) fn for_answers(client: &Arc<Client>) -> Self {
-        // SAFETY: the client is valid. `Self` owns the returned reference.
-        let queue = unsafe { sys::rd_kafka_queue_new(client.as_ptr()) };
-        Self::new(queue, Arc::clone(client))
-    }
-
     /// Takes the reference over.
     fn new(queue: *mut sys::rd_kafka_queue_t, client: Arc<Client>) -> Self {
-        let ptr = NonNull::new(queue).expect("librdkafka aborts instead of returning NULL");
+        let ptr = NonNull::new(queue).expect("a client has a main queue");
         Self {
             ptr,
             waker: None,
@@ -101,20 +93,6 @@ impl Queue {
         // SAFETY: the queue is valid; the event is ours to destroy.
         let event = unsafe { sys::rd_kafka_queue_poll(self.ptr.as_ptr(), timeout_millis(timeout)) };
         NonNull::new(event).map(|event| Event::new(event, Arc::clone(&self.client)))
-    }
-
-    /// Returns the code of the next answer, or `None` after `timeout`.
-    pub(super) fn poll_answer(&self, timeout: Duration) -> Option<i32> {
-        // SAFETY: the queue is valid. The event is ours, and destroyed once.
-        unsafe {
-            let event = sys::rd_kafka_queue_poll(self.as_ptr(), timeout_millis(timeout));
-            if event.is_null() {
-                return None;
-            }
-            let code = rd_kafka_event_error(event.cast());
-            sys::rd_kafka_event_destroy(event);
-            Some(code)
-        }
     }
 
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {

@@ -15,8 +15,6 @@ impl<C: ProducerContext> Producer<C> {
     /// If that fails, it returns why, without waiting for a record to time out. It fails:
     ///
     /// - 1 s after all brokers have failed, with the reason of one of them;
-    /// - 1 s after all addresses that the cluster advertises have failed, if only a bootstrap server
-    ///   answers, with those addresses (up to three);
     /// - 1 s after one broker has failed for a lasting reason, such as a wrong password or a bad
     ///   certificate, if no other broker is up by then;
     /// - 1 s after one broker has closed the connection instead of answering, if none is up by
@@ -25,10 +23,9 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// In that second librdkafka connects to the other addresses of a host name that has several.
     ///
-    /// A server of `bootstrap.servers` that answers is not enough. Records go to the addresses that
-    /// the cluster advertises (`advertised.listeners`). If the first answer comes from a server that
-    /// is not known to be a broker, `ready` asks up to 3 brokers at their advertised addresses, and
-    /// more of them (up to 32) while none answers.
+    /// An answer of a server of `bootstrap.servers` is not enough, because records go to the
+    /// addresses that the cluster advertises. `ready` waits until a broker has answered there. If
+    /// none does, the error names those addresses, up to three.
     ///
     /// librdkafka keeps trying to connect in any case, so `ready` can be called again.
     ///
@@ -55,8 +52,7 @@ impl<C: ProducerContext> Producer<C> {
     /// within 1 s after the last caller has stopped waiting, and [`close`](Self::close) waits for
     /// it.
     ///
-    /// Source: `rd_kafka_metadata` (`orig_broker_id`), `rd_kafka_DescribeCluster` to a single
-    /// broker, and the event `RD_KAFKA_EVENT_ERROR` with the codes `_AUTHENTICATION`, `_SSL`,
+    /// Source: `rd_kafka_metadata` (`orig_broker_id`) and the event `RD_KAFKA_EVENT_ERROR` with the codes `_AUTHENTICATION`, `_SSL`,
     /// `_RESOLVE`, `_TRANSPORT`, `_BAD_MSG` and `_ALL_BROKERS_DOWN`. librdkafka suppresses identical
     /// errors for 30 s, so the last one of each broker is kept. Some failures appear only in
     /// librdkafka's log; they count if `log_level` is at least 6, which is the default.

@@ -417,8 +417,9 @@ async fn an_advertised_address_that_refuses_is_never_ready() {
         .advertised
         .store(port.parse().unwrap(), Ordering::SeqCst);
     let started = Instant::now();
-    while producer.ready(DEADLINE).await.is_err() {
-        assert!(started.elapsed() < DEADLINE);
+    while let Err(error) = producer.ready(DEADLINE).await {
+        println!("{:?} {}", started.elapsed(), with_sources(&error));
+        assert!(started.elapsed() < DEADLINE, "{}", with_sources(&error));
     }
     let record = ProducerRecord::to("t").payload("v");
     producer.send(record).await.unwrap();
