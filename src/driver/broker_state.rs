@@ -43,6 +43,8 @@ struct State {
     all_down: Option<Instant>,
     /// How many messages had been delivered by the last failure: a later delivery disproves it.
     delivered: u64,
+    /// Whether a broker has ever been up.
+    has_been_up: bool,
     /// How many wait for the next answer.
     waiting: usize,
     /// How many answers there were.
@@ -62,10 +64,16 @@ pub(crate) struct Advertised {
 #[derive(Clone, Debug)]
 struct Failure {
     error: KafkaError,
+    /// The address without secrets, if the cluster advertises it: librdkafka knows it from a
+    /// bootstrap server.
+    advertised: Option<String>,
     /// Whether it does not go away by itself.
     is_lasting: bool,
     /// Whether the broker was up.
     was_up: bool,
+    /// When it first failed, since one has been up.
+    first: Instant,
+    /// When it last failed; if that is lasting, when it first did so.
     at: Instant,
 }
 
@@ -99,11 +107,19 @@ impl State {
     fn disprove_by_deliveries(&mut self, delivered: u64) {
         if delivered > self.delivered {
             self.delivered = delivered;
+            self.has_been_up = true;
             self.forget();
         }
     }
 
-    fn record(&mut self, error: &KafkaError, text: &str, at: Instant) {
+    /// `shown` returns a text without secrets.
+    fn record(
+        &mut self,
+        error: &KafkaError,
+        text: &str,
+        shown: impl FnOnce(&str) -> String,
+        at: Instant,
+    ) {
         match error.code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
                 // Without a failure before, brokers may have closed idle connections.
@@ -116,24 +132,36 @@ impl State {
                 | RDKafkaErrorCode::Resolve
                 | RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::BadMessage,
-            ) => self.record_failure(error, text, at),
+            ) => self.record_failure(error, text, shown, at),
             _ => {}
         }
     }
 
-    fn record_failure(&mut self, error: &KafkaError, text: &str, at: Instant) {
+    fn record_failure(
+        &mut self,
+        error: &KafkaError,
+        text: &str,
+        shown: impl FnOnce(&str) -> String,
+        at: Instant,
+    ) {
         let broker = broker_of(text);
         let mut failure = Failure {
             error: error.clone(),
+            advertised: has_broker_id(text).then(|| shown(broker)),
             is_lasting: error
                 .connect_failure()
                 .is_some_and(ConnectFailure::is_lasting),
             was_up: text.contains("in state UP"),
+            first: at,
             at,
         };
         match self.failures.get(broker) {
-            Some(before) if before.is_lasting && failure.is_lasting => failure.at = before.at,
-            Some(_) => {}
+            Some(before) => {
+                failure.first = before.first;
+                if before.is_lasting && failure.is_lasting {
+                    failure.at = before.at;
+                }
+            }
             None if self.failures.len() == MOST_FAILURES => self.drop_least_failure(),
             None => {}
         }
@@ -148,13 +176,24 @@ impl State {
         }
     }
 
-    /// A bootstrap server has answered. That disproves the failures before it, but only once: if the
-    /// advertised addresses fail, librdkafka asks the bootstrap servers again and again.
+    /// A bootstrap server has answered. That disproves what was known of the bootstrap servers, but
+    /// only once: if the advertised addresses fail, librdkafka asks the bootstrap servers again and
+    /// again.
     fn bootstrap_answered(&mut self, advertised: impl Iterator<Item = Advertised>) {
         if self.advertised.is_empty() {
-            self.forget();
+            self.all_down = None;
+            self.failures
+                .retain(|_, failure| failure.advertised.is_some());
         }
         self.advertised = advertised.take(MOST_ADVERTISED).collect();
+    }
+
+    /// When all advertised addresses had failed. librdkafka does not report it reliably: it counts the
+    /// bootstrap servers, too, until it has left them.
+    fn all_advertised_failed(&self) -> Option<Instant> {
+        let failed = |it: &Advertised| Some(self.failures.get(&it.address)?.first);
+        let failed: Option<Vec<_>> = self.advertised.iter().map(failed).collect();
+        failed?.into_iter().max()
     }
 
     /// The verdict for one who has waited since then.
@@ -164,7 +203,8 @@ impl State {
         let grave = grave.map(|failure| failure.at).min();
         let is_known = |at: &Instant| *at >= since || !self.failures.is_empty();
         let all_down = self.all_down.filter(is_known);
-        match [grave, all_down].into_iter().flatten().min() {
+        let all_failed = [grave, all_down, self.all_advertised_failed()];
+        match all_failed.into_iter().flatten().min() {
             None => Verdict::Wait(None),
             Some(at) => match (at.max(since) + GRACE).saturating_duration_since(now) {
                 Duration::ZERO => Verdict::NotUp,
@@ -176,26 +216,36 @@ impl State {
     /// The failure that says the most.
     fn reason(&self) -> Option<KafkaError> {
         let weight = |failure: &&Failure| (failure.is_lasting, failure.at);
-        if self.advertised.is_empty() {
-            let failures = self.failures.values();
-            return Some(failures.max_by_key(weight)?.error.clone());
+        if !self.advertised.is_empty() {
+            let failure = |advertised: &Advertised| self.failures.get(&advertised.address);
+            let failures = self.advertised.iter().filter_map(failure);
+            let cause = failures.max_by_key(weight);
+            let addresses = self.advertised.iter().map(|it| it.shown.as_str());
+            let cause = cause.map(|failure| failure.error.clone());
+            return Some(KafkaError::advertised(addresses, cause));
         }
-        let failure = |advertised: &Advertised| self.failures.get(&advertised.address);
-        let failures = self.advertised.iter().filter_map(failure);
-        let failure = failures.max_by_key(weight);
-        let cause = failure.map(|failure| failure.error.clone());
-        let addresses = self.advertised.iter().map(|it| it.shown.as_str());
-        Some(KafkaError::advertised(addresses, cause))
+        let failure = self.failures.values().max_by_key(weight)?;
+        let error = failure.error.clone();
+        // The probe may have missed the answer of the bootstrap server: librdkafka asks, too.
+        let is_advertised = |failure: &Failure| failure.advertised.is_some();
+        if self.has_been_up || !self.failures.values().all(is_advertised) {
+            return Some(error);
+        }
+        let addresses = self.failures.values();
+        let addresses = addresses.filter_map(|failure| failure.advertised.as_deref());
+        Some(KafkaError::advertised(addresses, Some(error)))
     }
 }
 
 impl BrokerWatch {
-    /// Records an event that is about brokers. `error` returns the error of a code and a text.
+    /// Records an event that is about brokers. `error` returns the error of a code and a text, and
+    /// `shown` a text without secrets.
     pub(crate) fn record<O: Opaque>(
         &self,
         event: &Event<O>,
         delivered: u64,
         error: impl FnOnce(i32, &str) -> KafkaError,
+        shown: impl FnOnce(&str) -> String,
     ) {
         let (code, text) = match event {
             Event::Error { code, text, .. } => (*code, text.as_str()),
@@ -214,7 +264,7 @@ impl BrokerWatch {
         let error = error(code, text);
         let mut state = lock(&self.state);
         state.disprove_by_deliveries(delivered);
-        state.record(&error, text, Instant::now());
+        state.record(&error, text, shown, Instant::now());
     }
 
     /// Has those who wait look again.
@@ -258,6 +308,7 @@ impl BrokerWatch {
             let mut state = lock(&self.state);
             state.answers += 1;
             state.waiting = 0;
+            state.has_been_up = true;
             state.forget();
         }
         self.notify();
@@ -287,6 +338,14 @@ impl BrokerWatch {
     }
 }
 
+/// Whether a text is about a broker with an id: those of `bootstrap.servers` and the coordinators have
+/// none.
+fn has_broker_id(text: &str) -> bool {
+    let name = text.split_once(": ").map_or("", |(name, _)| name);
+    let id = name.rsplit_once('/').map_or("", |(_, id)| id);
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,7 +358,7 @@ mod tests {
     impl State {
         fn fail(&mut self, code: RDKafkaErrorCode, text: &str, at: Instant) {
             let error = client_error(code.raw(), text, text, |_| None);
-            self.record(&error, text, at);
+            self.record(&error, text, str::to_owned, at);
         }
 
         fn refuse(&mut self, text: &str, at: Instant) {
@@ -437,18 +496,42 @@ mod tests {
 
         state.refuse("b:1/2: Connect to b:1 failed: Connection refused", later);
         assert_eq!(state.verdict(start, later), Verdict::Wait(None));
+        for address in ["a:1", "c:1", "d:1"] {
+            state.refuse(&format!("{address}/1: Connection refused"), later);
+        }
         for round in 0..4 {
             let at = later + GRACE / 4 * round;
-            state.all_down(at);
             assert_eq!(state.verdict(start, at), soon(GRACE / 4 * (4 - round)));
+            // Neither of these puts it off.
+            state.refuse("b:1/2: Connect to ipv4#b:1 failed: Connection refused", at);
+            state.all_down(at);
             answered(&mut state);
         }
         assert_eq!(state.verdict(start, later + GRACE), Verdict::NotUp);
         let reason = state.reason().unwrap();
         assert_eq!(reason.connect_failure(), Some(ConnectFailure::Refused));
+        assert!(reason.to_string().contains("c:1, …"), "{reason}");
         let source = std::error::Error::source(&reason).unwrap().to_string();
         assert!(source.starts_with("b:1/2: "), "{source}");
         assert!(!reason.to_string().contains(&source), "{reason}");
+    }
+
+    #[test]
+    fn an_advertised_address_is_told_by_the_id_of_its_broker() {
+        let start = Instant::now();
+        let refused = "ssl://a:1/12: Connect to a:1 failed: Connection refused";
+        let mut state = State::default();
+        state.refuse(refused, start);
+        let text = state.reason().unwrap().to_string();
+        assert!(text.contains("advertises: a:1;"), "{text}");
+        // A bootstrap server fails as well, so it may be that no server is up.
+        state.refuse(REFUSED_BY_B, start);
+        let is_plain = |state: &State| !state.reason().unwrap().to_string().contains("advertises");
+        assert!(is_plain(&state));
+        // A broker that was up has gone away.
+        state.disprove_by_deliveries(1);
+        state.refuse(refused, start);
+        assert!(is_plain(&state));
     }
 
     #[test]

@@ -51,7 +51,9 @@ impl<C: ProducerContext> Shared<C> {
                 }
                 Some(event) => {
                     let error = |code, text: &str| self.core.client_error(code, text);
-                    self.brokers.record(&event, self.core.delivered(), error);
+                    let shown = |text: &str| self.core.shown(text);
+                    self.brokers
+                        .record(&event, self.core.delivered(), error, shown);
                     self.core.serve_client_event(&*self.context, event);
                     self.brokers.notify();
                     return Served::Some(1);
