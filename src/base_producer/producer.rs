@@ -164,16 +164,18 @@ impl<C: ProducerContext> BaseProducer<C> {
 
     /// Waits for deliveries, errors or statistics, runs their callbacks, and returns their number.
     ///
-    /// It waits for up to `timeout` and returns once it has served something and the queue is
-    /// empty. Log lines are served too, but they are not counted and do not end the wait.
+    /// It waits for up to `timeout`. It returns once it has served something and the queue is empty,
+    /// or after 128 events. Requests for tokens count too. Log lines are served, but they are not
+    /// counted and do not end the wait.
     ///
     /// [`Duration::ZERO`] serves what has already arrived. [`Duration::MAX`] waits without a limit.
     ///
     /// In a callback of this producer it serves nothing and returns 0 at once: callbacks would
     /// otherwise nest until the stack overflows. The same holds in the drop of a payload or opaque
-    /// that a callback's message had. The outer call serves the next event after the callback.
+    /// that a callback's message had. The outer call serves the next event after the callback. In a
+    /// forked child it returns 0 at once, too: the child has none of librdkafka's threads.
     pub fn poll(&self, timeout: Duration) -> usize {
-        if self.callback_threads.contains_current() {
+        if self.callback_threads.contains_current() || self.core.is_forked() {
             return 0;
         }
         let deadline = Instant::now().checked_add(timeout);

@@ -79,7 +79,9 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// - [Requires an abort](KafkaError::requires_abort) if the group has rebalanced without the
     ///   consumer ([`IllegalGeneration`](RDKafkaErrorCode::IllegalGeneration),
     ///   [`UnknownMemberId`](RDKafkaErrorCode::UnknownMemberId)), for instance. The same holds if
-    ///   the group's coordinator has not answered within `timeout`.
+    ///   the group's coordinator does not answer within `timeout`. While the group has no
+    ///   coordinator, librdkafka may exceed `timeout` (its issue 5456), and the call blocks until
+    ///   then.
     /// - [Retriable](KafkaError::is_retriable) if it has not succeeded. Call it again with the same
     ///   offsets and the same group. It starts anew: it cannot be resumed.
     /// - [Fatal](KafkaError::is_fatal), for instance if the producer has been

@@ -101,7 +101,7 @@ impl ClientConfig {
     /// [`Info`](RDKafkaLogLevel::Info).
     ///
     /// [`Debug`](RDKafkaLogLevel::Debug) logs only the parts of librdkafka that the property
-    /// `debug` lists.
+    /// `debug` lists. If that property is set, the level is always `Debug`.
     pub fn set_log_level(&mut self, level: RDKafkaLogLevel) -> &mut Self {
         self.set("log_level", level.to_syslog().to_string())
     }
@@ -122,7 +122,9 @@ impl ClientConfig {
     /// # Errors
     ///
     /// Returns an error that names the property if one is unknown, missing, refused, in conflict
-    /// with another, or has an invalid value. The error never shows a value that may be secret.
+    /// with another, or has an invalid value. The error never shows a value that may be secret. Also
+    /// fails if librdkafka cannot create the client, for instance without threads, or if the runtime
+    /// has ended.
     ///
     /// A [`Producer`](crate::Producer) refuses `transactional.id`, and a
     /// [`TransactionalProducer`](crate::TransactionalProducer) requires it.

@@ -93,8 +93,11 @@ impl CloseReport {
         }
     }
 
-    /// Returns the failed and undelivered records of messages without a future. All others were
-    /// returned through their futures.
+    /// Returns the failed and undelivered records of messages without a future. Records of other
+    /// messages are in the results of their futures.
+    ///
+    /// A sink that was dropped while its `SinkStatistics` are held keeps its records out of the
+    /// report.
     pub fn records(&self) -> &[SendError] {
         &self.records
     }

@@ -37,8 +37,8 @@ use std::fmt;
 /// | [`CoordinatorLoadInProgress`](Self::CoordinatorLoadInProgress), [`CoordinatorNotAvailable`](Self::CoordinatorNotAvailable), [`NotCoordinator`](Self::NotCoordinator), [`WaitingForCoordinator`](Self::WaitingForCoordinator), [`ConcurrentTransactions`](Self::ConcurrentTransactions) | the coordinator is moving or busy |
 /// | [`ThrottlingQuotaExceeded`](Self::ThrottlingQuotaExceeded), [`Retry`](Self::Retry) | librdkafka or the broker asks for a retry |
 ///
-/// No other code is retriable. After a fatal error no error is retriable:
-/// [`KafkaError::is_retriable`](crate::KafkaError::is_retriable) checks that too.
+/// No other code is retriable. A fatal error is never retriable, whatever its code: see
+/// [`KafkaError::is_retriable`](crate::KafkaError::is_retriable).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RDKafkaErrorCode(i32);
 

@@ -303,7 +303,8 @@ impl KafkaError {
 
     /// Returns the name of the invalid configuration property, or of the record's invalid field.
     ///
-    /// `None` if the error is of another kind, or if only its text names the property.
+    /// The fields of a record are `topic`, `partition`, `timestamp`, `headers` and `payload`. `None`
+    /// if the error is of another kind, or if only its text names the property.
     pub fn field(&self) -> Option<&str> {
         match &self.0.kind {
             Kind::Config(property) => property.as_deref(),
@@ -349,9 +350,12 @@ impl KafkaError {
         }
     }
 
-    /// Returns true if the producer is closed.
+    /// Returns true if the call was refused because the producer is closed.
     ///
-    /// It was closed by its user, its runtime has ended, or this process is a forked child of the
+    /// Records that a close purges have the code [`PurgeQueue`](RDKafkaErrorCode::PurgeQueue) or
+    /// [`PurgeInflight`](RDKafkaErrorCode::PurgeInflight) instead.
+    ///
+    /// The producer was closed by its user, its runtime has ended, or this process is a forked child of the
     /// one that created it. The text says which.
     pub fn is_closed(&self) -> bool {
         self.0.kind == Kind::Closed
@@ -401,7 +405,10 @@ impl KafkaError {
         self.0.kind == Kind::Call(Class::RequiresAbort)
     }
 
-    /// Returns true if retrying may succeed. Always false after a fatal error.
+    /// Returns true if retrying may succeed.
+    ///
+    /// False for a fatal error. Other errors may be retriable even after a fatal one: check
+    /// [`Producer::fatal_error`](crate::Producer::fatal_error).
     ///
     /// - For a record: sending it again may succeed, by the
     ///   [table of codes](RDKafkaErrorCode#which-codes-are-retriable).

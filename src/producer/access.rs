@@ -6,15 +6,17 @@
 /// A function that sends with either kind of handle is generic over it:
 ///
 /// ```no_run
-/// use tokio_rdkafka::{Access, DefaultProducerContext, Producer, ProducerRecord, SendError};
+/// use tokio_rdkafka::{Access, Producer, ProducerContext, ProducerRecord, SendError};
 ///
-/// async fn greet<A: Access>(
-///     producer: &Producer<DefaultProducerContext, A>,
+/// async fn greet<C: ProducerContext<DeliveryOpaque = ()>, A: Access>(
+///     producer: &Producer<C, A>,
 /// ) -> Result<(), SendError> {
 ///     producer.send(ProducerRecord::to("greetings").payload("hello")).await?;
 ///     Ok(())
 /// }
 /// ```
+///
+/// A function that takes a `&Producer` does not accept a transaction's handle.
 pub trait Access: sealed::Sealed + Send + Sync + 'static {}
 
 /// The access of a [`Producer`](crate::Producer) that was created: it can send, flush, purge,
@@ -23,7 +25,7 @@ pub trait Access: sealed::Sealed + Send + Sync + 'static {}
 pub enum FullAccess {}
 
 /// The access of a [`Producer`](crate::Producer) handle that a
-/// [`Transaction`](crate::Transaction) hands out: it can send, and nothing else.
+/// [`Transaction`](crate::Transaction) hands out: it can send, and read the producer's state.
 ///
 /// `Producer<C, SendOnly>` has all sends, permits, sinks and streams. It has no method that affects
 /// others: no `close`, `flush`, `purge`, `ready`, `cluster`, `partitions_for`, `topics` or

@@ -67,7 +67,7 @@ impl<C: ProducerContext> Producer<C> {
     /// - [Timed out](KafkaError::is_timed_out) after `timeout`. Its source is the last failure of a
     ///   broker, or the advertised addresses that do not answer, if that is known.
     /// - The producer is [closed](KafkaError::is_closed) or has had a [fatal](KafkaError::is_fatal)
-    ///   error, or the system cannot start a thread.
+    ///   error, its runtime has no timers, or the system cannot start a thread.
     ///
     /// # Cancel safety
     ///

@@ -190,8 +190,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// # Panics
     ///
     /// Panics if it is called in an async context, as
-    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does. Also panics when
-    /// [`enqueue`](Self::enqueue) does.
+    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does.
     pub fn blocking_enqueue(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,

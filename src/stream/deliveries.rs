@@ -74,6 +74,8 @@ impl<D> ProduceError<D> {
     }
 
     /// Returns the first failure by value, with its record.
+    ///
+    /// Drops the other results: [`into_results`](Self::into_results) returns all.
     pub fn into_error(self) -> SendError<D> {
         let Results {
             first_failure,

@@ -104,9 +104,10 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// Returns the function's error, or the error of [`begin`](Self::begin) or
     /// [`commit`](Transaction::commit) as a [`KafkaError`].
     ///
-    /// If the commit failed, the transaction has been aborted. After a
-    /// [retriable](KafkaError::is_retriable) error of the commit its outcome is not known yet: call
-    /// [`outcome`](Self::outcome).
+    /// If the commit failed, `run` aborts the transaction. If that abort fails too, the next
+    /// [`begin`](Self::begin) repeats it. After a [retriable](KafkaError::is_retriable) error of the
+    /// commit, the next `begin` resumes it. Until then [`outcome`](Self::outcome) returns `Unknown`.
+    /// After a fatal error the brokers decide.
     ///
     /// # Cancel safety
     ///
@@ -179,10 +180,6 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     /// # Cancel safety
     ///
     /// Same as [`Producer::flush`].
-    ///
-    /// # Panics
-    ///
-    /// Panics on a runtime whose time driver is disabled.
     pub async fn flush_timeout(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
         self.owner.producer.flush_timeout(timeout).await
     }
