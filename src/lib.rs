@@ -14,6 +14,7 @@
 //!     let delivery = producer.send(record).await?;
 //!     println!("partition {}, offset {:?}", delivery.partition(), delivery.offset());
 //!
+//!     // Otherwise records that are in flight are lost when `main` returns.
 //!     producer.close().await;
 //!     Ok(())
 //! }
@@ -42,7 +43,7 @@
 //! - A full queue admits senders first come, first served. It wakes as many waiters as there is
 //!   capacity for.
 //! - No call of the async API blocks a worker thread, and dropping a [`Producer`] never blocks. An
-//!   idle producer causes no wake-ups.
+//!   idle producer wakes no thread of the runtime.
 //! - A panic in a callback is caught, logged and counted.
 //! - No secret of the configuration appears in an error, in a log line or in `Debug` output.
 //!
@@ -92,8 +93,8 @@
 //! `&'static str` or a [`ProducerRecord`], in a sink, `produce`, `send_all`, and `send` in
 //! `buffer_unordered`. Use one of these forms:
 //!
-//! - Use one closure that takes an owned item (`rows.into_iter()` instead of `rows.iter()`) and
-//!   does everything: it builds the record with its `Ok` or its value, or it calls `send`.
+//! - Use one closure that takes an owned item (`rows.into_iter()` instead of `rows.iter()`). It
+//!   builds the record with its `Ok` or its value, or it calls `send`.
 //! - Call `.boxed()` after the last closure. Put it before `forward`, `produce` or
 //!   `buffer_unordered`, but after `send_all`.
 //! - Collect the items of an iterator into a `Vec` before `send_all`, `produce` or
@@ -128,18 +129,30 @@
 //!
 //! # Transactions
 //!
-//! [`TransactionalProducer::begin`] returns a [`Transaction`]. It sends like a [`Producer`], and
-//! ends with [`commit`](Transaction::commit) or [`abort`](Transaction::abort).
+//! [`TransactionalProducer::begin`] returns a [`Transaction`]. It sends like a [`Producer`], has no
+//! other call of one ([`SendOnly`]), and ends with [`commit`](Transaction::commit) or
+//! [`abort`](Transaction::abort).
 //! [`TransactionalProducer::run`] commits or aborts according to what a function returns. For
 //! exactly-once processing, add the consumer's offsets with
 //! [`send_offsets`](Transaction::send_offsets) or [`ConsumedOffsets`].
 //!
 //! # Shutdown
 //!
-//! Call [`Producer::close`] before the program ends: only `close` promises delivery. Its
-//! [`CloseReport`] counts what was delivered and what was not. [`Producer::close_timeout`] gives up
-//! at a deadline. After a drop without `close`, the driver delivers for as long as the runtime
-//! lives.
+//! Call [`Producer::close`] or [`Producer::close_timeout`] before `main` returns. Only they promise
+//! delivery:
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # async fn run(producer: tokio_rdkafka::Producer) {
+//! let report = producer.close_timeout(Duration::from_secs(10)).await;
+//! if report.undelivered + report.failed > 0 {
+//!     eprintln!("not delivered: {report:?}");
+//! }
+//! # }
+//! ```
+//!
+//! If the runtime ends before, the records in flight are purged. One warning with their number is
+//! logged. See [shutdown](Producer#shutdown), also for handles in a `static` and for `fork`.
 //!
 //! # Errors
 //!
@@ -239,7 +252,9 @@ pub use message::{
 };
 #[cfg(feature = "mock")]
 pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};
-pub use producer::{OwnedPermit, Permit, Producer, ProducerBuilder, WeakProducer};
+pub use producer::{
+    Access, FullAccess, OwnedPermit, Permit, Producer, ProducerBuilder, SendOnly, WeakProducer,
+};
 pub use stream::{
     Deliveries, DeliveriesIter, Produce, ProduceEach, ProduceError, ProduceExt, ProducerSink,
     SendAll, SinkStatistics,

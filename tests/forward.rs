@@ -1,5 +1,5 @@
-//! A million records through a sink on real Apache Kafka, in memory that does not grow with them; run
-//! it by `tests/with-kafka cargo test --features full --test forward`.
+//! A million records through a sink on real Apache Kafka, in memory that does not grow with them;
+//! run it by `tests/with-kafka cargo test --features full --test forward`.
 //!
 //! A binary of its own: it measures the peak memory of the whole process. Without a cluster
 //! (`KAFKA_BOOTSTRAP_SERVERS`) it shows as ignored.

@@ -1,8 +1,8 @@
 //! The wings of `src/` and who may use whom; see ARCHITECTURE.md.
 //!
-//! A wing is a folder. It uses only wings below it, by what their `mod.rs` re-exports, and the files
-//! of its own by their names. So the `use` lines tell every dependency, and this holds them against
-//! one table: no import upwards, no circle between files.
+//! A wing is a folder. It uses only wings below it, by what their `mod.rs` re-exports, and the
+//! files of its own by their names. So the `use` lines tell every dependency, and this holds them
+//! against one table: no import upwards, no circle between files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -238,4 +238,30 @@ fn what_is_against_the_rules_is_found() {
 
     let unnamed = check(&[("driver/mod", ""), ("driver/a", "use super::B;")]);
     assert!(unnamed[0].contains("without the name"), "{unnamed:?}");
+}
+
+/// A subscriber may panic, and its panic must stop nothing. The context's default callbacks are
+/// guarded as a user's own.
+#[test]
+fn every_event_of_tracing_is_guarded() {
+    for (module, text) in sources("src") {
+        if module == "client/context" {
+            continue;
+        }
+        let code: String = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .flat_map(str::split_whitespace)
+            .collect();
+        for (start, _) in code.match_indices("tracing::") {
+            let is_guarded = ["log(||", "log(||{"]
+                .iter()
+                .any(|it| code[..start].ends_with(it));
+            assert!(
+                is_guarded,
+                "{module}: {}",
+                &code[start..][..60.min(code.len() - start)]
+            );
+        }
+    }
 }

@@ -1,12 +1,13 @@
-//! The threads that are in a delivery callback.
+//! The threads that are in a callback.
 
 use std::sync::Mutex;
 use std::thread::{self, ThreadId};
 
 use crate::sync::lock;
 
-/// The threads that serve a delivery event. The event's messages stay in flight until its callbacks
-/// return, so a callback that waits for deliveries would wait for itself.
+/// The threads that serve an event. They serve no other one until its callbacks have returned:
+/// callbacks that poll would nest without a limit. A delivery event's messages stay in flight until
+/// then, so a callback that waits for deliveries would wait for itself.
 #[derive(Debug, Default)]
 pub(super) struct CallbackThreads(Mutex<Vec<ThreadId>>);
 
@@ -20,7 +21,7 @@ impl CallbackThreads {
         InCallback(self)
     }
 
-    /// Returns true if this thread is in a delivery callback.
+    /// Returns true if this thread is in a callback.
     pub(super) fn contains_current(&self) -> bool {
         lock(&self.0).contains(&thread::current().id())
     }
@@ -30,7 +31,6 @@ impl Drop for InCallback<'_> {
     fn drop(&mut self) {
         let current = thread::current().id();
         let mut threads = lock(&(self.0).0);
-        // Removes one entry only: a callback may poll, which runs callbacks on the same thread.
         if let Some(index) = threads.iter().position(|&thread| thread == current) {
             threads.swap_remove(index);
         }
@@ -42,16 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_is_in_a_callback_until_the_outermost_one_returns() {
+    fn a_thread_is_in_a_callback_until_it_returns() {
         let threads = CallbackThreads::default();
-        let outer = threads.enter();
-        let inner = threads.enter();
+        let callback = threads.enter();
+        assert!(threads.contains_current());
         thread::scope(|scope| {
             scope.spawn(|| assert!(!threads.contains_current()));
         });
-        drop(inner);
-        assert!(threads.contains_current());
-        drop(outer);
+        drop(callback);
         assert!(!threads.contains_current());
     }
 }

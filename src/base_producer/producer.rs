@@ -13,6 +13,7 @@ use crate::client::{
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
 use crate::message::{EnqueueError, ProducerRecord, Topic};
+use crate::sync::drop_payloads;
 use crate::values::PurgeConfig;
 
 /// The most events that one `poll` serves, so that it returns even if deliveries keep arriving.
@@ -63,6 +64,10 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 /// Dropping it blocks: it purges what has not been delivered, runs the callbacks for it, and waits
 /// for librdkafka's threads to end. Call [`flush`](Self::flush) before to deliver everything. Do
 /// not drop it on a thread that must not block.
+///
+/// A child that was forked has none of librdkafka's threads. There `send`, `flush` and
+/// transactional calls return an error for which [`is_closed`](KafkaError::is_closed) is true. A
+/// drop returns at once. Create a producer in the child.
 pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     // Declared, and so dropped, before the core, whose client it references.
     pub(super) queue: Queue,
@@ -92,8 +97,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// - the topic or the partition is known not to exist;
     /// - a field of the record is invalid;
     /// - the producer has had a fatal error;
-    /// - the producer has a `transactional.id` and no transaction is open, or it is being committed
-    ///   or aborted ([`State`](RDKafkaErrorCode::State)).
+    /// - the producer has a `transactional.id`, and no transaction is open or the open one is being
+    ///   committed or aborted ([`State`](RDKafkaErrorCode::State)).
     pub fn send<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
@@ -103,24 +108,33 @@ impl<C: ProducerContext> BaseProducer<C> {
             return Err(EnqueueError::new(error, ProducerRecord { fields, opaque }));
         }
         // Held until the record is enqueued.
-        let _entered = match &self.gate {
+        let entered = match &self.gate {
             None => None,
             Some(gate) => match gate.enter() {
                 Some(entered) => Some(entered),
                 None => {
                     let record = ProducerRecord { fields, opaque };
-                    return Err(EnqueueError::new(transaction_is_ending(), record));
+                    return Err(EnqueueError::new(transaction_is_completing(), record));
                 }
             },
         };
         self.core.issue(1);
-        self.core
-            .produce(&mut fields, Carried::new(opaque))
-            .map_err(|(error, opaque)| {
+        let produced = self.core.produce(&mut fields, Carried::new(opaque));
+        // The drop of a payload is foreign code, which must not run under the lock.
+        drop(entered);
+        match produced {
+            Ok(()) => {
+                if fields.has_bytes() {
+                    drop_payloads(|| drop(fields));
+                }
+                Ok(())
+            }
+            Err((error, opaque)) => {
                 self.core.settle(1);
                 let opaque = opaque.value;
-                EnqueueError::new(error, ProducerRecord { fields, opaque })
-            })
+                Err(EnqueueError::new(error, ProducerRecord { fields, opaque }))
+            }
+        }
     }
 
     /// Enqueues a record without waiting: [`send`](Self::send) under the name that
@@ -154,7 +168,14 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// empty. Log lines are served too, but they are not counted and do not end the wait.
     ///
     /// [`Duration::ZERO`] serves what has already arrived. [`Duration::MAX`] waits without a limit.
+    ///
+    /// In a callback of this producer it serves nothing and returns 0 at once: callbacks would
+    /// otherwise nest until the stack overflows. The same holds in the drop of a payload or opaque
+    /// that a callback's message had. The outer call serves the next event after the callback.
     pub fn poll(&self, timeout: Duration) -> usize {
+        if self.callback_threads.contains_current() {
+            return 0;
+        }
         let deadline = Instant::now().checked_add(timeout);
         let (mut served, mut events) = (0, 0);
         loop {
@@ -180,10 +201,12 @@ impl<C: ProducerContext> BaseProducer<C> {
     }
 
     pub(super) fn serve(&self, event: Event<Carried<C::DeliveryOpaque>>) -> usize {
-        let Event::Delivery(mut event) = event else {
-            return self.core.serve_client_event(&*self.context, event);
-        };
+        // Outlives the event, whose drop drops payloads: they are foreign code, too.
         let _callback = self.callback_threads.enter();
+        let mut event = match event {
+            Event::Delivery(event) => event,
+            event => return self.core.serve_client_event(&*self.context, event),
+        };
         let mut served = 0;
         while let Some((message, opaque)) = event.next() {
             let result = message.into_result();
@@ -203,10 +226,11 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///
     /// - [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut) if messages are still in flight
     ///   after `timeout`. Keep calling [`poll`](Self::poll) to deliver them.
-    /// - [`State`](RDKafkaErrorCode::State) in a delivery callback: it would wait for its own
-    ///   message.
+    /// - [`State`](RDKafkaErrorCode::State) in a callback of this producer: it would wait for
+    ///   itself.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.check_not_in_callback("flush")?;
+        self.core.check_served()?;
         self.flush_for(|| timeout);
         match self.core.in_flight() {
             0 => Ok(()),
@@ -222,12 +246,13 @@ impl<C: ProducerContext> BaseProducer<C> {
 
     /// # Errors
     ///
-    /// The call `name` was made in a delivery callback, and would wait for the callback's own
-    /// message.
+    /// The call `name` was made in a callback, and would wait for itself: in a callback no event is
+    /// served.
     pub(super) fn check_not_in_callback(&self, name: &str) -> Result<(), KafkaError> {
         if self.callback_threads.contains_current() {
             let text = format!(
-                "{name}: called from a delivery callback, which it would wait for; call it outside"
+                "{name}: called from a callback of the producer, which it would wait for; call it \
+                 outside"
             );
             return Err(KafkaError::with_text(RDKafkaErrorCode::State, text));
         }
@@ -316,8 +341,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// Answers [`ClientContext::oauth_token_requested`] with the reason why there is no token.
     ///
     /// A later [`poll`](Self::poll) reports it to [`ClientContext::error`] with `reason` in the
-    /// text, so `reason` must not contain a secret. librdkafka requests a token again after about
-    /// 10 s.
+    /// text. So `reason` must not contain a secret. After about 10 s librdkafka requests a token
+    /// again.
     ///
     /// Source: `rd_kafka_oauthbearer_set_token_failure`.
     ///
@@ -365,7 +390,7 @@ impl<C: ProducerContext> BaseProducer<C> {
 }
 
 #[cold]
-fn transaction_is_ending() -> KafkaError {
+fn transaction_is_completing() -> KafkaError {
     KafkaError::with_text(
         RDKafkaErrorCode::State,
         "the transaction is being committed or aborted; send in the next one",
@@ -392,7 +417,7 @@ impl<C: ProducerContext> Drop for BaseProducer<C> {
     fn drop(&mut self) {
         self.core.close();
         let everything = PurgeConfig::default().queue().inflight().non_blocking();
-        while self.core.in_flight() > 0 {
+        while self.core.in_flight() > 0 && !self.core.is_forked() {
             // Repeated, because one purge can miss messages that move between two queues.
             self.core.purge(everything);
             self.poll(PURGE_AGAIN);

@@ -29,8 +29,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// # Errors
     ///
     /// - [Retriable](KafkaError::is_retriable) if it has not completed after `timeout`. The code is
-    ///   [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut), or why there is no producer id
-    ///   yet. It continues in the background. Call it again to resume it.
+    ///   [`OperationTimedOut`](RDKafkaErrorCode::OperationTimedOut), or the code of the last failed
+    ///   request for a producer id. It continues in the background. Call it again to resume it.
     /// - [Fatal](KafkaError::is_fatal), for instance if the broker does not accept
     ///   `transaction.timeout.ms`, or the client may not use the `transactional.id`.
     /// - [`State`](RDKafkaErrorCode::State) if transactions are already initialized.
@@ -57,7 +57,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// - [`Conflict`](RDKafkaErrorCode::Conflict), which is retriable, while another transactional
     ///   call is under way, or if one has timed out and was not resumed.
     pub fn begin_transaction(&self) -> Result<(), KafkaError> {
-        let client = self.core.client().ok_or_else(KafkaError::closed)?;
+        let client = self.core.client().ok_or_else(|| self.core.closed_error())?;
         client
             .begin_transaction()
             .map_err(|error| self.core.call_error("begin_transaction", error))?;
@@ -76,18 +76,18 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///
     /// # Errors
     ///
-    /// - [Requires an abort](KafkaError::requires_abort), for instance if the group has rebalanced
-    ///   without the consumer ([`IllegalGeneration`](RDKafkaErrorCode::IllegalGeneration),
-    ///   [`UnknownMemberId`](RDKafkaErrorCode::UnknownMemberId)), or if the group's coordinator has
-    ///   not answered within `timeout`.
+    /// - [Requires an abort](KafkaError::requires_abort) if the group has rebalanced without the
+    ///   consumer ([`IllegalGeneration`](RDKafkaErrorCode::IllegalGeneration),
+    ///   [`UnknownMemberId`](RDKafkaErrorCode::UnknownMemberId)), for instance. The same holds if
+    ///   the group's coordinator has not answered within `timeout`.
     /// - [Retriable](KafkaError::is_retriable) if it has not succeeded. Call it again with the same
     ///   offsets and the same group. It starts anew: it cannot be resumed.
     /// - [Fatal](KafkaError::is_fatal), for instance if the producer has been
     ///   [fenced](KafkaError::is_fenced).
     /// - [`State`](RDKafkaErrorCode::State) outside of a transaction.
     /// - [`InvalidArgument`](RDKafkaErrorCode::InvalidArgument) for a negative partition or offset,
-    ///   two offsets for one partition, an empty topic or group, and texts that are too long or
-    ///   contain a NUL byte. Nothing was sent.
+    ///   and for two offsets of one partition. The same holds for an empty topic or group, and for
+    ///   a text that is too long or contains a NUL byte. Nothing was sent.
     pub fn send_offsets_to_transaction(
         &self,
         offsets: &[TopicPartitionOffset],
@@ -124,8 +124,8 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///   [`Conflict`](RDKafkaErrorCode::Conflict), because the transaction may have been committed.
     /// - [Fatal](KafkaError::is_fatal), for instance if the producer has been
     ///   [fenced](KafkaError::is_fenced).
-    /// - [`State`](RDKafkaErrorCode::State) outside of a transaction, and in a delivery callback:
-    ///   it would wait for its own record.
+    /// - [`State`](RDKafkaErrorCode::State) outside of a transaction, and in a callback of this
+    ///   producer: it would wait for itself.
     /// - [`PreviousInProgress`](RDKafkaErrorCode::PreviousInProgress) or
     ///   [`Conflict`](RDKafkaErrorCode::Conflict), which are retriable, while another transactional
     ///   call is under way.
@@ -150,10 +150,10 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///    [`PurgeQueue`](RDKafkaErrorCode::PurgeQueue).
     /// 3. It waits for the records that have been sent, and aborts.
     ///
-    /// Without the first step, an abort soon after the previous transaction could be a fatal error
-    /// ([librdkafka#4849](https://github.com/confluentinc/librdkafka/issues/4849)). It still is one
-    /// if the coordinator takes longer than that to complete the previous transaction, for instance
-    /// because one of its partitions has no leader.
+    /// Without the first step, an abort soon after the previous transaction could fail with a fatal
+    /// error ([librdkafka#4849](https://github.com/confluentinc/librdkafka/issues/4849)). It still
+    /// can, if the coordinator needs longer than that to complete the previous transaction. A
+    /// partition without a leader can cause that.
     ///
     /// Source: `rd_kafka_abort_transaction`.
     ///
@@ -187,23 +187,28 @@ impl<C: ProducerContext> BaseProducer<C> {
             Some(gate) => gate
                 .close()
                 .map(Some)
-                .ok_or_else(|| is_already_ending(name)),
+                .ok_or_else(|| is_already_completing(name)),
             // librdkafka returns the error that transactional.id is missing.
             None => Ok(None),
         }
     }
 
-    /// Makes a blocking call on a new thread, and serves the queue on this one until it returns.
+    /// Makes a blocking call on a new thread, and serves the queue on this one until it returns. In
+    /// a callback it makes the call and serves nothing.
     ///
-    /// Short calls that are resumed between polls would need no thread. But a resumed commit or
-    /// abort can mistake the result of one step for that of another (`rd_kafka_txn_op_req0`,
-    /// "already set result"), and each slice would last for its whole timeout.
+    /// Short calls that are resumed between polls would need no thread. But each would last for its
+    /// whole timeout. And a resumed commit or abort can mistake the result of one step for that of
+    /// another (`rd_kafka_txn_op_req0`, "already set result").
     fn call(
         &self,
         name: &str,
         call: impl FnOnce(&Client) -> Result<(), CallError> + Send,
     ) -> Result<(), KafkaError> {
-        let client = self.core.client().ok_or_else(KafkaError::closed)?;
+        let client = self.core.client().ok_or_else(|| self.core.closed_error())?;
+        if self.callback_threads.contains_current() {
+            // No event is served in a callback.
+            return call(&client).map_err(|error| self.core.call_error(name, error));
+        }
         let is_done = AtomicBool::new(false);
         thread::scope(|scope| {
             let caller = thread::Builder::new()
@@ -228,7 +233,7 @@ impl<C: ProducerContext> BaseProducer<C> {
 }
 
 #[cold]
-fn is_already_ending(name: &str) -> KafkaError {
+fn is_already_completing(name: &str) -> KafkaError {
     KafkaError::of_call(
         Class::Retriable,
         RDKafkaErrorCode::PreviousInProgress,

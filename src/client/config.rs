@@ -27,8 +27,8 @@ use crate::values::RDKafkaLogLevel;
 /// # }
 /// ```
 ///
-/// `Debug` replaces values that may be secret by `[redacted]`: those of properties that librdkafka
-/// calls sensitive, those of properties that it does not know, and logins in URLs.
+/// `Debug` replaces values that may be secret by `[redacted]`. These are the properties that
+/// librdkafka calls sensitive, those that it does not know, and logins in URLs.
 ///
 /// # Refused properties
 ///
@@ -47,9 +47,10 @@ use crate::values::RDKafkaLogLevel;
 ///
 /// # Changed defaults
 ///
-/// `reconnect.backoff.max.ms` is 500 ms instead of 10 s, or as large as `reconnect.backoff.ms`. While
-/// a broker is down, librdkafka looks at the time-outs of its messages only before each attempt to
-/// connect: with 10 s they fail up to 10 s after `message.timeout.ms`.
+/// If `reconnect.backoff.max.ms` is not set, it becomes 500 ms, or `reconnect.backoff.ms` if that
+/// is larger. librdkafka's default is 10 s. While a broker is down, librdkafka checks its messages
+/// for timeouts only before each attempt to connect. With 10 s they would fail up to 10 s after
+/// `message.timeout.ms`.
 ///
 /// `socket.timeout.ms` is 31 s instead of 60 s, or a second more than `request.timeout.ms` if that is
 /// above 30 s, and at most librdkafka's default. It limits how long a

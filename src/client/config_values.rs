@@ -25,7 +25,7 @@ pub(super) const MAX_RECONNECT_BACKOFF: &str = "reconnect.backoff.max.ms";
 
 /// Returns the default of [`MAX_RECONNECT_BACKOFF`], in milliseconds.
 ///
-/// While a broker is down, its thread in librdkafka looks at message time-outs only before each
+/// While a broker is down, its thread in librdkafka checks messages for timeouts only before each
 /// attempt to connect. With librdkafka's default of 10 s, messages of a broker that is down fail up
 /// to 10 s late.
 pub(super) fn max_reconnect_backoff(conf: &Conf) -> u64 {

@@ -20,7 +20,7 @@ use crate::values::RDKafkaLogLevel;
 /// runtime.
 ///
 /// They must not block, and they should be quick: reports of deliveries wait until they return. A
-/// panic in one is caught, logged and counted; the producer goes on.
+/// panic in one is caught, logged and counted. The producer continues.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a context: it does not implement `ClientContext`",
     label = "not a `ClientContext`",
@@ -205,8 +205,9 @@ fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a producer's context: it does not implement `ProducerContext`",
     label = "not a `ProducerContext`",
-    note = "implement `ProducerContext` with a type `DeliveryOpaque` (`()` if records carry no value) \
-            and the callback `delivery`, and `ClientContext`, whose methods all have defaults",
+    note = "implement `ProducerContext` with a type `DeliveryOpaque` (`()` if records carry no \
+            value) and the callback `delivery`, and `ClientContext`, whose methods all have \
+            defaults",
     note = "without delivery callbacks use `DefaultProducerContext`"
 )]
 pub trait ProducerContext: ClientContext {

@@ -1,8 +1,8 @@
 //! The part that both producers share: one librdkafka client, the count of its messages in flight,
-//! and its end.
+//! and its destruction.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use super::config::ClientConfig;
@@ -11,21 +11,21 @@ use super::context::ProducerContext;
 use super::partitioner_callback::partitioner_callback;
 use super::secrets::Secrets;
 use super::topic_handles::TopicHandles;
-use crate::error::KafkaError;
-use crate::ffi::{CertificateFailures, Client, Conf, Opaque, Queue};
+use crate::error::{KafkaError, WhyClosed};
+use crate::ffi::{CertificateFailures, Client, Conf, Opaque, Process, Queue};
 use crate::sync::{read, write};
 use crate::values::PurgeConfig;
 
 /// One client whose messages carry a value of type `O`.
 ///
-/// Its methods stand by concept: produce calls in `produce`, topic handles in `topics`, the count
-/// of messages in `in_flight`, errors in `errors`, calls of the context in `callbacks`, OAuth
-/// tokens in `tokens`.
+/// Its methods are in the file of their concept. Produce calls are in `produce`, topic handles in
+/// `topics`, and the count of messages in `in_flight`. Errors are in `errors`, calls of the context
+/// in `callbacks`, and OAuth tokens in `tokens`.
 ///
 /// # Destroying the client
 ///
-/// A message is in flight from before its produce call until it has been [settled](Self::settle):
-/// after its report was served, or after the call refused it. Once the core is
+/// A message is in flight from before its produce call until it is [settled](Self::settle). That
+/// is after its report was served, or after the call refused it. Once the core is
 /// [closed](Self::close) and [`in_flight`](Self::in_flight) is zero, no produce call can still
 /// succeed. Only then may [`destroy`](Self::destroy) be called.
 #[derive(Debug)]
@@ -41,7 +41,9 @@ pub(crate) struct Core<O> {
     pub(super) delivered: AtomicU64,
     /// The value of `delivered` when the transaction began.
     pub(super) delivered_before: AtomicU64,
-    closed: AtomicBool,
+    /// Whether it is closed, and why: see [`why_closed`](Self::why_closed).
+    closed: AtomicU8,
+    process: Process,
     pub(super) fatal: OnceLock<KafkaError>,
     pub(super) callback_panics: Arc<AtomicU64>,
     /// Token failures in a row.
@@ -52,6 +54,11 @@ pub(crate) struct Core<O> {
     pub(super) certificates: Arc<CertificateFailures>,
     opaque: PhantomData<fn(O) -> O>,
 }
+
+/// The values of [`Core::closed`].
+const OPEN: u8 = 0;
+const CLOSED: u8 = 1;
+const RUNTIME_ENDED: u8 = 2;
 
 #[derive(Debug)]
 pub(super) struct Live {
@@ -80,6 +87,7 @@ impl<O: Opaque> Core<O> {
         let client = Client::new_producer::<O>(conf, partitioner)
             .map_err(|text| creation_error(&text, &secrets))?;
         let queue = Queue::main(&client);
+        let process = client.process();
         let core = Self {
             client_id: client.id(),
             certificates: client.certificates(),
@@ -91,7 +99,8 @@ impl<O: Opaque> Core<O> {
             settled: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             delivered_before: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
+            closed: AtomicU8::new(OPEN),
+            process,
             fatal: OnceLock::new(),
             callback_panics,
             token_failures: AtomicU64::new(0),
@@ -103,10 +112,14 @@ impl<O: Opaque> Core<O> {
         Ok((core, queue))
     }
 
-    /// Returns the client, or `None` once it has been destroyed.
+    /// Returns the client, or `None` once it has been destroyed, and in a forked child, where its calls
+    /// could wait for ever.
     ///
     /// [`destroy`](Self::destroy) waits for every clone, so callers should drop theirs soon.
     pub(crate) fn client(&self) -> Option<Arc<Client>> {
+        if self.is_forked() {
+            return None;
+        }
         read(&self.live)
             .as_ref()
             .map(|live| Arc::clone(&live.client))
@@ -119,17 +132,62 @@ impl<O: Opaque> Core<O> {
         }
     }
 
+    /// Returns the number of events in the main queue.
+    pub(crate) fn queued_events(&self) -> u64 {
+        let client = self.client();
+        client.map_or(0, |client| Queue::main(&client).len())
+    }
+
     /// Makes every later produce call fail.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
+        self.closed.fetch_max(CLOSED, Ordering::SeqCst);
     }
 
+    /// As [`close`](Self::close), because the runtime has ended.
+    pub(crate) fn runtime_ended(&self) {
+        self.closed.store(RUNTIME_ENDED, Ordering::SeqCst);
+    }
+
+    /// Returns true if the core is closed, also because this process is a forked child.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
+        self.closed.load(Ordering::SeqCst) != OPEN || self.is_forked()
     }
 
-    /// Destroys the client. Blocks until librdkafka's threads have ended.
+    /// Returns why the core is closed. All errors that say so come from here.
+    #[cold]
+    pub(crate) fn why_closed(&self) -> WhyClosed {
+        if self.is_forked() {
+            WhyClosed::Forked
+        } else if self.closed.load(Ordering::SeqCst) == RUNTIME_ENDED {
+            WhyClosed::RuntimeEnded
+        } else {
+            WhyClosed::Closed
+        }
+    }
+
+    /// Returns the error of a call on a closed core.
+    #[cold]
+    pub(crate) fn closed_error(&self) -> KafkaError {
+        KafkaError::closed(self.why_closed())
+    }
+
+    /// Returns true if this process is a forked child of the one that created the client.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        !self.process.is_current()
+    }
+
+    /// Returns an error if nobody serves the queue any more, because the runtime has ended or this
+    /// process is a forked child.
+    pub(crate) fn check_served(&self) -> Result<(), KafkaError> {
+        match self.why_closed() {
+            WhyClosed::Closed => Ok(()),
+            WhyClosed::RuntimeEnded | WhyClosed::Forked => Err(self.closed_error()),
+        }
+    }
+
+    /// Destroys the client. Blocks until librdkafka's threads have terminated.
     ///
     /// The queue must have been dropped, and no message may be in flight.
     pub(crate) fn destroy(&self) {

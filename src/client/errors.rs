@@ -48,6 +48,11 @@ impl<O: Opaque> Core<O> {
         KafkaError::with_text(code, self.secrets.redact(text))
     }
 
+    /// Returns a text without secrets.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        self.secrets.redact(text).into_owned()
+    }
+
     /// Returns the error of a transactional call.
     pub(crate) fn call_error(&self, call: &str, error: CallError) -> KafkaError {
         // librdkafka's advice to poll the queue would mislead: the queue is served during the
@@ -93,8 +98,8 @@ impl<O: Opaque> Core<O> {
     }
 }
 
-/// Returns true if the code of a message or a call comes from the fatal error: if it is `_FATAL`,
-/// or if both say that another producer has taken over.
+/// Returns true if the code of a message or a call comes from the fatal error. It is `_FATAL` then,
+/// or both say that another producer has taken over.
 fn is_caused_by(code: RDKafkaErrorCode, fatal: RDKafkaErrorCode) -> bool {
     code == RDKafkaErrorCode::Fatal || (is_fencing(code) && is_fencing(fatal))
 }

@@ -7,11 +7,11 @@
 //! - `config`, `config_check`, `config_values`, `config_errors`, `secrets`: from a user's
 //!   properties to a checked configuration, without showing a secret;
 //! - `context`, `partitioner`, `oauth_token`: what users implement and return;
-//! - `core`: the client, from its creation to its end;
+//! - `core`: the client, from its creation to its destruction;
 //! - `produce`, `topics`, `topic_handles`, `partitioner_callback`: the produce call;
 //! - `in_flight`, `callbacks`, `errors`, `connection_diagnosis`: what becomes of messages and
 //!   events;
-//! - `tokens`, `transaction_times`.
+//! - `tokens`, `transaction_times`: OAuth tokens, and the time limits of transactional calls.
 
 mod callbacks;
 mod config;
@@ -35,7 +35,9 @@ mod transaction_times;
 
 pub use config::{ClientConfig, FromClientConfig, FromClientConfigAndContext};
 pub(crate) use config_values::{QueueLimits, is_transactional, transaction_timeout};
-pub(crate) use connection_diagnosis::{broker_of, client_error};
+pub(crate) use connection_diagnosis::broker_of;
+#[cfg(test)]
+pub(crate) use connection_diagnosis::client_error;
 pub use context::{ClientContext, DefaultProducerContext, ProducerContext};
 pub(crate) use core::Core;
 pub use oauth_token::OAuthToken;

@@ -38,8 +38,8 @@ pub(crate) fn is_sensitive(property: &str) -> bool {
     SENSITIVE.contains(&property)
 }
 
-/// Below this length in bytes, a secret may be part of a common word, and a line of a PEM is too
-/// short to be of use to anyone.
+/// The least length, in bytes, of a secret that is removed. A shorter one may be part of a common
+/// word. A shorter line of a PEM is of no use to anyone.
 const MIN_LEN: usize = 8;
 
 /// The property with the claims of an unsecured token. librdkafka's errors quote parts of it.
@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn single_lines_of_a_key_are_replaced() {
-        let pem = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\nByqGSM49AgEG==\n-----END PRIVATE KEY-----\n";
+        let pem = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\nByqGSM49AgEG==\n\
+                   -----END PRIVATE KEY-----\n";
         let secrets = Secrets::of([("ssl.key.pem", pem)].into_iter());
         assert_eq!(secrets.redact(pem), REDACTED);
         assert_eq!(

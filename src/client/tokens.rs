@@ -17,7 +17,7 @@ impl<O: Opaque> Core<O> {
     /// stays unanswered.
     pub(crate) fn set_oauth_token(&self, token: &OAuthToken) -> Result<(), KafkaError> {
         let token = token.to_raw()?;
-        let client = self.client().ok_or_else(KafkaError::closed)?;
+        let client = self.client().ok_or_else(|| self.closed_error())?;
         client.set_oauth_token(&token).map_err(|(code, text)| {
             // `to_raw` has checked the token. If librdkafka still refuses it, its text may show
             // the token.
@@ -29,7 +29,7 @@ impl<O: Opaque> Core<O> {
 
     /// Answers a token request with a failure. librdkafka raises an error with the reason.
     pub(crate) fn set_oauth_token_failure(&self, reason: &str) -> Result<(), KafkaError> {
-        let client = self.client().ok_or_else(KafkaError::closed)?;
+        let client = self.client().ok_or_else(|| self.closed_error())?;
         let reason = match self.secrets.redact(reason) {
             // It would be empty as a C string, which librdkafka refuses.
             reason if reason.bytes().all(|byte| byte == 0) => "no reason given".into(),

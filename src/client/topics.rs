@@ -10,8 +10,11 @@ use crate::sync::{read, write};
 use crate::values::topic_name;
 
 impl<O: Opaque> Core<O> {
-    /// Opens a topic for a user, who may keep it beyond the client's end.
+    /// Opens a topic for a user, who may keep it after the client is destroyed.
     pub(crate) fn topic(&self, name: &str) -> Result<Topic, KafkaError> {
+        if self.is_closed() {
+            return Err(self.closed_error());
+        }
         let handle = self.handle_by_name(name)?;
         Ok(Topic::new(name.into(), &handle))
     }
@@ -20,7 +23,7 @@ impl<O: Opaque> Core<O> {
     #[inline]
     pub(super) fn handle(&self, topic: &TopicName<'_>) -> Result<Arc<TopicHandle>, KafkaError> {
         if self.is_closed() {
-            return Err(KafkaError::closed());
+            return Err(self.closed_error());
         }
         if let Some(handle) = topic.handle().and_then(Topic::upgrade) {
             if handle.client_id() == self.client_id {
@@ -48,7 +51,7 @@ impl<O: Opaque> Core<O> {
         let live = live
             .as_mut()
             .filter(|_| !self.is_closed())
-            .ok_or_else(KafkaError::closed)?;
+            .ok_or_else(|| self.closed_error())?;
         if let Some(found) = live.topics.get_any(name) {
             return Ok(found);
         }

@@ -1,8 +1,7 @@
-//! The one place from which librdkafka's blocking calls are made: std threads, one at the most for
-//! each kind of call, and the list of what is under way.
+//! The threads for librdkafka's blocking calls, and the list of the calls that are under way.
 //!
-//! Not tokio's blocking pool: it may be full of the user's own work, and dropping a runtime waits
-//! for a started blocking call without an end.
+//! They are std threads, at most one for each kind of call. Tokio's blocking pool is not used: the
+//! user's own work may fill it. Dropping a runtime also waits for its calls, without a limit.
 
 use std::fmt;
 use std::io;
@@ -11,43 +10,42 @@ use std::thread;
 
 use crate::sync::{lock, log};
 
-/// What blocks. A producer has one thread at the most for each of these, while such a call is under
-/// way.
+/// The kinds of blocking calls. A producer has at most one thread for each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BlockingCall {
-    /// `rd_kafka_flush`, for all that wait for one.
+    /// `rd_kafka_flush`, for all flushes.
     Flush,
-    /// `rd_kafka_purge`, for all that wait for one.
+    /// `rd_kafka_purge`, for all purges.
     Purge,
-    /// Asks for a broker (`rd_kafka_metadata`), for all that wait in `ready`.
+    /// `rd_kafka_metadata`, which finds a broker that is up, for all callers of `ready`.
     Probe,
-    /// Looks for a broker to send admin requests to (`rd_kafka_metadata`).
+    /// `rd_kafka_metadata`, which finds a broker for admin requests.
     FindBroker,
-    /// Asks for all topics (`rd_kafka_metadata`).
+    /// `rd_kafka_metadata`, which lists all topics.
     AllTopics,
     /// A transactional call.
     Transaction,
-    /// Watches over a transactional call that keeps no limit of time.
+    /// The time limit of a transactional call that does not keep it by itself.
     TransactionWatch,
-    /// Watches over capacity that is held and not used.
+    /// The watch over capacity that is held and not used.
     CapacityWatch,
 }
 
 /// The blocking calls of a producer that are under way. While one is, the client is not destroyed.
 pub(crate) struct BlockingCalls {
     state: Mutex<State>,
-    /// Called when one has ended: it may have been what the end waits for.
-    on_end: Box<dyn Fn() + Send + Sync>,
+    /// Called when a call has completed: the producer may terminate then.
+    on_completed: Box<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     under_way: Vec<BlockingCall>,
-    /// No call begins any more.
+    /// If true, no call begins any more.
     is_stopped: bool,
 }
 
-/// A call that is under way, until this is dropped.
+/// Keeps a call on the list of those under way until it is dropped.
 #[must_use]
 pub(crate) struct UnderWay {
     calls: Arc<BlockingCalls>,
@@ -58,17 +56,17 @@ pub(crate) struct UnderWay {
 /// Why a call has not begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotBegun {
-    /// One of its kind is under way.
+    /// A call of the same kind is under way.
     UnderWay,
     /// No call begins any more.
     Stopped,
 }
 
 impl BlockingCalls {
-    pub(crate) fn new(on_end: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+    pub(crate) fn new(on_completed: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
-            on_end: Box::new(on_end),
+            on_completed: Box::new(on_completed),
         })
     }
 
@@ -89,14 +87,14 @@ impl BlockingCalls {
         })
     }
 
-    /// Whether no call is under way; if so, none begins any more.
+    /// Returns true if no call is under way. From then on none begins.
     pub(crate) fn stop_if_idle(&self) -> bool {
         let mut state = lock(&self.state);
         state.is_stopped |= state.under_way.is_empty();
         state.is_stopped
     }
 
-    /// Whether calls are under way, and all of them are of the kinds given.
+    /// Returns true if calls are under way, and all of them are of the given kinds.
     pub(crate) fn are_only(&self, kinds: &[BlockingCall]) -> bool {
         let state = lock(&self.state);
         !state.under_way.is_empty() && state.under_way.iter().all(|call| kinds.contains(call))
@@ -104,8 +102,10 @@ impl BlockingCalls {
 }
 
 impl UnderWay {
-    /// Takes the call off the list, and tells nobody yet. To be called under the lock of what the
-    /// call works on, once nothing is left: whoever adds something then begins another.
+    /// Takes the call off the list, without calling `on_completed` yet.
+    ///
+    /// Call it under the lock of what the call works on, once nothing is left to do. A caller that
+    /// adds work later then begins another call.
     pub(crate) fn leave(&mut self) {
         if std::mem::take(&mut self.is_listed) {
             lock(&self.calls.state)
@@ -114,11 +114,11 @@ impl UnderWay {
         }
     }
 
-    /// Makes the call on a thread of its own, which ends with `body`.
+    /// Runs `body` on a thread of its own.
     ///
     /// # Errors
     ///
-    /// The system's, if it has no thread left; then `body` was dropped, and the call has ended.
+    /// The system has no thread left. `body` was dropped then, and the call is off the list.
     pub(crate) fn spawn(self, body: impl FnOnce(Self) + Send + 'static) -> io::Result<()> {
         spawn(move || body(self))
     }
@@ -127,12 +127,13 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.leave();
-        (self.calls.on_end)();
+        (self.calls.on_completed)();
     }
 }
 
-/// Runs `body`, which must run in any case, on a thread of its own; if the system has none left, on
-/// this one. For the end of a producer, which no list has any more.
+/// Runs `body` on a thread of its own, or on this one if the system has no thread left.
+///
+/// It destroys a producer, which must happen in any case. It is on no list of calls.
 pub(crate) fn run(body: impl FnOnce() + Send + 'static) {
     // A thread that is not created drops its closure, so the body must stay within reach.
     let ours = Arc::new(Mutex::new(Some(body)));
@@ -180,9 +181,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_begins_once_nothing_is_under_way_at_the_end() {
-        let ends = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&ends);
+    fn no_call_begins_after_a_stop() {
+        let completed = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&completed);
         let calls = BlockingCalls::new(move || {
             counted.fetch_add(1, Ordering::SeqCst);
         });
@@ -194,7 +195,7 @@ mod tests {
         drop(flush);
         assert!(!calls.stop_if_idle());
         drop(transaction);
-        assert_eq!(ends.load(Ordering::SeqCst), 2);
+        assert_eq!(completed.load(Ordering::SeqCst), 2);
         assert!(!calls.are_only(&[BlockingCall::Flush]));
         assert!(calls.stop_if_idle());
         let begun = calls.begin(BlockingCall::Purge);
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_of_a_kind_until_it_leaves() {
+    fn a_kind_has_one_call_until_it_leaves() {
         let calls = BlockingCalls::new(|| {});
         let mut first = calls.begin(BlockingCall::Flush).unwrap();
         let begun = calls.begin(BlockingCall::Flush);
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_whose_body_panics_has_ended() {
+    fn a_call_whose_body_panics_leaves_the_list() {
         let calls = BlockingCalls::new(|| {});
         let call = calls.begin(BlockingCall::Flush).unwrap();
         call.spawn(|_call| panic!("as it may")).unwrap();

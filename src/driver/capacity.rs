@@ -10,15 +10,15 @@ use crate::client::QueueLimits;
 use crate::error::KafkaError;
 use crate::sync::{Mutex, Wakeups, coop, drop_foreign, lock};
 
-/// How much capacity is acquired and who waits for some.
+/// The acquired capacity and the waiters for more.
 ///
-/// Whoever releases capacity admits waiters under the lock, in order, for as long as the first one
-/// fits; each is woken once, after that. Nobody overtakes: while anybody waits, capacity goes to the
-/// first waiter or to nobody.
+/// A release admits waiters under the lock, in order, for as long as the first one fits. Each is
+/// woken once, after the lock is free. No waiter is overtaken: while the wait queue is not empty,
+/// capacity goes to its first waiter or to nobody.
 pub(crate) struct Capacity {
     limits: QueueLimits,
     state: Mutex<State>,
-    /// Called when the first one begins to wait.
+    /// Called when a waiter enters the empty wait queue.
     on_wait: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -27,12 +27,12 @@ struct State {
     acquired: Amount,
     is_closed: bool,
     waiters: WaitQueue,
-    /// How far the limits may be exceeded; see [`Capacity::relieve`].
+    /// The amount by which the limits may be exceeded; see [`Capacity::relieve`].
     overbooked: Amount,
-    /// How often the queue has been overbooked: grants of an earlier generation are those that were
-    /// not used then.
+    /// The number of times that the queue has been overbooked. Grants of an earlier generation were
+    /// unused then.
     generation: u32,
-    /// Counts acquisitions, releases and looks of admitted waiters.
+    /// Counts acquisitions, releases, and polls of admitted waiters.
     moves: u64,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Grant {
     generation: u32,
 }
 
-/// What capacity is waited for.
+/// What a waiter uses the capacity for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// For a message that is produced at once.
@@ -60,14 +60,14 @@ pub(crate) enum Purpose {
 /// Why there is no capacity now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CapacityError {
-    /// None is left, or others wait.
+    /// Not enough is left, or others wait.
     Full,
-    /// There will be none.
+    /// The producer is closed.
     Closed,
 }
 
 impl Capacity {
-    /// Calls `on_wait` each time somebody begins to wait where nobody did.
+    /// `on_wait` is called each time a waiter enters the empty wait queue.
     pub(crate) fn new(limits: QueueLimits, on_wait: impl Fn() + Send + Sync + 'static) -> Self {
         Self {
             limits,
@@ -87,8 +87,7 @@ impl Capacity {
         }
     }
 
-    /// Acquires capacity for one message with so many payload bytes, if there is some and nobody
-    /// waits.
+    /// Acquires capacity for one message with `bytes` of payload, if it fits and nobody waits.
     #[inline]
     pub(crate) fn try_acquire(&self, bytes: usize) -> Result<Grant, CapacityError> {
         let mut state = lock(&self.state);
@@ -101,21 +100,23 @@ impl Capacity {
         }
     }
 
-    /// Whether [`try_acquire`](Self::try_acquire) would acquire capacity for a message without payload.
+    /// Returns true if [`try_acquire`](Self::try_acquire) would succeed without a payload.
     #[inline]
     pub(crate) fn is_available(&self) -> bool {
         let state = lock(&self.state);
         !state.is_closed && state.waiters.is_empty() && state.fits(self.limits, 1, 0)
     }
 
-    /// Acquires capacity for one message with so many payload bytes, also if there is none.
+    /// Acquires capacity for one message with `bytes` of payload, even if it does not fit.
     #[inline]
     pub(crate) fn acquire_unchecked(&self, bytes: usize) {
         lock(&self.state).acquire(1, bytes);
     }
 
-    /// Acquires capacity for several messages with so many payload bytes in all, to be used at once
-    /// or released; if nobody waits, and as much again is left for others meanwhile.
+    /// Acquires capacity for several messages with `bytes` of payload in all.
+    ///
+    /// It succeeds if nobody waits and as much again is left for others. The caller must use or
+    /// release the capacity at once.
     pub(crate) fn try_acquire_many(&self, messages: usize, bytes: usize) -> bool {
         let mut state = lock(&self.state);
         let is_there = !state.is_closed
@@ -127,9 +128,10 @@ impl Capacity {
         is_there
     }
 
-    /// Acquires capacity for one message with so many payload bytes, waiting for it.
+    /// Waits for capacity for one message with `bytes` of payload and acquires it.
     ///
-    /// Cancel safety: the place in the wait queue is lost, what was granted passes on.
+    /// Dropping the future gives up its place in the wait queue. Capacity that it was granted
+    /// passes to the next waiter.
     pub(crate) fn acquire(&self, bytes: usize, purpose: Purpose) -> Acquire<'_> {
         Acquire {
             capacity: self,
@@ -146,7 +148,7 @@ impl Capacity {
         wakeups
     }
 
-    /// As [`release`](Self::release); adds those that are to be woken to `wakeups`.
+    /// Releases capacity as [`release`](Self::release) does, and adds the wakers to `wakeups`.
     pub(crate) fn release_into(&self, messages: usize, bytes: usize, wakeups: &mut Wakeups) {
         let mut state = lock(&self.state);
         state.release(messages, bytes);
@@ -163,8 +165,8 @@ impl Capacity {
         wakeups
     }
 
-    /// Uses the capacity of a permit for a payload that has `bytes` in place of the `reserved` ones;
-    /// does not ask whether they fit.
+    /// Uses the capacity of a permit for a payload of `bytes` instead of the `reserved` ones, even
+    /// if they do not fit.
     #[inline]
     pub(crate) fn use_reserved(&self, grant: Grant, reserved: usize, bytes: usize) -> Wakeups {
         let mut wakeups = Wakeups::default();
@@ -180,7 +182,7 @@ impl Capacity {
         wakeups
     }
 
-    /// Refuses everybody from now on, and those who wait.
+    /// Refuses all waiters, and every acquisition from now on.
     pub(crate) fn close(&self) -> Wakeups {
         let mut wakeups = Wakeups::default();
         let mut state = lock(&self.state);
@@ -191,8 +193,8 @@ impl Capacity {
         wakeups
     }
 
-    /// As [`acquire`](Self::acquire); the caller keeps the key of its waiter, and
-    /// [`cancel`](Self::cancel)s it.
+    /// Polls as the future of [`acquire`](Self::acquire) does. The caller keeps the key of its
+    /// waiter, and must [`cancel`](Self::cancel) it.
     pub(crate) fn poll_acquire(
         &self,
         bytes: usize,
@@ -304,22 +306,24 @@ impl Capacity {
         drop_foreign(waker);
     }
 
-    /// If anybody waits and [`relieve`](Self::relieve) can let somebody in: how many moves there have
-    /// been so far.
+    /// Returns the number of moves so far, or `None` if nobody waits or if
+    /// [`relieve`](Self::relieve) cannot admit anybody.
     pub(crate) fn moves_to_relieve(&self) -> Option<u64> {
         let state = lock(&self.state);
         let can_relieve = state.waiters.granted() > 0 || state.overbooking(self.limits).is_some();
         (can_relieve && !state.waiters.is_empty()).then_some(state.moves)
     }
 
-    /// Lets somebody in although nothing is released. For when nothing is in flight and nobody has
-    /// moved for long, which [`moves_to_relieve`](Self::moves_to_relieve) tells: then admitted waiters
-    /// that do not look, or permits that are not used, hold the capacity, and no delivery will release
-    /// any.
+    /// Admits waiters although nothing is released.
     ///
-    /// Admitted waiters that have not looked lose their turn. All others in the queue are woken: those
-    /// that look wait again. If there are only permits, the queue is overbooked by what they hold, up
-    /// to twice the limits, until they are used or dropped. Returns how many messages they hold.
+    /// Call it if nothing is in flight and [`moves_to_relieve`](Self::moves_to_relieve) has not
+    /// changed for long. Then admitted waiters that nobody polls, or unused permits, hold the
+    /// capacity, and no delivery will release any.
+    ///
+    /// Admitted waiters that have not been polled lose their turn. All others are woken, and wait
+    /// again when they are polled. If there are only permits, the queue is overbooked by what they
+    /// hold, up to twice the limits, until they are used or dropped. Returns the number of messages
+    /// that they hold.
     pub(crate) fn relieve(&self, moves: u64) -> (Option<usize>, Wakeups) {
         let mut wakeups = Wakeups::default();
         let mut state = lock(&self.state);
@@ -360,8 +364,8 @@ impl State {
         ) && fits(acquired_bytes, bytes, limits.bytes, self.overbooked.bytes)
     }
 
-    /// By what the queue is to be overbooked if nothing that is acquired is used; `None` if it is by
-    /// as much already.
+    /// Returns the amount of overbooking if nothing of the acquired capacity is used, or `None` if
+    /// the queue is already overbooked by that.
     fn overbooking(&self, limits: QueueLimits) -> Option<Amount> {
         let most = Amount {
             messages: self.acquired.messages.min(limits.messages),
@@ -372,7 +376,7 @@ impl State {
         is_more.then_some(most)
     }
 
-    /// Takes the turn of admitted waiters that have not looked, and has all others wait again.
+    /// Takes the capacity of admitted waiters that have not been polled. All others wait again.
     fn park_waiters(&mut self, wakeups: &mut Wakeups) {
         let mut waiters = std::mem::take(&mut self.waiters);
         waiters.park_all(
@@ -412,7 +416,8 @@ impl State {
         }
     }
 
-    /// A grant is used or released. If the queue was overbooked because of it, that ends.
+    /// Ends the overbooking that a grant caused, if it did. Call it when the grant is used or
+    /// released.
     #[inline]
     fn end_overbooking(&mut self, grant: Grant, bytes: usize) {
         if grant.generation != self.generation {
@@ -422,15 +427,6 @@ impl State {
             } = &mut self.overbooked;
             *of_messages = of_messages.saturating_sub(1);
             *of_bytes = of_bytes.saturating_sub(bytes);
-        }
-    }
-}
-
-impl From<CapacityError> for KafkaError {
-    fn from(error: CapacityError) -> Self {
-        match error {
-            CapacityError::Full => KafkaError::queue_full(),
-            CapacityError::Closed => KafkaError::closed(),
         }
     }
 }
@@ -448,7 +444,7 @@ impl fmt::Debug for Capacity {
     }
 }
 
-/// The future of capacity.
+/// The future that [`Capacity::acquire`] returns.
 #[derive(Debug)]
 pub(crate) struct Acquire<'a> {
     capacity: &'a Capacity,

@@ -17,50 +17,86 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How late the watch notices that it is not needed any more.
 const SLICE: Duration = Duration::from_millis(20);
 
-impl<C: ProducerContext> Shared<C> {
-    /// While somebody waits for capacity that no delivery will release, has a thread
-    /// [relieve](super::capacity::Capacity::relieve) the queue once nobody has moved for a second. The time is real time: a runtime may have none, or
-    /// a paused clock.
-    pub(super) fn watch_capacity(self: &Arc<Self>) {
-        if self.core.in_flight() > 0 || self.capacity.moves_to_relieve().is_none() {
-            return;
-        }
-        let Ok(call) = self.calls.begin(BlockingCall::CapacityWatch) else {
-            return;
-        };
-        let shared = Arc::clone(self);
-        if let Err(error) = call.spawn(move |call| shared.wait_and_relieve(call)) {
-            log(|| tracing::warn!(%error, "no thread to watch over unused permits with"));
+/// A look at the queue every now and then, until nobody needs it.
+#[derive(Debug)]
+pub(super) struct CapacityWatch {
+    /// The count of moves at the last look, and since when it has been the same.
+    moves: Option<u64>,
+    since: Instant,
+}
+
+impl CapacityWatch {
+    fn new() -> Self {
+        Self {
+            moves: None,
+            since: Instant::now(),
         }
     }
 
-    fn wait_and_relieve(&self, call: UnderWay) {
-        let (mut since, mut before) = (Instant::now(), None);
-        while let Some(moves) = self.capacity.moves_to_relieve() {
-            if self.core.in_flight() > 0 {
-                break;
-            }
-            if before != Some(moves) {
-                (since, before) = (Instant::now(), Some(moves));
-            }
-            let left = PATIENCE.saturating_sub(since.elapsed());
-            if !left.is_zero() {
-                thread::sleep(left.min(SLICE));
-                continue;
-            }
-            let (held, wakeups) = self.capacity.relieve(moves);
-            drop(wakeups);
-            if let Some(held) = held {
-                log(|| {
-                    tracing::warn!(
-                        held,
-                        "permits that are not used hold the capacity of the queue while others \
-                         wait: the queue is overbooked until they are used or dropped"
-                    );
-                });
-            }
+    /// [Relieves](super::capacity::Capacity::relieve) the queue if nobody has moved for long. Returns
+    /// when to look again, or `None` if nobody waits in vain. The time is real time: a runtime may have
+    /// none, or a paused clock.
+    fn look<C: ProducerContext>(&mut self, shared: &Shared<C>) -> Option<Duration> {
+        let moves = shared.moves_in_vain()?;
+        if self.moves != Some(moves) {
+            (self.moves, self.since) = (Some(moves), Instant::now());
+        }
+        let left = PATIENCE.saturating_sub(self.since.elapsed());
+        if !left.is_zero() {
+            return Some(left.min(SLICE));
+        }
+        let (held, wakeups) = shared.capacity.relieve(moves);
+        drop(wakeups);
+        if let Some(held) = held {
+            log(|| {
+                tracing::warn!(
+                    held,
+                    "permits that are not used hold the capacity of the queue while others wait: \
+                     the queue is overbooked until they are used or dropped"
+                );
+            });
+        }
+        Some(Duration::ZERO)
+    }
+}
+
+impl<C: ProducerContext> Shared<C> {
+    /// While somebody waits for capacity that no delivery will release, has a thread look after it.
+    ///
+    /// If the system has no thread, it looks itself, in `watch`, and returns true: to be called again
+    /// soon.
+    pub(super) fn watch_capacity(self: &Arc<Self>, watch: &mut Option<CapacityWatch>) -> bool {
+        if self.moves_in_vain().is_none() {
+            *watch = None;
+            return false;
+        }
+        let Ok(call) = self.calls.begin(BlockingCall::CapacityWatch) else {
+            return false;
+        };
+        let shared = Arc::clone(self);
+        let lacks_thread = call.spawn(move |call| shared.keep_looking(call)).is_err();
+        if lacks_thread {
+            watch.get_or_insert_with(CapacityWatch::new).look(self);
+        } else {
+            *watch = None;
+        }
+        lacks_thread
+    }
+
+    fn keep_looking(&self, call: UnderWay) {
+        let mut watch = CapacityWatch::new();
+        while let Some(pause) = watch.look(self) {
+            thread::sleep(pause);
         }
         // The driver looks again when this has ended.
         drop(call);
+    }
+
+    /// If somebody waits for capacity that no delivery will release: the count of moves.
+    fn moves_in_vain(&self) -> Option<u64> {
+        if self.core.in_flight() > 0 {
+            return None;
+        }
+        self.capacity.moves_to_relieve()
     }
 }

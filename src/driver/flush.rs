@@ -1,4 +1,4 @@
-//! Flushes and purges: who waits for them, and the threads that call them.
+//! Flushes and purges: their trackers, and the threads that call librdkafka.
 
 use std::io;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::error::KafkaError;
 use crate::sync::{lock, log};
 use crate::values::PurgeConfig;
 
-/// One slice of a blocking flush: how late the thread notices that nobody waits any more.
+/// One slice of a blocking flush, after which the thread notices that nobody waits any more.
 const FLUSH_SLICE: Duration = Duration::from_millis(200);
 
 impl<C: ProducerContext> Shared<C> {
-    /// Has a thread in librdkafka's flush for as long as somebody waits for one.
+    /// Starts a thread that flushes for as long as anybody waits for a flush.
     pub(super) fn ensure_flush(self: &Arc<Self>) -> io::Result<()> {
         let begun = {
             let trackers = lock(&self.trackers);
@@ -39,21 +39,18 @@ impl<C: ProducerContext> Shared<C> {
     }
 
     fn wants_flush(&self, trackers: &Trackers) -> bool {
-        let is_ending = trackers.is_closing() || self.core.has_fatal_error();
-        trackers.has_flushes() || (is_ending && self.core.in_flight() > 0)
+        let is_last = trackers.is_closing() || self.core.has_fatal_error();
+        trackers.has_flushes() || (is_last && self.core.in_flight() > 0)
     }
 
-    /// While a close or a fatal error wants a flush, sees to it that one is under way. If the system has
-    /// no thread for it, keeps the deadline of the close without one, and returns true: to be called
-    /// again soon.
+    /// While a flush, a close or a fatal error wants a flush, sees to it that one is under way. If the
+    /// system has no thread for it, keeps the deadline of the close without one, and returns true: to
+    /// be called again soon.
     ///
     /// After a fatal error librdkafka purges its queue once. What was in flight then comes back into
     /// the queue if its answer says that it should be tried again, and would stay there until
     /// `message.timeout.ms`.
-    pub(super) fn flush_at_end(self: &Arc<Self>) -> bool {
-        if !self.core.has_fatal_error() && !self.core.is_closed() {
-            return false;
-        }
+    pub(super) fn keep_flushing(self: &Arc<Self>) -> bool {
         if self.ensure_flush().is_ok() {
             return false;
         }
@@ -100,8 +97,8 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
-    /// Has a thread call the purges that were asked for: a purge waits for librdkafka's threads. If
-    /// the system has none left, the purge does not wait for these.
+    /// Starts a thread that calls the purges that were asked for. A purge waits for librdkafka's
+    /// threads. If the system has no thread left, the purge is called without that wait.
     fn ensure_purge(self: &Arc<Self>) {
         let Ok(call) = self.calls.begin(BlockingCall::Purge) else {
             return;
@@ -115,26 +112,27 @@ impl<C: ProducerContext> Shared<C> {
 
     fn call_purges(&self, mut call: UnderWay) {
         loop {
-            while self.call_purge(|config| config) {}
+            while self.call_purge(PurgeConfig::blocking) {}
             let trackers = lock(&self.trackers);
-            if trackers.asked_purge().is_none() {
+            if !trackers.has_asked() {
                 call.leave();
                 return;
             }
         }
     }
 
-    /// Calls the purges that were asked for as one; false if there are none.
+    /// Calls all purges that were asked for as one. Returns false if there are none.
     fn call_purge(&self, adapt: impl FnOnce(PurgeConfig) -> PurgeConfig) -> bool {
-        let Some((config, count)) = lock(&self.trackers).asked_purge() else {
+        let Some((config, last)) = lock(&self.trackers).take_asked() else {
             return false;
         };
         self.core.purge(adapt(config));
+        let queued = self.core.queued_events();
         {
             let mut trackers = lock(&self.trackers);
             let number = self.purges_called.load(Ordering::SeqCst) + 1;
             // Known to the trackers first: whoever sees the number must find it there.
-            trackers.purge_called(count, number);
+            trackers.purge_called(last, number, queued);
             self.purges_called.store(number, Ordering::SeqCst);
         }
         self.wake();
@@ -142,7 +140,7 @@ impl<C: ProducerContext> Shared<C> {
     }
 }
 
-/// A flush or purge that somebody waits for; dropping it stops the tracking alone.
+/// A flush or purge that somebody waits for. Dropping it stops only the tracking.
 #[derive(Debug)]
 pub(crate) struct Tracker<'s, C: ProducerContext> {
     shared: &'s Arc<Shared<C>>,
@@ -155,8 +153,10 @@ impl<'s, C: ProducerContext> Tracker<'s, C> {
     ///
     /// # Errors
     ///
-    /// If the system has no thread for it.
+    /// If the system has no thread for it, or nobody serves the queue any more.
     pub(crate) fn flush(shared: &'s Arc<Shared<C>>) -> Result<Self, FlushError> {
+        let served = shared.core.check_served();
+        served.map_err(|why| FlushError::new(why, shared.core.in_flight()))?;
         let (key, done) = {
             let mut trackers = lock(&shared.trackers);
             let settled = shared.core.settled();
@@ -189,8 +189,7 @@ impl<'s, C: ProducerContext> Tracker<'s, C> {
     }
 
     fn cancel(&mut self) -> Option<u64> {
-        // Nobody waits any more: the sender, which is dropped under the lock, must not call a waker
-        // there.
+        // The sender is dropped under the lock, where it must not call a waker.
         self.done.close();
         lock(&self.shared.trackers).cancel(self.key)
     }

@@ -1,5 +1,6 @@
 //! What is looked up by a blocking call, one for all that wait for it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -18,57 +19,104 @@ pub(crate) struct Lookups {
 }
 
 /// Those who wait for a `T`.
-pub(super) struct Lookup<T> {
-    pub(super) waiters: Mutex<Vec<LookupWaiter<T>>>,
+pub(super) struct Lookup<T>(Mutex<Waiting<T>>);
+
+struct Waiting<T> {
+    last_ticket: u64,
+    by_ticket: BTreeMap<u64, Waiter<T>>,
 }
 
-pub(super) struct LookupWaiter<T> {
-    pub(super) deadline: Option<Instant>,
-    pub(super) result: oneshot::Sender<Result<T, KafkaError>>,
+struct Waiter<T> {
+    deadline: Option<Instant>,
+    result: oneshot::Sender<Result<T, KafkaError>>,
+}
+
+/// One who waits; dropping it ends the waiting.
+pub(super) struct LookupWaiter<'l, T> {
+    lookup: &'l Lookup<T>,
+    ticket: u64,
+    result: oneshot::Receiver<Result<T, KafkaError>>,
 }
 
 impl<T: Clone> Lookup<T> {
-    /// How many wait, without those who have stopped, and the longest time that one of them has left;
-    /// `None` if nobody waits, and then `leave` was called.
-    pub(super) fn waiting_or(&self, leave: impl FnOnce()) -> Option<(usize, Duration)> {
-        let mut waiters = lock(&self.waiters);
-        // A receiver that is closed has no waker that its sender's drop could call.
-        waiters.retain(|waiter| !waiter.result.is_closed());
-        let left = waiters.iter().map(|waiter| waiter.left()).max();
+    /// Begins to wait. `begin` is called under the lock.
+    pub(super) fn wait<B>(
+        &self,
+        timeout: Duration,
+        begin: impl FnOnce() -> B,
+    ) -> (LookupWaiter<'_, T>, B) {
+        let (sender, result) = oneshot::channel();
+        let mut waiting = lock(&self.0);
+        waiting.last_ticket += 1;
+        let ticket = waiting.last_ticket;
+        let waiter = Waiter {
+            deadline: Instant::now().checked_add(timeout),
+            result: sender,
+        };
+        waiting.by_ticket.insert(ticket, waiter);
+        let waiter = LookupWaiter {
+            lookup: self,
+            ticket,
+            result,
+        };
+        (waiter, begin())
+    }
+
+    /// The last one who waits, and the longest time that any of them has left; `None` if nobody waits,
+    /// and then `leave` was called.
+    pub(super) fn waiting_or(&self, leave: impl FnOnce()) -> Option<(u64, Duration)> {
+        let waiting = lock(&self.0);
+        let left = waiting.by_ticket.values().map(Waiter::left).max();
         if left.is_none() {
             leave();
         }
-        Some((waiters.len(), left?))
+        Some((waiting.last_ticket, left?))
     }
 
-    /// Answers the first `count` who wait.
-    pub(super) fn answer(&self, count: usize, result: &Result<T, KafkaError>) {
-        let answered: Vec<_> = {
-            let mut waiters = lock(&self.waiters);
-            let count = count.min(waiters.len());
-            waiters.drain(..count).collect()
+    /// Answers those who wait, up to that one.
+    pub(super) fn answer(&self, last: u64, result: &Result<T, KafkaError>) {
+        let answered = {
+            let mut waiting = lock(&self.0);
+            let later = waiting.by_ticket.split_off(&last.saturating_add(1));
+            std::mem::replace(&mut waiting.by_ticket, later)
         };
-        for waiter in answered {
+        for waiter in answered.into_values() {
             waiter.answer(result.clone());
         }
     }
 
     /// Answers those whose time is over.
     pub(super) fn answer_late(&self) {
-        let late: Vec<_> = {
-            let mut waiters = lock(&self.waiters);
-            let all = std::mem::take(&mut *waiters).into_iter();
-            let (late, left) = all.partition(|waiter| waiter.left().is_zero());
-            *waiters = left;
+        let late: BTreeMap<_, _> = {
+            let mut waiting = lock(&self.0);
+            let all = std::mem::take(&mut waiting.by_ticket).into_iter();
+            let (late, left) = all.partition(|(_, waiter)| waiter.left().is_zero());
+            waiting.by_ticket = left;
             late
         };
-        for waiter in late {
+        for waiter in late.into_values() {
             waiter.answer(Err(KafkaError::no_answer()));
         }
     }
 }
 
-impl<T> LookupWaiter<T> {
+impl<T> LookupWaiter<'_, T> {
+    /// Returns the answer; `None` if nobody answers any more.
+    pub(super) async fn answered(mut self) -> Option<Result<T, KafkaError>> {
+        (&mut self.result).await.ok()
+    }
+}
+
+impl<T> Drop for LookupWaiter<'_, T> {
+    fn drop(&mut self) {
+        // The sender, which is dropped under the lock, must not call a waker there. The waker itself
+        // is dropped by this, or with the receiver.
+        self.result.close();
+        lock(&self.lookup.0).by_ticket.remove(&self.ticket);
+    }
+}
+
+impl<T> Waiter<T> {
     fn left(&self) -> Duration {
         let now = Instant::now();
         let left = |deadline: Instant| deadline.saturating_duration_since(now);
@@ -83,15 +131,58 @@ impl<T> LookupWaiter<T> {
 
 impl<T> Default for Lookup<T> {
     fn default() -> Self {
-        Self {
-            waiters: Mutex::default(),
-        }
+        Self(Mutex::new(Waiting {
+            last_ticket: 0,
+            by_ticket: BTreeMap::new(),
+        }))
     }
 }
 
 impl<T> fmt::Debug for Lookup<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waiting = lock(&self.waiters).len();
+        let waiting = lock(&self.0).by_ticket.len();
         f.debug_struct("Lookup").field("waiting", &waiting).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn waiting(lookup: &Lookup<u8>) -> usize {
+        lock(&lookup.0).by_ticket.len()
+    }
+
+    #[test]
+    fn nothing_is_kept_of_those_who_stop_waiting() {
+        let lookup = Lookup::default();
+        let (waiter, ()) = lookup.wait(LONG, || ());
+        for _ in 0..1_000 {
+            drop(lookup.wait(LONG, || ()));
+        }
+        assert_eq!(waiting(&lookup), 1);
+        drop(waiter);
+        assert_eq!(waiting(&lookup), 0);
+        assert_eq!(lookup.waiting_or(|| ()), None);
+    }
+
+    #[test]
+    fn a_call_answers_those_who_waited_when_it_began() {
+        let lookup = Lookup::default();
+        let (cancelled, ()) = lookup.wait(LONG, || ());
+        let (mut early, ()) = lookup.wait(LONG, || ());
+        let (last, _) = lookup.waiting_or(|| ()).unwrap();
+        let (mut later, ()) = lookup.wait(LONG, || ());
+        let (mut late, ()) = lookup.wait(Duration::ZERO, || ());
+        drop(cancelled);
+        lookup.answer(last, &Ok(7));
+        assert_eq!(early.result.try_recv().unwrap().unwrap(), 7);
+        assert!(later.result.try_recv().is_err());
+        lookup.answer_late();
+        assert!(late.result.try_recv().unwrap().unwrap_err().is_timed_out());
+        lookup.answer(u64::MAX, &Ok(8));
+        assert_eq!(later.result.try_recv().unwrap().unwrap(), 8);
     }
 }

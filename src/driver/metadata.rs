@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use super::blocking::{BlockingCall, NotBegun, UnderWay};
-use super::lookup::{Lookup, LookupWaiter};
+use super::lookup::Lookup;
 use super::requests::Answered;
 use super::shared::Shared;
 use crate::client::ProducerContext;
@@ -15,18 +13,18 @@ use crate::ffi::{AdminRequest, Answer, Client};
 use crate::sync::lock;
 use crate::values::TopicInfo;
 
-/// How long a broker has for its answer before another is looked for.
+/// How long a broker has for its answer before another one is asked.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long a call has at first. It is called again, with twice the time, if that was too short: so
-/// a close need not wait for longer than the call has already taken.
+/// The time limit of the first call. If it is too short, the next call has twice the time. So a
+/// close need not wait for longer than the calls have already taken.
 const FIRST_SLICE: Duration = Duration::from_secs(1);
 
-/// What a thread calls, with a limit of time.
+/// A blocking call with a time limit.
 type Call<T> = fn(&Client, Duration) -> Result<T, i32>;
 
 impl<C: ProducerContext> Shared<C> {
-    /// Gives an answer from the queue to whoever waits for it.
+    /// Passes an answer from the queue to the request that waits for it.
     pub(super) fn answer(&self, answer: Answer) {
         let result = answer.result.map_err(|(code, text)| {
             let code = code.into();
@@ -39,11 +37,10 @@ impl<C: ProducerContext> Shared<C> {
         self.requests.answer(answer.ticket, result);
     }
 
-    /// Sends a request, and waits for its answer.
+    /// Sends a request and waits for its answer.
     ///
-    /// librdkafka asks the controller, and waits for it if it cannot be reached. (That of a mock
-    /// cluster never can: it does not exist.) Any other broker would do, but it takes a blocking call
-    /// to find one.
+    /// librdkafka asks the controller, and waits for it if it cannot be reached. (A mock cluster
+    /// has none.) Then a blocking call finds another broker, which is asked instead.
     pub(crate) async fn request(
         self: &Arc<Self>,
         ask: impl Fn(&Arc<Client>, AdminRequest),
@@ -52,7 +49,7 @@ impl<C: ProducerContext> Shared<C> {
         let started = Instant::now();
         match self.request_once(&ask, timeout.min(PATIENCE)).await {
             Err(error) if error.is_timed_out() && timeout > PATIENCE => {}
-            // It was asked, and went away.
+            // The broker was asked, and went away.
             Err(error) if error.code() == Some(RDKafkaErrorCode::BrokerTransportFailure) => {}
             answer => return answer,
         }
@@ -71,7 +68,8 @@ impl<C: ProducerContext> Shared<C> {
         let request = self.requests.begin();
         let broker = *lock(&self.requests.broker);
         let ticket = request.ticket;
-        // The request is known first: the client's end comes after that of all that had it.
+        // The request is on the list before the client is asked: the client is destroyed only
+        // after all clones of it are dropped.
         match self.core.client().filter(|_| !self.core.is_closed()) {
             Some(client) => ask(
                 &client,
@@ -81,14 +79,15 @@ impl<C: ProducerContext> Shared<C> {
                     broker,
                 },
             ),
-            None => return Err(KafkaError::closed()),
+            None => return Err(self.core.closed_error()),
         }
-        request.answered().await
+        let answer = request.answered().await;
+        answer.unwrap_or_else(|| Err(self.core.closed_error()))
     }
 }
 
 impl<C: ProducerContext> Shared<C> {
-    /// A broker that answers; `None` if none is known by a number.
+    /// Returns the id of a broker that answers, or `None` if its id is not known.
     pub(super) async fn find_broker(
         self: &Arc<Self>,
         timeout: Duration,
@@ -101,7 +100,7 @@ impl<C: ProducerContext> Shared<C> {
             .await
     }
 
-    /// All topics that the client may see.
+    /// Returns all topics that the client may see.
     pub(crate) async fn all_topics(
         self: &Arc<Self>,
         timeout: Duration,
@@ -121,26 +120,23 @@ impl<C: ProducerContext> Shared<C> {
         call: Call<T>,
         timeout: Duration,
     ) -> Result<T, KafkaError> {
-        let (sender, result) = oneshot::channel();
-        let begun = {
-            let mut waiters = lock(&lookup(self).waiters);
-            waiters.push(LookupWaiter {
-                deadline: Instant::now().checked_add(timeout),
-                result: sender,
-            });
-            self.calls.begin(kind)
-        };
+        self.core.check_served()?;
+        let (waiter, begun) = lookup(self).wait(timeout, || self.calls.begin(kind));
         match begun {
             Ok(under_way) => {
                 let shared = Arc::clone(self);
-                under_way
-                    .spawn(move |under_way| shared.answer_waiters(under_way, lookup, call))
-                    .map_err(KafkaError::no_thread)?;
+                let spawned = under_way
+                    .spawn(move |under_way| shared.answer_waiters(under_way, lookup, call));
+                if let Err(error) = spawned {
+                    // Others have relied on this thread.
+                    lookup(self).answer(u64::MAX, &Err(KafkaError::no_thread(error)));
+                }
             }
             Err(NotBegun::UnderWay) => {}
-            Err(NotBegun::Stopped) => return Err(KafkaError::closed()),
+            Err(NotBegun::Stopped) => return Err(self.core.closed_error()),
         }
-        result.await.unwrap_or_else(|_| Err(KafkaError::closed()))
+        let answer = waiter.answered().await;
+        answer.unwrap_or_else(|| Err(self.core.closed_error()))
     }
 
     fn answer_waiters<T: Clone + Send + 'static>(
@@ -154,11 +150,11 @@ impl<C: ProducerContext> Shared<C> {
         loop {
             let client = self.core.client().filter(|_| !self.core.is_closed());
             if client.is_none() {
-                lookup.answer(usize::MAX, &Err(KafkaError::closed()));
+                lookup.answer(u64::MAX, &Err(self.core.closed_error()));
             }
             lookup.answer_late();
             // Those who come later may ask for what has changed meanwhile.
-            let Some((count, left)) = lookup.waiting_or(|| under_way.leave()) else {
+            let Some((last, left)) = lookup.waiting_or(|| under_way.leave()) else {
                 return;
             };
             let Some(client) = client else {
@@ -167,10 +163,10 @@ impl<C: ProducerContext> Shared<C> {
             let result = call(&client, left.min(slice));
             drop(client);
             match result.map_err(RDKafkaErrorCode::from) {
-                Ok(found) => lookup.answer(count, &Ok(found)),
+                Ok(found) => lookup.answer(last, &Ok(found)),
                 Err(
                     RDKafkaErrorCode::OperationTimedOut
-                    // Also if no broker could be reached, for as long as that.
+                    // Also if no broker could be reached within the time limit.
                     | RDKafkaErrorCode::BrokerTransportFailure,
                 ) if left > slice => {
                     slice *= 2;
@@ -179,7 +175,7 @@ impl<C: ProducerContext> Shared<C> {
                 Err(
                     RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::BrokerTransportFailure,
                 ) => lookup.answer_late(),
-                Err(code) => lookup.answer(count, &Err(KafkaError::from_code(code))),
+                Err(code) => lookup.answer(last, &Err(KafkaError::from_code(code))),
             }
             slice = FIRST_SLICE;
         }

@@ -5,13 +5,13 @@
 //! - `shared`: what the handles and the task share, and the produce call;
 //! - `capacity`, `wait_queue`, `waiter`: why a full queue makes a sender wait;
 //! - `task`, `serving`, `serve`: how a delivery report becomes a result;
-//! - `trackers`, `flush`, `report`: where a flush ends;
-//! - `close`: where a producer ends;
+//! - `trackers`, `flush`, `report`: how a flush is tracked and resolved;
+//! - `close`: when a producer has terminated, and what follows;
 //! - `blocking`: the threads, and the list of the blocking calls that are under way;
 //! - `broker_state`, `probe`: whether a broker is up;
 //! - `requests`, `lookup`, `metadata`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
-//! - `capacity_watch`, `token_refresh`.
+//! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER.
 
 mod blocking;
 mod broker_state;
@@ -35,7 +35,7 @@ mod transactions;
 mod wait_queue;
 mod waiter;
 
-pub(crate) use blocking::{BlockingCall, UnderWay};
+pub(crate) use blocking::{BlockingCall, NotBegun, UnderWay};
 pub(crate) use broker_state::Verdict;
 pub(crate) use capacity::{CapacityError, Grant, Purpose};
 pub(crate) use flush::Tracker;

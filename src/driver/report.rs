@@ -56,9 +56,11 @@ impl fmt::Display for FlushError {
     }
 }
 
+/// `Display` shows the error that [`error`](FlushError::error) returns, so the source is that error's
+/// source.
 impl Error for FlushError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }
 
@@ -68,8 +70,8 @@ impl Error for FlushError {
 pub struct CloseReport {
     /// The number of messages that were delivered.
     pub delivered: u64,
-    /// The number of messages that were purged: at the deadline of the close, or because the runtime
-    /// had ended.
+    /// The number of messages that were purged: at the deadline of the close, or because the
+    /// runtime had shut down.
     pub undelivered: u64,
     /// The number of messages that failed for any other reason.
     pub failed: u64,

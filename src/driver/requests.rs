@@ -15,7 +15,7 @@ pub(crate) type Answered = Result<Description, KafkaError>;
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     waiting: Mutex<Waiting>,
-    /// Whom to ask, after the controller did not answer.
+    /// The broker to ask, after the controller did not answer.
     pub(super) broker: Mutex<Option<i32>>,
 }
 
@@ -25,7 +25,7 @@ struct Waiting {
     by_ticket: HashMap<usize, oneshot::Sender<Answered>>,
 }
 
-/// A request that waits; dropping it ends the waiting.
+/// A request that waits for its answer. Dropping it stops the wait.
 #[derive(Debug)]
 pub(super) struct Request<'r> {
     requests: &'r Requests,
@@ -47,7 +47,7 @@ impl Requests {
         }
     }
 
-    /// Gives an answer to whoever waits for it, if anybody does.
+    /// Passes an answer to the request with that ticket, if it still waits.
     pub(super) fn answer(&self, ticket: usize, answer: Answered) {
         let sender = lock(&self.waiting).by_ticket.remove(&ticket);
         if let Some(sender) = sender {
@@ -56,8 +56,8 @@ impl Requests {
         }
     }
 
-    /// No more answers come: those who wait learn that the producer is closed.
-    pub(super) fn end(&self) {
+    /// Fails all requests that wait, because the producer is closed.
+    pub(super) fn close(&self) {
         let left = std::mem::take(&mut lock(&self.waiting).by_ticket);
         for sender in left.into_values() {
             let _ = catch_panic(|| drop(sender));
@@ -66,15 +66,15 @@ impl Requests {
 }
 
 impl Request<'_> {
-    pub(super) async fn answered(mut self) -> Answered {
-        let answer = (&mut self.answer).await;
-        answer.unwrap_or_else(|_| Err(KafkaError::closed()))
+    /// Resolves with the answer, or with `None` if the producer is closed before it comes.
+    pub(super) async fn answered(mut self) -> Option<Answered> {
+        (&mut self.answer).await.ok()
     }
 }
 
 impl Drop for Request<'_> {
     fn drop(&mut self) {
-        // The sender, which is dropped under the lock, must not call a waker there.
+        // The sender is dropped under the lock, where it must not call a waker.
         self.answer.close();
         lock(&self.requests.waiting).by_ticket.remove(&self.ticket);
     }

@@ -8,16 +8,17 @@ use super::serving::{CHUNK, Chunk, Popped};
 use super::shared::{Completer, Shared};
 use super::trackers::Outcome;
 use crate::client::ProducerContext;
+use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
 use crate::message::{DeliveryError, SendError};
 use crate::sync::{lock, wake};
 
-/// What one step of serving found.
+/// The result of one step of serving.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Served {
-    /// So many messages, or something else.
+    /// The number of messages that were served, or 1 for another event.
     Some(usize),
-    /// A token is wanted.
+    /// librdkafka requests a token.
     TokenRefresh(Option<String>),
     /// The queue was empty.
     Nothing,
@@ -39,19 +40,19 @@ impl<C: ProducerContext> Shared<C> {
                 None => {
                     let completions = &mut serving.chunk.completions;
                     lock(&self.trackers).queue_was_empty(purges_called, completions);
-                    completions.tell_all();
+                    completions.resolve_all();
                     return Served::Nothing;
                 }
                 Some(Event::Delivery(event)) => serving.event = Some(event),
                 Some(Event::OAuthTokenRefresh(config)) => return Served::TokenRefresh(config),
-                Some(Event::Answer(answer)) => {
-                    self.answer(answer);
-                    return Served::Some(1);
-                }
                 Some(event) => {
-                    self.brokers.record(&event, self.core.delivered());
-                    self.core.serve_client_event(&*self.context, event);
-                    self.brokers.notify();
+                    let is_ordered = event.is_ordered();
+                    self.serve_other(event);
+                    if is_ordered {
+                        let completions = &mut serving.chunk.completions;
+                        lock(&self.trackers).event_served(completions);
+                        completions.resolve_all();
+                    }
                     return Served::Some(1);
                 }
             }
@@ -64,11 +65,26 @@ impl<C: ProducerContext> Shared<C> {
             self.pop(message, completer, &mut serving.chunk);
         }
         let is_last_chunk = serving.chunk.messages.len() < CHUNK;
-        let served = self.complete_chunk(&mut serving.chunk);
+        let served = self.complete_chunk(&mut serving.chunk, is_last_chunk);
         if is_last_chunk {
             serving.event = None;
         }
         Served::Some(served)
+    }
+
+    /// Serves an event that has neither delivery reports nor a request for a token.
+    fn serve_other(&self, event: Event<Completer<C>>) {
+        match event {
+            Event::Answer(answer) => self.answer(answer),
+            event => {
+                let error = |code, text: &str| self.core.client_error(code, text);
+                let shown = |text: &str| self.core.shown(text);
+                self.brokers
+                    .record(&event, self.core.delivered(), error, shown);
+                self.core.serve_client_event(&*self.context, event);
+                self.brokers.notify();
+            }
+        }
     }
 
     /// Makes the result of a message, and runs its callback.
@@ -102,39 +118,48 @@ impl<C: ProducerContext> Shared<C> {
             completer,
             outcome,
         });
-        // Foreign code, once the message has an owner.
+        // Foreign code runs only after the message has an owner.
         self.core.report(&*self.context, &result, opaque);
     }
 
     #[cold]
     fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) {
         let (partition, timestamp) = completer.carried().requested();
-        if let Some(epoch) = self.transactions.epoch() {
-            epoch.fail(&self.core.message_error(failure.code().raw(), partition));
+        let is_kept = !completer.is_tracked() && lock(&self.trackers).is_closing();
+        let epoch = self.transactions.epoch();
+        if !completer.is_tracked() && !is_kept && epoch.is_none() {
+            return;
         }
+        let error = self.failure(failure.code(), partition);
+        if let Some(epoch) = epoch {
+            epoch.fail(&error);
+        }
+        // The opaque is the callback's.
+        let record = || failure.to_record(partition, timestamp);
         if completer.is_tracked() {
-            completer.set_result(Err(self.undelivered(failure, partition, timestamp)));
-        } else if lock(&self.trackers).is_closing() {
-            let record = self.undelivered(failure, partition, timestamp);
-            lock(&self.trackers).keep_record(record);
+            let error = SendError::undelivered(error, failure.persistence(), record());
+            completer.set_result(Err(error));
+        } else if is_kept {
+            let error = SendError::undelivered(error, failure.persistence(), record());
+            lock(&self.trackers).keep_record(error);
         }
     }
 
-    /// The failure with its record; its opaque is the callback's.
-    fn undelivered<D>(
-        &self,
-        failure: &DeliveryError<'_>,
-        partition: i32,
-        timestamp: Option<i64>,
-    ) -> SendError<D> {
-        let error = self.core.message_error(failure.code().raw(), partition);
-        let record = failure.to_record(partition, timestamp);
-        SendError::undelivered(error, failure.persistence(), record)
+    /// The error of a message. If no broker has taken it, the last failure of a broker is its source.
+    fn failure(&self, code: RDKafkaErrorCode, partition: i32) -> KafkaError {
+        let error = self.core.message_error(code.raw(), partition);
+        if error.is_fatal() || !is_without_answer(code) {
+            return error;
+        }
+        match self.broker_failure() {
+            Some(cause) => error.caused_by(cause),
+            None => error,
+        }
     }
 
     /// Accounts for the chunk, releases its capacity, then resolves its futures, then wakes those
     /// who were admitted.
-    fn complete_chunk(&self, chunk: &mut Chunk<C::DeliveryOpaque>) -> usize {
+    fn complete_chunk(&self, chunk: &mut Chunk<C::DeliveryOpaque>, is_last: bool) -> usize {
         let Chunk {
             messages,
             tally,
@@ -149,6 +174,9 @@ impl<C: ProducerContext> Shared<C> {
             let mut trackers = lock(&self.trackers);
             let completed = messages.iter().map(|it| (it.number, it.outcome));
             trackers.account(tally, completed, completions);
+            if is_last {
+                trackers.event_served(completions);
+            }
             self.core.settle(count as u64);
         }
         self.capacity.release_into(count, mem::take(bytes), wakeups);
@@ -158,7 +186,19 @@ impl<C: ProducerContext> Shared<C> {
             }
         }
         wakeups.wake_all();
-        completions.tell_all();
+        completions.resolve_all();
         count
     }
+}
+
+/// Whether a message with the code failed because no broker answered.
+fn is_without_answer(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::MessageTimedOut
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::TimedOutQueue
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+    )
 }

@@ -8,18 +8,21 @@ use crate::ffi::{DeliveryEvent, Queue};
 use crate::message::DeliveryCompleter;
 use crate::sync::{Wakeups, lock};
 
-/// How many messages are taken from an event before their futures resolve: one event can have
-/// hundreds of thousands (a purge, a time-out), which must neither delay the first nor hold copies
-/// of them all.
+/// The number of messages that are taken from an event before their futures resolve.
+///
+/// After a purge or a timeout, one event can have hundreds of thousands of messages. They must not
+/// delay the first one, nor all be copied at once.
 pub(super) const CHUNK: usize = 512;
 
-/// Where [`Serving`] is while nobody serves. It is shared, not the driver's own: the teardown finishes
-/// an event that an aborted driver left behind. It is taken out to serve, because callbacks and wakers
-/// are foreign code, which does not run under a lock.
+/// Keeps [`Serving`] while nobody serves.
+///
+/// It is shared, because the teardown finishes an event that an aborted driver left behind. It is
+/// taken out to serve, because callbacks and wakers are foreign code, which must not run under a
+/// lock.
 #[derive(Debug)]
 pub(super) struct ServingSlot<D: Send + Sync + 'static>(Mutex<Option<Box<Serving<D>>>>);
 
-/// [`Serving`], until this is dropped, which puts it back, also while a panic unwinds.
+/// Has taken [`Serving`] out. Dropping it puts it back, also while a panic unwinds.
 #[derive(Debug)]
 pub(super) struct ServingGuard<'s, D: Send + Sync + 'static> {
     slot: &'s ServingSlot<D>,
@@ -31,7 +34,7 @@ impl<D: Send + Sync + 'static> ServingSlot<D> {
         Self(Mutex::new(Some(Box::new(Serving::new(queue)))))
     }
 
-    /// Takes it out; `None` if somebody else serves.
+    /// Takes it out. Returns `None` if another thread serves.
     pub(super) fn take(&self) -> Option<ServingGuard<'_, D>> {
         let serving = lock(&self.0).take()?;
         Some(ServingGuard {
@@ -61,8 +64,9 @@ pub(super) struct Serving<D: Send + Sync + 'static> {
     pub(super) chunk: Chunk<D>,
 }
 
-/// Messages that were popped from the event. They are complete but for the end: whatever unwinds
-/// after a message came in here, the next turn, or the teardown, settles it.
+/// Messages that were popped from the event, with their results.
+///
+/// If anything unwinds after a message came in here, the next turn or the teardown completes it.
 pub(super) struct Chunk<D: Send + Sync + 'static> {
     pub(super) messages: Vec<Popped<D>>,
     pub(super) tally: Tally,
@@ -72,7 +76,7 @@ pub(super) struct Chunk<D: Send + Sync + 'static> {
     pub(super) completions: Completions,
 }
 
-/// A message with its result, which nobody has been told of.
+/// A message with its result, which is not yet completed.
 pub(super) struct Popped<D: Send + 'static> {
     pub(super) number: u64,
     pub(super) completer: DeliveryCompleter<D>,
@@ -94,9 +98,9 @@ impl<D: Send + Sync + 'static> Serving<D> {
         }
     }
 
-    /// Drops the queue, and an event whose messages have all been served: the client must outlive
+    /// Drops the queue, and an event whose messages have all been served. The client must outlive
     /// both.
-    pub(super) fn end(&mut self) {
+    pub(super) fn close(&mut self) {
         self.event = None;
         self.queue = None;
     }

@@ -1,7 +1,7 @@
 //! What the handles of one producer and its driver share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::blocking::BlockingCalls;
 use super::broker_state::BrokerWatch;
-use super::capacity::Capacity;
+use super::capacity::{Capacity, CapacityError};
 use super::lookup::Lookups;
 use super::report::CloseReport;
 use super::requests::Requests;
@@ -31,7 +31,7 @@ pub(crate) type Completer<C> = DeliveryCompleter<<C as ProducerContext>::Deliver
 /// What the handles of one producer and its driver share.
 ///
 /// Each part is a state machine of its own. No lock of one is held while that of another is
-/// acquired, but for those under which calls are put on the list of `calls` or taken off it.
+/// acquired, except that of `calls`: see the lock order in ARCHITECTURE.md.
 pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) core: Core<Completer<C>>,
     pub(crate) context: Arc<C>,
@@ -39,8 +39,8 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(super) completers: CompleterPool<C::DeliveryOpaque>,
     pub(super) serving: ServingSlot<C::DeliveryOpaque>,
     pub(super) trackers: Mutex<Trackers>,
-    /// How many purges have been called: read before the queue is polled, so that a purge that
-    /// comes between the two is not taken for served.
+    /// The number of purges that have been called. It is read before the queue is polled. So a
+    /// purge that is called between the two does not count as served.
     pub(super) purges_called: AtomicU64,
     pub(crate) transactions: Transactions,
     pub(crate) brokers: BrokerWatch,
@@ -48,8 +48,6 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) lookups: Lookups,
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
-    /// Whether the driver was dropped before the producer had terminated.
-    has_runtime_ended: AtomicBool,
     /// Wakes the driver: something is in the queue, or the producer may have terminated.
     wake: Arc<Notify>,
     /// The report of the close, once the producer has terminated.
@@ -87,7 +85,6 @@ impl<C: ProducerContext> Shared<C> {
             requests: Requests::default(),
             lookups: Lookups::default(),
             calls: BlockingCalls::new(waker(&wake)),
-            has_runtime_ended: AtomicBool::new(false),
             wake,
             report: OnceLock::new(),
             reported: Notifier::default(),
@@ -123,7 +120,7 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
-    /// The completer of a record that is to be produced in a batch, and its future.
+    /// Creates the completer of a record that is to be produced in a batch, and its future.
     #[inline]
     pub(crate) fn completer(
         &self,
@@ -134,8 +131,8 @@ impl<C: ProducerContext> Shared<C> {
         Tracked::completer(&self.completers, state)
     }
 
-    /// Produces records of one topic whose capacity has been acquired. Returns those that were refused,
-    /// by their index, for the caller to [settle](Self::settle_refused) and to refuse.
+    /// Produces records of one topic whose capacity has been acquired. Returns those that were
+    /// refused, by their index. The caller must [settle](Self::settle_refused) and refuse them.
     #[must_use]
     pub(crate) fn produce_batch(
         &self,
@@ -152,7 +149,7 @@ impl<C: ProducerContext> Shared<C> {
         self.core.produce_batch(topic, batch, numbered)
     }
 
-    /// The future of a record that never entered the queue.
+    /// Returns the future of a record that never entered the queue. It is ready.
     pub(crate) fn failed(
         &self,
         error: SendError<C::DeliveryOpaque>,
@@ -176,11 +173,11 @@ impl<C: ProducerContext> Shared<C> {
         }
         drop(self.capacity.release(1, bytes));
         drop(completions);
-        // It may have been the last one in flight, which the end waits for, and the overbooking.
+        // It may have been the last one in flight: the producer may terminate or overbook.
         self.wake();
     }
 
-    /// Has the driver look whether there is something to do.
+    /// Wakes the driver, which checks whether there is something to do.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -192,31 +189,25 @@ impl<C: ProducerContext> Shared<C> {
 
     /// # Errors
     ///
-    /// If the producer is closed, or has had a fatal error.
+    /// The producer is closed, or has had a fatal error.
     pub(crate) fn check_open(&self) -> Result<(), KafkaError> {
         self.core.check_fatal()?;
         if self.core.is_closed() {
-            return Err(self.closed_error());
+            return Err(self.core.closed_error());
         }
         Ok(())
     }
 
-    /// The runtime has ended, or the driver's task was aborted.
-    pub(super) fn runtime_ended(&self) {
-        self.has_runtime_ended.store(true, Ordering::SeqCst);
-    }
-
-    /// Why the producer is closed.
+    /// Why there is no capacity.
     #[cold]
-    pub(crate) fn closed_error(&self) -> KafkaError {
-        if self.has_runtime_ended.load(Ordering::SeqCst) {
-            KafkaError::runtime_ended()
-        } else {
-            KafkaError::closed()
+    pub(crate) fn no_capacity(&self, why: CapacityError) -> KafkaError {
+        match why {
+            CapacityError::Full if !self.core.is_closed() => KafkaError::queue_full(),
+            CapacityError::Full | CapacityError::Closed => self.core.closed_error(),
         }
     }
 
-    /// Stops admission, here and for those who wait for capacity; what is in flight goes on.
+    /// Stops admission, also for waiters. What is in flight is still delivered.
     pub(crate) fn stop_admission(&self) {
         self.core.close();
         drop(self.capacity.close());
@@ -230,7 +221,7 @@ impl<C: ProducerContext> Shared<C> {
 pub(crate) struct Refused<D> {
     pub(crate) error: KafkaError,
     pub(crate) opaque: D,
-    /// The number that it was issued.
+    /// The number of the message.
     pub(crate) number: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The driver: one tokio task that serves the queue, from a producer's begin to its end.
+//! The driver: one tokio task that serves the queue until the producer has terminated.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,20 +14,21 @@ use super::token_refresh::TokenRefresh;
 use crate::client::ProducerContext;
 use crate::sync::{catch_panic, log};
 
-/// How many messages or other events the driver serves before it leaves the worker to others.
+/// The number of messages or other events after which the driver yields to other tasks.
 const MESSAGES_PER_POLL: usize = 2048;
 
 /// How long to wait before asking the system for a thread again.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The driver's task.
+/// Runs the driver.
 pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     let shared = &driver.shared;
     let mut token_refresh = TokenRefresh::default();
-    let mut has_warned = false;
+    let mut capacity_watch = None;
+    let mut pause = Pause::default();
     loop {
         let mut served = 0;
-        // Until the queue is empty, or at the end: logs and statistics may go on coming.
+        // Until the queue is empty, or terminated: log lines and statistics may keep arriving.
         let has_terminated = loop {
             match shared.serve(Duration::ZERO) {
                 Served::Some(count) => served += count,
@@ -46,12 +47,10 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
             break;
         }
         shared.end_without_overdue();
-        shared.watch_capacity();
-        if shared.flush_at_end() {
-            if !mem::replace(&mut has_warned, true) {
-                log(|| tracing::warn!("the system has no thread to flush with at the close"));
-            }
-            pause().await;
+        // Both try for a thread of their own.
+        let watches = shared.watch_capacity(&mut capacity_watch);
+        if shared.keep_flushing() || watches {
+            pause.wait().await;
         } else {
             shared.woken().await;
         }
@@ -60,18 +59,31 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     driver.finish();
 }
 
-/// Waits a moment, for a system that has no thread now. A runtime may have no timers.
-async fn pause() {
-    match catch_panic(|| time::sleep(PAUSE)) {
-        Ok(sleep) => sleep.await,
-        Err(_) => {
-            thread::sleep(Duration::from_millis(1));
-            task::yield_now().await;
+/// Waits a moment, for a system that has no thread now.
+#[derive(Debug, Default)]
+struct Pause {
+    has_warned: bool,
+    lacks_timers: bool,
+}
+
+impl Pause {
+    async fn wait(&mut self) {
+        if !mem::replace(&mut self.has_warned, true) {
+            log(|| tracing::warn!("the system has no thread for a blocking call; trying again"));
         }
+        if !self.lacks_timers {
+            // It panics on a runtime without timers.
+            match catch_panic(|| time::sleep(PAUSE)) {
+                Ok(sleep) => return sleep.await,
+                Err(_) => self.lacks_timers = true,
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+        task::yield_now().await;
     }
 }
 
-/// Sees to it that a producer comes to its end, also if the task is dropped before.
+/// Destroys the client when it is dropped, also if the task is dropped before it has completed.
 #[derive(Debug)]
 pub(crate) struct Driver<C: ProducerContext> {
     shared: Arc<Shared<C>>,
@@ -94,11 +106,13 @@ impl<C: ProducerContext> Driver<C> {
 impl<C: ProducerContext> Drop for Driver<C> {
     fn drop(&mut self) {
         let shared = Arc::clone(&self.shared);
-        if self.has_terminated {
+        if shared.core.is_forked() {
+            // The producer is its parent's, whose threads this process does not have.
+        } else if self.has_terminated {
             blocking::run(move || shared.destroy());
         } else {
             // The runtime has ended, or the task was aborted. Nobody is admitted from here on.
-            shared.runtime_ended();
+            shared.core.runtime_ended();
             shared.begin_report(None);
             let in_flight = shared.core.in_flight();
             if in_flight > 0 {

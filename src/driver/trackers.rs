@@ -1,4 +1,4 @@
-//! Who waits for the completion of which messages, and how these were completed.
+//! The trackers of flushes, purges and a close, and the outcomes of their messages.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{AddAssign, Sub};
@@ -12,7 +12,7 @@ use crate::message::SendError;
 use crate::sync::catch_panic;
 use crate::values::PurgeConfig;
 
-/// How a message was completed.
+/// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Delivered,
@@ -24,7 +24,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// After a fatal error it is librdkafka that purges.
+    /// Returns the outcome of a message that failed. After a fatal error librdkafka itself purges.
     pub(crate) fn of_failure(code: RDKafkaErrorCode, is_after_fatal: bool) -> Self {
         if is_purge(code) && !is_after_fatal {
             Outcome::Purged
@@ -80,7 +80,7 @@ impl Sub for Tally {
     }
 }
 
-/// Trackers that have come to their end, to be told once the lock is free.
+/// Trackers that are complete, to be resolved once the lock is free.
 #[must_use = "somebody waits for these"]
 #[derive(Debug, Default)]
 pub(crate) struct Completions(Vec<(oneshot::Sender<Tally>, Tally)>);
@@ -90,8 +90,8 @@ impl Completions {
         self.0.push((tracker.done, total - tracker.before));
     }
 
-    /// Tells those who wait; nobody may be left. Keeps the allocation.
-    pub(crate) fn tell_all(&mut self) {
+    /// Resolves all of them. Keeps the allocation.
+    pub(crate) fn resolve_all(&mut self) {
         for (done, tally) in self.0.drain(..) {
             // It calls a waker.
             let _ = catch_panic(|| done.send(tally));
@@ -101,16 +101,16 @@ impl Completions {
 
 impl Drop for Completions {
     fn drop(&mut self) {
-        self.tell_all();
+        self.resolve_all();
     }
 }
 
-/// The trackers of flushes and purges, and the close in progress. Whoever accounts for completions,
-/// or begins to track, does so under one lock, so that the counts are exact.
+/// The trackers of flushes and purges, and the close in progress. Completions are accounted for
+/// and trackers begin under one lock, so that the counts are exact.
 ///
-/// The messages in flight are divided into ranges by the flushes: a range ends at the number of the
-/// next message when a flush was called. A completed message counts in its range alone, so the work
-/// is linear in messages plus flushes. A flush is complete when its range is, and all before it.
+/// Flushes divide the messages in flight into ranges. A range ends at the number of the next
+/// message when a flush was called. A completed message counts in its range alone, so the work is
+/// linear in messages plus flushes. A flush is complete when its range is, and all before it.
 #[derive(Debug, Default)]
 pub(crate) struct Trackers {
     next_id: u64,
@@ -118,16 +118,23 @@ pub(crate) struct Trackers {
     ranges: VecDeque<Range>,
     /// Flushes, by the end of their range.
     flushes: BTreeMap<(u64, u64), Tracker>,
-    /// Purges that have been asked for and have not been called.
-    asked: Vec<(u64, PurgeConfig, Tracker)>,
-    /// Purges that have been called, by their number.
-    purges: Vec<(u64, u64, Tracker)>,
+    /// What the purges cover that have been asked for and have not been called, also those that
+    /// nobody waits for any more.
+    asked: Option<PurgeConfig>,
+    /// Those who wait for purges that have not been called, by their id.
+    uncalled: BTreeMap<u64, Tracker>,
+    /// Those who wait for purges that have been called, by their id.
+    purges: BTreeMap<u64, CalledPurge>,
+    /// The largest of all `last_event`.
+    last_event: u64,
+    /// How many [ordered](crate::ffi::Event::is_ordered) events have been served to their end.
+    events_served: u64,
     /// All that were completed so far.
     total: Tally,
     /// Those of them that are in no range, or in one that is complete.
     outside: Tally,
     close: Option<Closing>,
-    /// Nothing is left that could be tracked.
+    /// The producer has terminated: nothing is left to track.
     is_terminated: bool,
 }
 
@@ -136,7 +143,7 @@ pub(crate) struct Trackers {
 struct Range {
     /// The number of the first message behind it.
     end: u64,
-    /// How many are in flight.
+    /// The number of its messages in flight.
     remaining: u64,
     /// Those that were completed, and all in the ranges before it that have been complete.
     tally: Tally,
@@ -148,6 +155,15 @@ struct Tracker {
     /// What had been completed when it began, which it does not count.
     before: Tally,
     done: oneshot::Sender<Tally>,
+}
+
+/// A purge that has been called: its reports are in the queue, or have been served.
+#[derive(Debug)]
+struct CalledPurge {
+    number: u64,
+    /// Its reports have been served once so many events have been.
+    last_event: u64,
+    tracker: Tracker,
 }
 
 /// Which flush or purge to cancel.
@@ -199,14 +215,16 @@ impl Trackers {
         (TrackerKey::Flush { end: issued, id }, receiver)
     }
 
-    /// Asks for a purge, and tracks what it purges. [`asked_purge`](Self::asked_purge) tells whom to call.
+    /// Asks for a purge, and tracks what it purges. [`take_asked`](Self::take_asked) tells whom to
+    /// call.
     pub(crate) fn track_purge(&mut self, config: PurgeConfig) -> NewTracker {
         if self.is_terminated {
             return Self::nothing_to_track();
         }
         let (tracker, receiver) = self.tracker();
         let id = self.new_id();
-        self.asked.push((id, config, tracker));
+        self.asked = Some(self.asked.map_or(config, |asked| asked.and(config)));
+        self.uncalled.insert(id, tracker);
         (TrackerKey::Purge { id }, receiver)
     }
 
@@ -227,24 +245,62 @@ impl Trackers {
         self.next_id
     }
 
-    /// All purges that were asked for, to be called as one: what they cover together, and how many
-    /// there are.
-    pub(crate) fn asked_purge(&self) -> Option<(PurgeConfig, usize)> {
-        let config = self
-            .asked
-            .iter()
-            .map(|(_, config, _)| *config)
-            .reduce(PurgeConfig::and)?;
-        Some((config, self.asked.len()))
+    /// Whether a purge was asked for.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.asked.is_some()
     }
 
-    /// The first `count` purges have been called, as the purge of that number: their reports are in
-    /// the queue.
-    pub(crate) fn purge_called(&mut self, count: usize, number: u64) {
-        let count = count.min(self.asked.len());
-        let called = self.asked.drain(..count);
-        self.purges
-            .extend(called.map(|(id, _, tracker)| (number, id, tracker)));
+    /// Takes the purges that were asked for, to be called as one: what they cover together, and the
+    /// last one's id.
+    pub(crate) fn take_asked(&mut self) -> Option<(PurgeConfig, u64)> {
+        Some((self.asked.take()?, self.next_id))
+    }
+
+    /// The purges up to the id `last` have been called, as the purge of that number. After that, before
+    /// this call, the queue had `queued` events: their reports are among these, or in the event that
+    /// is being served.
+    pub(crate) fn purge_called(&mut self, last: u64, number: u64, queued: u64) {
+        // What was served since the queue was counted makes this more, never less. So does the
+        // maximum, which keeps the purges in order.
+        self.last_event = self.last_event.max(self.events_served + 1 + queued);
+        let last_event = self.last_event;
+        while let Some(entry) = self.uncalled.first_entry() {
+            if *entry.key() > last {
+                break;
+            }
+            let (id, tracker) = entry.remove_entry();
+            self.purges.insert(
+                id,
+                CalledPurge {
+                    number,
+                    last_event,
+                    tracker,
+                },
+            );
+        }
+    }
+
+    /// An [ordered](crate::ffi::Event::is_ordered) event has been served to its end.
+    pub(crate) fn event_served(&mut self, completions: &mut Completions) {
+        self.events_served += 1;
+        if !self.purges.is_empty() {
+            let served = self.events_served;
+            self.complete_purges(|purge| purge.last_event <= served, completions);
+        }
+    }
+
+    #[cold]
+    fn complete_purges(
+        &mut self,
+        is_complete: impl Fn(&CalledPurge) -> bool,
+        completions: &mut Completions,
+    ) {
+        while let Some(entry) = self.purges.first_entry() {
+            if !is_complete(entry.get()) {
+                break;
+            }
+            completions.push(entry.remove().tracker, self.total);
+        }
     }
 
     /// Stops tracking; how many messages of a flush were still in flight.
@@ -258,7 +314,8 @@ impl Trackers {
             }
             TrackerKey::Purge { id } => {
                 // One that was asked for is called all the same.
-                self.purges.retain(|(_, other, _)| *other != id);
+                self.uncalled.remove(&id);
+                self.purges.remove(&id);
                 None
             }
             TrackerKey::None => None,
@@ -270,7 +327,7 @@ impl Trackers {
         ranges.map(|range| range.remaining).sum()
     }
 
-    /// Makes a range that nobody waits for a part of the one behind it.
+    /// Merges a range that nobody waits for into the next one.
     fn merge_range(&mut self, end: u64) {
         if self
             .flushes
@@ -295,7 +352,7 @@ impl Trackers {
         }
     }
 
-    /// Whether anybody waits for a flush.
+    /// Returns true if anybody waits for a flush.
     pub(crate) fn has_flushes(&self) -> bool {
         !self.flushes.is_empty()
     }
@@ -349,19 +406,12 @@ impl Trackers {
 
     /// The queue was found empty when so many purges had been called.
     pub(crate) fn queue_was_empty(&mut self, purges_called: u64, completions: &mut Completions) {
-        if self.purges.is_empty() {
-            return;
-        }
-        for (number, id, tracker) in std::mem::take(&mut self.purges) {
-            if number <= purges_called {
-                completions.push(tracker, self.total);
-            } else {
-                self.purges.push((number, id, tracker));
-            }
+        if !self.purges.is_empty() {
+            self.complete_purges(|purge| purge.number <= purges_called, completions);
         }
     }
 
-    /// Begins to keep account for the report of the close, or moves its deadline forward.
+    /// Begins to count for the report of the close, or moves its deadline forward.
     pub(crate) fn begin_close(&mut self, deadline: Option<Instant>) {
         let before = self.total;
         let close = self.close.get_or_insert_with(|| Closing {
@@ -371,12 +421,12 @@ impl Trackers {
         close.deadline = [close.deadline, deadline].into_iter().flatten().min();
     }
 
-    /// Whether a close is in progress.
+    /// Returns true if a close is in progress.
     pub(crate) fn is_closing(&self) -> bool {
         self.close.is_some()
     }
 
-    /// When the close purges what is left.
+    /// Returns when the close purges what is left.
     pub(crate) fn close_deadline(&self) -> Option<Instant> {
         self.close.as_ref()?.deadline
     }
@@ -388,13 +438,15 @@ impl Trackers {
         }
     }
 
-    /// The end: nothing is in flight, and nobody looks at the queue any more.
+    /// Resolves all trackers and returns the report of the close. Nothing may be in flight, and
+    /// nobody may serve the queue any more.
     pub(crate) fn terminate(&mut self, completions: &mut Completions) -> CloseReport {
         self.is_terminated = true;
         let flushes = std::mem::take(&mut self.flushes).into_values();
-        let asked = self.asked.drain(..).map(|(_, _, tracker)| tracker);
-        let purges = self.purges.drain(..).map(|(_, _, tracker)| tracker);
-        for tracker in flushes.chain(asked).chain(purges) {
+        let uncalled = std::mem::take(&mut self.uncalled).into_values();
+        let purges = std::mem::take(&mut self.purges).into_values();
+        let purges = purges.map(|purge| purge.tracker);
+        for tracker in flushes.chain(uncalled).chain(purges) {
             completions.push(tracker, self.total);
         }
         let Closing {

@@ -5,11 +5,11 @@ use std::sync::{Mutex, RwLock, RwLockReadGuard};
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::sync::{lock, read, write};
 
-/// One transaction, as its records see it.
+/// The epoch of one transaction's records.
 ///
-/// librdkafka checks that a transaction is open, and then enqueues the record. Between the two the
-/// transaction may have been committed, and the next one begun. Records of an older epoch are rejected:
-/// a handle, permit or sink of one transaction cannot write into another.
+/// librdkafka checks that a transaction is open, and then enqueues the record. Between the two, the
+/// transaction may have been committed, and the next one begun. So records of an older epoch are
+/// rejected: a handle, permit or sink of one transaction cannot write into another.
 #[derive(Debug)]
 pub(crate) struct TransactionEpoch {
     is_open: RwLock<bool>,
@@ -25,11 +25,11 @@ impl TransactionEpoch {
         }
     }
 
-    /// Lets a record in: the epoch stays open until the guard is dropped.
+    /// Keeps the epoch open for a record until the guard is dropped.
     ///
     /// # Errors
     ///
-    /// If the transaction has been committed or aborted, or is about to be.
+    /// The transaction has been committed or aborted, or is about to be.
     pub(crate) fn enter(&self) -> Result<RwLockReadGuard<'_, bool>, KafkaError> {
         let is_open = read(&self.is_open);
         if *is_open {
@@ -42,13 +42,13 @@ impl TransactionEpoch {
         }
     }
 
-    /// Lets no record in any more. Waits for those that are being enqueued: one produce call each.
+    /// Rejects all later records. Waits for those that are being enqueued: one produce call each.
     pub(crate) fn close(&self) {
         *write(&self.is_open) = false;
     }
 
-    /// Records that a record was not delivered. A full queue is no failure: the sender has the record,
-    /// and may try again.
+    /// Stores the error of a record that was not delivered. A full queue is no failure: the sender
+    /// has the record, and may send it again.
     #[cold]
     pub(crate) fn fail(&self, error: &KafkaError) {
         if !error.is_queue_full() {
@@ -56,7 +56,7 @@ impl TransactionEpoch {
         }
     }
 
-    /// Why the first record failed, if one has.
+    /// Returns the error of the first record that failed, if one has.
     pub(crate) fn failure(&self) -> Option<KafkaError> {
         lock(&self.failure).clone()
     }

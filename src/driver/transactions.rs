@@ -1,4 +1,5 @@
-//! The state of a producer's transactions: how far the last one has come, and which call is under way.
+//! The state of a producer's transactions: the phase of the last one, and the call that is under
+//! way.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,20 +10,20 @@ use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::sync::{Notifier, lock};
 use crate::values::TransactionOutcome;
 
-/// How far the transaction that began last has come.
+/// The phase of the last transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// There is none, or it has ended.
-    Ended,
-    /// Records may enter, or it waits to be aborted.
+    /// No transaction has begun, or the last one has completed.
+    Completed,
+    /// Records may join it, or it must be aborted.
     Open,
-    /// A commit was begun: only the same call tells its outcome.
+    /// A commit was begun. Only another commit returns its outcome.
     Committing,
     /// An abort was begun.
     Aborting,
 }
 
-/// The calls that are made within or around a transaction.
+/// The transactional calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Init,
@@ -32,12 +33,12 @@ pub(crate) enum Step {
     Abort,
 }
 
-/// What is known of a producer's transactions.
+/// The state of a producer's transactions.
 #[derive(Debug)]
 pub(crate) struct Transactions {
     state: Mutex<State>,
-    /// Notifies those who wait that a call has ended, or is overdue.
-    ended: Notifier,
+    /// Notifies the waiters that a call has completed, or is overdue.
+    changed: Notifier,
     /// `transaction.timeout.ms`
     pub(crate) timeout: Duration,
 }
@@ -48,11 +49,11 @@ struct State {
     outcome: Option<TransactionOutcome>,
     /// The call that is under way.
     calling: Option<Step>,
-    /// The phase and the outcome before it.
+    /// The phase and the outcome before that call.
     before: (Phase, Option<TransactionOutcome>),
-    /// How many calls have begun.
+    /// The number of calls that have begun.
     calls: u64,
-    /// The call has exceeded its limit of time: nobody waits for it.
+    /// The call has exceeded its time limit. Nobody waits for it.
     is_overdue: bool,
     /// The transaction's handle was dropped.
     is_abandoned: bool,
@@ -60,7 +61,8 @@ struct State {
     epoch: Option<Arc<TransactionEpoch>>,
     /// The last call whose result was reported to its caller.
     reported: u64,
-    /// Why offsets of the transaction were not sent, by call, if that was not reported to the caller.
+    /// The errors of calls that did not send their offsets, by the number of the call, if they were
+    /// not reported to the caller.
     unreported: Vec<(u64, KafkaError)>,
 }
 
@@ -68,10 +70,10 @@ impl Transactions {
     pub(crate) fn new(timeout: Duration) -> Self {
         Self {
             state: Mutex::new(State {
-                phase: Phase::Ended,
+                phase: Phase::Completed,
                 outcome: None,
                 calling: None,
-                before: (Phase::Ended, None),
+                before: (Phase::Completed, None),
                 calls: 0,
                 is_overdue: false,
                 is_abandoned: false,
@@ -80,21 +82,21 @@ impl Transactions {
                 reported: 0,
                 unreported: Vec::new(),
             }),
-            ended: Notifier::default(),
+            changed: Notifier::default(),
             timeout,
         }
     }
 
-    /// How far the transaction has come, once no call is under way.
+    /// Waits until no call is under way, and returns the phase of the transaction.
     ///
     /// # Errors
     ///
-    /// A retriable error if a call is overdue. It comes after a moment, so that a caller in a loop
-    /// leaves the thread to others.
+    /// Returns a retriable error if a call is overdue. It does so after a pause, so that a caller
+    /// in a loop leaves the thread to others.
     pub(crate) async fn settled_phase(&self) -> Result<Phase, KafkaError> {
         let mut was_overdue = false;
         loop {
-            let ended = self.ended.changed();
+            let changed = self.changed.changed();
             {
                 let state = lock(&self.state);
                 if state.calling.is_none() {
@@ -105,22 +107,22 @@ impl Transactions {
                 }
                 was_overdue = state.is_overdue;
             }
-            ended.await;
+            changed.await;
         }
     }
 
     /// Resolves when the call is overdue.
     pub(crate) async fn overdue(&self) {
         loop {
-            let overdue = self.ended.changed();
+            let changed = self.changed.changed();
             if lock(&self.state).is_overdue {
                 return;
             }
-            overdue.await;
+            changed.await;
         }
     }
 
-    /// Nobody waits for that call any longer, if it is still under way.
+    /// Makes that call overdue, if it is still under way: nobody waits for it any longer.
     pub(crate) fn give_up_waiting(&self, call: u64) {
         {
             let mut state = lock(&self.state);
@@ -134,10 +136,10 @@ impl Transactions {
 
     /// Wakes those who wait for a call.
     pub(crate) fn notify(&self) {
-        self.ended.notify();
+        self.changed.notify();
     }
 
-    /// The number of the call that is under way.
+    /// Returns the number of the call that is under way.
     pub(crate) fn call(&self) -> u64 {
         lock(&self.state).calls
     }
@@ -146,50 +148,51 @@ impl Transactions {
         lock(&self.state).outcome
     }
 
-    /// The epoch of the transaction's records.
+    /// Returns the epoch of the transaction's records.
     pub(crate) fn epoch(&self) -> Option<Arc<TransactionEpoch>> {
         lock(&self.state).epoch.clone()
     }
 
-    /// The call that is under way.
+    /// Returns the call that is under way.
     pub(crate) fn calling(&self) -> Option<Step> {
         lock(&self.state).calling
     }
 
-    /// Whether a commit has begun that has not come to its end.
+    /// Returns true if a commit has begun and has not completed.
     pub(crate) fn is_committing(&self) -> bool {
         lock(&self.state).phase == Phase::Committing
     }
 
-    /// Whether a call is under way that nobody waits for.
+    /// Returns true if the call that is under way has exceeded its time limit.
     pub(crate) fn is_overdue(&self) -> bool {
         lock(&self.state).is_overdue
     }
 
-    /// Whether `init` has been done.
+    /// Returns true if `init` has succeeded.
     pub(crate) fn is_initialized(&self) -> bool {
         lock(&self.state).is_initialized
     }
 
-    /// A transaction has begun.
+    /// Opens the epoch of a transaction that has begun.
     pub(crate) fn open_epoch(&self) -> Arc<TransactionEpoch> {
         let epoch = Arc::new(TransactionEpoch::new());
         lock(&self.state).epoch = Some(Arc::clone(&epoch));
         epoch
     }
 
-    /// Begins a step, once no other is under way: its call, and the number of that.
+    /// Waits until no call is under way, and begins a step. Returns its call and the call's number.
     pub(crate) async fn begin(
         &self,
         step: Step,
         calls: &Arc<BlockingCalls>,
+        closed: impl Fn() -> KafkaError,
     ) -> Result<(UnderWay, u64), KafkaError> {
         loop {
             {
                 let mut state = lock(&self.state);
                 match state.begin_call(step, calls) {
                     Ok(call) => return Ok((call, state.calls)),
-                    Err(NotBegun::Stopped) => return Err(KafkaError::closed()),
+                    Err(NotBegun::Stopped) => return Err(closed()),
                     Err(NotBegun::UnderWay) => {}
                 }
             }
@@ -197,20 +200,21 @@ impl Transactions {
         }
     }
 
-    /// The result of that call was reported to its caller.
+    /// Forgets the error of a call whose result was reported to its caller.
     pub(crate) fn reported(&self, call: u64) {
         let mut state = lock(&self.state);
         state.reported = state.reported.max(call);
         state.unreported.retain(|(other, _)| *other != call);
     }
 
-    /// Why offsets are not in the transaction, if that was not reported to the caller.
+    /// Returns why offsets are not in the transaction, if that was not reported to the caller.
     pub(crate) fn unreported(&self) -> Option<KafkaError> {
         let state = lock(&self.state);
         state.unreported.first().map(|(_, error)| error.clone())
     }
 
-    /// The transaction's handle was dropped. If it is open, an abort has begun: its call.
+    /// Marks the transaction as abandoned, because its handle was dropped. If it is open, begins an
+    /// abort and returns its call.
     pub(crate) fn abandon(&self, calls: &Arc<BlockingCalls>) -> Option<UnderWay> {
         let mut state = lock(&self.state);
         state.is_abandoned = true;
@@ -221,14 +225,14 @@ impl Transactions {
         }
     }
 
-    /// A step that had begun was not called, and its call has left the list.
+    /// Undoes a step that has begun and was not called. Its call has left the list.
     pub(crate) fn not_begun(&self, step: Step, error: &KafkaError) {
         lock(&self.state).end(step, &Err(error.clone()));
         self.notify();
     }
 
-    /// A step has ended, and with it `call`. If the transaction must be aborted now, because its
-    /// handle was dropped, that has begun: its call.
+    /// Completes a step and its `call`. If the transaction must be aborted now, because its handle
+    /// was dropped, begins the abort and returns its call.
     pub(crate) fn end(
         &self,
         step: Step,
@@ -238,7 +242,7 @@ impl Transactions {
         {
             let mut state = lock(&self.state);
             state.end(step, result);
-            // One that failed is called again by the next begin.
+            // An abort that failed is called again by the next begin.
             if step != Step::Abort && state.must_abort() {
                 state.begin(Step::Abort);
                 return Some(call);
@@ -285,7 +289,7 @@ impl State {
                     self.keep_unreported(self.calls, error.clone());
                 }
             }
-            // An error without a code is ours: librdkafka was not called.
+            // An error without a code is this crate's: librdkafka was not called.
             (_, Err(error)) if error.code().is_none() => (self.phase, self.outcome) = self.before,
             (Step::Begin, Ok(())) => {
                 self.phase = Phase::Open;
@@ -295,9 +299,9 @@ impl State {
             }
             (Step::Commit, Ok(())) => self.close(TransactionOutcome::Committed),
             (Step::Abort, Ok(())) => self.close(TransactionOutcome::Aborted),
-            // It is to be resumed.
+            // The next commit or abort resumes it.
             (Step::Commit | Step::Abort, Err(error)) if error.is_retriable() => {}
-            // Nothing can be done any more; the brokers decide.
+            // The brokers decide, because the producer can do nothing more.
             (Step::Commit | Step::Abort, Err(error)) if error.is_fatal() => {
                 self.close(TransactionOutcome::Unknown);
             }
@@ -308,14 +312,14 @@ impl State {
         }
     }
 
-    /// Keeps the first, which fails the commit, and the last, which may still be reported.
+    /// Keeps the first error, which fails the commit, and the last, which may still be reported.
     fn keep_unreported(&mut self, call: u64, error: KafkaError) {
         self.unreported.truncate(1);
         self.unreported.push((call, error));
     }
 
     fn close(&mut self, outcome: TransactionOutcome) {
-        self.phase = Phase::Ended;
+        self.phase = Phase::Completed;
         self.outcome = Some(outcome);
     }
 
@@ -336,8 +340,8 @@ impl Step {
     }
 }
 
-/// A call that is given up before it has begun. If it was to send offsets, the transaction must not be
-/// committed without them.
+/// A call that is given up before it has begun. If it would have sent offsets, the transaction must
+/// not be committed without them.
 pub(crate) struct GivenUp<'t>(pub(crate) &'t Transactions, pub(crate) Step);
 
 impl Drop for GivenUp<'_> {
@@ -350,7 +354,7 @@ impl Drop for GivenUp<'_> {
     }
 }
 
-/// The error of a call that has exceeded its limit of time.
+/// Returns the error of a call that has exceeded its time limit.
 pub(crate) fn still_under_way(code: RDKafkaErrorCode) -> KafkaError {
     let text = "send_offsets_to_transaction: not done in time, and still under way";
     KafkaError::of_call(Class::Retriable, code, text)

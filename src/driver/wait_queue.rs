@@ -4,17 +4,18 @@ use std::task::Waker;
 
 use slab::Slab;
 
-/// Waiters in the order in which they came: a doubly linked list over a slab, so that leaving it in
-/// the middle costs nothing.
+/// Waiters in the order in which they came.
+///
+/// It is a doubly linked list over a slab, so leaving it in the middle takes constant time.
 #[derive(Debug, Default)]
 pub(super) struct WaitQueue {
     slots: Slab<Waiter>,
     first: Option<usize>,
     last: Option<usize>,
-    /// Those in the queue; the slab also has those that were admitted, or parked, and have not looked
-    /// yet.
+    /// The number of waiters in the queue. The slab also has those that were admitted or parked and
+    /// have not been polled since.
     waiting: usize,
-    /// Those that were admitted and have not looked yet.
+    /// The number of waiters that were admitted and have not been polled since.
     granted: usize,
 }
 
@@ -27,16 +28,16 @@ struct Waiter {
     behind: Option<usize>,
 }
 
-/// How a waiter stands.
+/// The state of a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// In the queue.
     Waiting,
-    /// Out of it, with capacity that was acquired in that generation.
+    /// Out of the queue, with capacity that was acquired in that generation.
     Granted(u32),
-    /// Out of it, without: it is to wait again.
+    /// Out of the queue, without capacity. It must wait again.
     Parked,
-    /// Out of it, without: there will be none.
+    /// Out of the queue, because the producer is closed.
     Closed,
 }
 
@@ -45,17 +46,17 @@ impl WaitQueue {
         self.first.is_none()
     }
 
-    /// How many were admitted and have not looked yet.
+    /// Returns the number of waiters that were admitted and have not been polled since.
     pub(super) fn granted(&self) -> usize {
         self.granted
     }
 
-    /// How many wait.
+    /// Returns the number of waiters in the queue.
     pub(super) fn len(&self) -> usize {
         self.waiting
     }
 
-    /// Adds a waiter at the end; returns its key.
+    /// Adds a waiter at the end. Returns its key.
     pub(super) fn push(&mut self, bytes: usize, waker: Waker) -> usize {
         let key = self.slots.insert(Waiter {
             bytes,
@@ -73,7 +74,7 @@ impl WaitQueue {
         key
     }
 
-    /// The bytes that the first waiter needs.
+    /// Returns the bytes that the first waiter needs.
     pub(super) fn first_bytes(&self) -> Option<usize> {
         self.first.map(|key| self.slots[key].bytes)
     }
@@ -82,19 +83,19 @@ impl WaitQueue {
         self.slots[key].standing
     }
 
-    /// Whether the waiter's task would be woken by this waker.
+    /// Returns true if this waker would wake the waiter's task.
     pub(super) fn will_wake(&self, key: usize, waker: &Waker) -> bool {
         let current = &self.slots[key].waker;
         current.as_ref().is_some_and(|it| it.will_wake(waker))
     }
 
-    /// Replaces the waiter's waker; returns the one before, for the caller to drop.
+    /// Replaces the waiter's waker. Returns the previous one, which the caller must drop.
     pub(super) fn set_waker(&mut self, key: usize, waker: Waker) -> Option<Waker> {
         self.slots[key].waker.replace(waker)
     }
 
-    /// Takes the first waiter out of the queue; returns its waker, for the caller to wake. `None` if
-    /// the queue is empty.
+    /// Takes the first waiter out of the queue. Returns its waker, which the caller must wake, or
+    /// `None` if the queue is empty.
     pub(super) fn pop(&mut self, standing: Standing) -> Option<Option<Waker>> {
         let key = self.first?;
         self.unlink(key);
@@ -104,8 +105,10 @@ impl WaitQueue {
         Some(waiter.waker.take())
     }
 
-    /// Parks all: those that were admitted, whose bytes and generations go to `revoked`, and those
-    /// that wait, whose wakers go to `wake`.
+    /// Parks all waiters.
+    ///
+    /// The bytes and generations of those that were admitted go to `revoked`. The wakers of those
+    /// that wait go to `wake`.
     pub(super) fn park_all(
         &mut self,
         mut revoked: impl FnMut(usize, u32),
@@ -123,7 +126,7 @@ impl WaitQueue {
         }
     }
 
-    /// Frees the slot; returns how the waiter stood, and its waker, for the caller to drop.
+    /// Frees the slot. Returns the waiter's state, and its waker, which the caller must drop.
     pub(super) fn leave(&mut self, key: usize) -> (Standing, Option<Waker>) {
         if self.slots[key].standing == Standing::Waiting {
             self.unlink(key);
@@ -146,7 +149,7 @@ impl WaitQueue {
         self.waiting -= 1;
     }
 
-    /// Whether no slot is in use.
+    /// Returns true if no slot is in use.
     #[cfg(test)]
     pub(super) fn has_no_slots(&self) -> bool {
         self.slots.is_empty()

@@ -9,7 +9,7 @@ use crate::client::ProducerContext;
 use crate::error::KafkaError;
 use crate::sync::coop;
 
-/// A waiter for capacity, which gives its place up when it is dropped.
+/// A waiter for capacity. Dropping it gives up its place in the wait queue.
 #[derive(Debug)]
 pub(crate) struct Waiter<C: ProducerContext> {
     shared: Arc<Shared<C>>,
@@ -18,7 +18,7 @@ pub(crate) struct Waiter<C: ProducerContext> {
 }
 
 impl<C: ProducerContext> Waiter<C> {
-    /// Acquires capacity for a message with so many bytes of payload, waiting for it in `waiter`.
+    /// Acquires capacity for a message with `bytes` of payload. Waits for it in `waiter`.
     #[inline]
     pub(crate) fn poll(
         waiter: &mut Option<Self>,
@@ -35,7 +35,7 @@ impl<C: ProducerContext> Waiter<C> {
         Self::wait(waiter, shared, bytes, purpose, cx)
     }
 
-    /// The same if there is no capacity, or others should have their turn.
+    /// Polls if there is no capacity at once, or if other tasks should run first.
     #[cold]
     fn wait(
         waiter: &mut Option<Self>,
@@ -44,6 +44,7 @@ impl<C: ProducerContext> Waiter<C> {
         purpose: Purpose,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Grant, KafkaError>> {
+        shared.core.check_served()?;
         let capacity = &shared.capacity;
         let acquired = match waiter {
             Some(Self { bytes, key, .. }) => {
@@ -62,7 +63,7 @@ impl<C: ProducerContext> Waiter<C> {
             }
         };
         *waiter = None;
-        Poll::Ready(acquired.map_err(KafkaError::from))
+        Poll::Ready(acquired.map_err(|none| shared.no_capacity(none)))
     }
 }
 

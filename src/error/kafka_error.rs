@@ -16,6 +16,27 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// It has a text and, if librdkafka or a broker reported it, a [code](Self::code). The predicates,
 /// for instance [`is_retriable`](Self::is_retriable), say what a caller can do.
 ///
+/// `Display` does not repeat the text of the [source](Error::source), so print both:
+///
+/// ```
+/// # use tokio_rdkafka::SendError;
+/// /// As `anyhow` does with `{:#}`.
+/// fn with_sources(error: &dyn std::error::Error) -> String {
+///     let mut text = error.to_string();
+///     let mut source = error.source();
+///     while let Some(error) = source {
+///         text = format!("{text}: {error}");
+///         source = error.source();
+///     }
+///     text
+/// }
+/// # fn print(error: &SendError) {
+/// // record to "orders" failed (not persisted): Local: Message timed out (_MSG_TIMED_OUT):
+/// // kafka:9092/bootstrap: Failed to resolve 'kafka:9092': Name or service not known (…) (_RESOLVE)
+/// eprintln!("{}", with_sources(error));
+/// # }
+/// ```
+///
 /// A clone shares the error. Neither `Display` nor `Debug` shows a configuration value.
 #[derive(Clone)]
 pub struct KafkaError(Arc<Inner>);
@@ -29,7 +50,7 @@ struct Inner {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Only the code tells more.
+    /// Only the code says more.
     Code,
     /// A fatal error of the producer, or a later error because of it.
     Fatal,
@@ -62,6 +83,17 @@ pub(crate) enum Class {
     Retriable,
     /// None of these.
     Other,
+}
+
+/// Why a producer is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum WhyClosed {
+    /// `close` was called, or the last handle was dropped.
+    Closed,
+    /// The runtime has ended, and with it the driver's task.
+    RuntimeEnded,
+    /// This process is a forked child of the producer's.
+    Forked,
 }
 
 impl KafkaError {
@@ -115,18 +147,24 @@ impl KafkaError {
 
     /// The error of a message that was purged because of a fatal error.
     pub(crate) fn after_fatal(self, fatal: KafkaError) -> Self {
-        let text = format!("{}, after a fatal error: {}", self.0.text, fatal.0.text);
+        let text = format!("{}, after a fatal error", self.0.text);
         Self::new(Kind::Fatal, self.0.code, text).caused_by(fatal)
     }
 
-    pub(crate) fn closed() -> Self {
-        Self::new(Kind::Closed, None, "the producer is closed")
-    }
-
-    /// The error of a producer whose runtime has ended, and with it the driver's task.
-    pub(crate) fn runtime_ended() -> Self {
-        let text = "the producer is closed: its tokio runtime has ended, and with it the driver task; \
-                    create a producer for each runtime";
+    /// The error of a producer that is closed. Only its client knows why.
+    #[cold]
+    pub(crate) fn closed(why: WhyClosed) -> Self {
+        let text = match why {
+            WhyClosed::Closed => "the producer is closed",
+            WhyClosed::RuntimeEnded => {
+                "the producer is closed: its tokio runtime has ended, and with it the driver task; \
+                 create a producer for each runtime"
+            }
+            WhyClosed::Forked => {
+                "the producer is closed: this process was forked and has none of its threads; \
+                 create a producer in the child"
+            }
+        };
         Self::new(Kind::Closed, None, text)
     }
 
@@ -207,12 +245,39 @@ impl KafkaError {
         let Some(reason) = reason else {
             return Self::with_text(code, text);
         };
-        let text = format!("{text}: {}", reason.0.text);
         let error = match reason.connect_failure() {
             Some(failure) => Self::connect(failure, code, text),
             None => Self::with_text(code, text),
         };
         error.caused_by(reason)
+    }
+
+    /// A bootstrap server has answered, but none of these addresses, which the cluster advertises.
+    /// `cause` is the failure of one of them, if known.
+    pub(crate) fn advertised<'a>(
+        addresses: impl Iterator<Item = &'a str>,
+        cause: Option<KafkaError>,
+    ) -> Self {
+        const MOST_NAMED: usize = 3;
+        let mut named: Vec<_> = addresses.take(MOST_NAMED + 1).collect();
+        if named.len() > MOST_NAMED {
+            named[MOST_NAMED] = "…";
+        }
+        let text = format!(
+            "a bootstrap server has answered, but no broker at the addresses that the cluster \
+             advertises: {}; see advertised.listeners of the brokers",
+            named.join(", ")
+        );
+        let transport = RDKafkaErrorCode::BrokerTransportFailure;
+        let Some(cause) = cause else {
+            return Self::with_text(transport, text);
+        };
+        let code = cause.code().unwrap_or(transport);
+        let error = match cause.connect_failure() {
+            Some(failure) => Self::connect(failure, code, text),
+            None => Self::with_text(code, text),
+        };
+        error.caused_by(cause)
     }
 
     pub(crate) fn no_answer() -> Self {
@@ -274,7 +339,9 @@ impl KafkaError {
     /// known.
     ///
     /// It may be set in errors of [`Producer::ready`](crate::Producer::ready) and in those that
-    /// [`ClientContext::error`](crate::ClientContext::error) receives.
+    /// [`ClientContext::error`](crate::ClientContext::error) receives. It may also be set in the
+    /// [source](Error::source) of a record's error: see
+    /// [`SendError::error`](crate::SendError::error).
     pub fn connect_failure(&self) -> Option<ConnectFailure> {
         match self.0.kind {
             Kind::Connect(failure) => Some(failure),
@@ -283,6 +350,9 @@ impl KafkaError {
     }
 
     /// Returns true if the producer is closed.
+    ///
+    /// It was closed by its user, its runtime has ended, or this process is a forked child of the
+    /// one that created it. The text says which.
     pub fn is_closed(&self) -> bool {
         self.0.kind == Kind::Closed
     }
@@ -430,6 +500,6 @@ mod tests {
         for code in [Code::FencedLeaderEpoch, Code::FencedInstanceId, Code::State] {
             assert!(!KafkaError::from_code(code).is_fenced());
         }
-        assert!(!KafkaError::closed().is_fenced());
+        assert!(!KafkaError::closed(WhyClosed::Closed).is_fenced());
     }
 }

@@ -15,4 +15,4 @@ pub use connect_failure::ConnectFailure;
 pub(crate) use error_code::KNOWN;
 pub use error_code::RDKafkaErrorCode;
 pub use kafka_error::{BoxError, KafkaError};
-pub(crate) use kafka_error::{Class, is_fencing, is_purge};
+pub(crate) use kafka_error::{Class, WhyClosed, is_fencing, is_purge};

@@ -17,6 +17,7 @@ use super::conf::Conf;
 use super::convert::{millis, with_errstr};
 use super::opaque::Opaque;
 use super::partitioner::{PartitionerFn, partition};
+use super::process::Process;
 use super::redeclared::{
     rd_kafka_fatal_error, rd_kafka_flush, rd_kafka_purge, rd_kafka_set_log_queue,
 };
@@ -30,6 +31,7 @@ pub(crate) struct Client {
     ptr: NonNull<sys::rd_kafka_t>,
     opaque: TypeId,
     id: u64,
+    process: Process,
     // librdkafka's threads use these two through raw pointers. Fields are dropped after `drop` has
     // joined the threads, and an `Arc` does not move its value.
     certificates: Arc<CertificateFailures>,
@@ -52,6 +54,8 @@ impl Client {
         mut conf: Conf,
         partitioner: Option<Box<PartitionerFn>>,
     ) -> Result<Arc<Self>, String> {
+        #[cfg(feature = "ssl")]
+        super::openssl::keep_at_exit();
         let partitioner = partitioner.map(Arc::new);
         if let Some(partitioner) = &partitioner {
             let opaque = Arc::as_ptr(partitioner).cast_mut().cast();
@@ -92,6 +96,7 @@ impl Client {
             ptr,
             opaque: TypeId::of::<O>(),
             id,
+            process: Process::current(),
             certificates,
             partitioner,
         };
@@ -117,6 +122,11 @@ impl Client {
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Returns the process in which the client was created.
+    pub(crate) fn process(&self) -> Process {
+        self.process
     }
 
     /// Returns the record of refused broker certificates.
@@ -181,6 +191,10 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        // A forked child does not have the threads that the call joins.
+        if !self.process.is_current() {
+            return;
+        }
         // SAFETY: this is the last reference. Queue references, topic handles and events each hold
         // one, so they are gone. Callbacks on librdkafka's threads hold none, so this thread is not
         // one of those that the call joins.

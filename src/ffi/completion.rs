@@ -9,8 +9,8 @@
 //! If it is dropped before, its receiver gets `None`.
 //!
 //! A pair shares one slot. A segment is one allocation with [`SLOTS`] slots and one reference
-//! count. The count starts at two references for each slot, one for its completer and one for its
-//! receiver, including pairs that have not been created yet. So creating a pair never increments
+//! count. The count starts at two references for each slot: one for its completer, one for its
+//! receiver. It includes pairs that have not been created yet, so creating a pair never increments
 //! it. When it reaches zero the segment becomes spare and is used again. In the steady state a
 //! message needs no allocation, and its completion takes no lock.
 
@@ -185,7 +185,7 @@ impl<T, R> Completers<T, R> {
         segment.spare = Some(Arc::clone(&self.spare));
         let segment = NonNull::from(Box::leak(segment));
         // SAFETY: the segment is live. The pointer to the first slot is derived from the one to the
-        // segment, without a reference in between, so it has provenance for the whole segment.
+        // segment, without a reference in between. So it has provenance for the whole segment.
         let next = unsafe { segment.byte_add(offset_of!(Segment<T, R>, slots)).cast() };
         Unused { next, left: SLOTS }
     }

@@ -43,6 +43,17 @@ pub(crate) enum Event<O: Opaque> {
 }
 
 impl<O: Opaque> Event<O> {
+    /// Returns true if no event overtakes it, nor it another such event. librdkafka gives the other
+    /// kinds a priority (`rd_kafka_op_set_prio`), and so puts them before those that wait.
+    pub(crate) fn is_ordered(&self) -> bool {
+        match self {
+            Event::Delivery(_) | Event::Error { .. } | Event::Answer(_) => true,
+            Event::Log { .. } | Event::Stats(_) | Event::OAuthTokenRefresh(_) | Event::Other => {
+                false
+            }
+        }
+    }
+
     /// Takes the event over. Copies and destroys it at once, unless it has delivery reports.
     pub(super) fn new(ptr: NonNull<sys::rd_kafka_event_t>, client: Arc<Client>) -> Self {
         let event = RawEvent {
@@ -109,7 +120,7 @@ impl RawEvent {
     /// Converts an error event.
     ///
     /// librdkafka has already replaced `_FATAL` by the actual code and reason
-    /// (`rd_kafka_event_setup`), so only the flag tells that an error is fatal.
+    /// (`rd_kafka_event_setup`), so only the flag says that an error is fatal.
     fn into_error<O: Opaque>(self) -> Event<O> {
         let event = self.ptr.as_ptr();
         // SAFETY: the event is valid and an error event. The string lives as long as it does.

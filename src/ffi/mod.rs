@@ -1,4 +1,4 @@
-//! The FFI layer: every raw pointer, every `unsafe` block and every function that C calls.
+//! The FFI layer: every raw pointer to C, every `unsafe` block and every function that C calls.
 //!
 //! Each C object has one owner type, with a private pointer and a `Drop`. The queues, topic handles
 //! and events of a client hold an `Arc` of it, so the client is destroyed after all of them. The
@@ -13,6 +13,7 @@
 //! - `queue`, `event`, `message`: from the client's queue to a delivery report;
 //! - `admin`, `answer`, `metadata`: asking brokers;
 //! - `transaction`, `offsets`, `oauth`, `certificate`;
+//! - `openssl`, `process`: the exit of the process, and its children;
 //! - `call_error`, `convert`, `redeclared`: what several of them use;
 //! - `mock`: the mock cluster.
 #![allow(unsafe_code)]
@@ -35,7 +36,10 @@ pub(crate) mod mock;
 mod oauth;
 mod offsets;
 mod opaque;
+#[cfg(feature = "ssl")]
+mod openssl;
 mod partitioner;
+mod process;
 mod queue;
 mod redeclared;
 mod topic;
@@ -51,11 +55,13 @@ pub(crate) use completion::{Abandoned, Completer, Completers, Receiver};
 pub(crate) use conf::{Conf, ConfError};
 pub(crate) use event::{DeliveryEvent, Event};
 pub(crate) use message::BorrowedMessage;
+pub(crate) use metadata::Answerer;
 pub(crate) use oauth::RawToken;
 #[cfg(feature = "rdkafka")]
 pub(crate) use offsets::offsets_of_list;
 pub(crate) use offsets::{Group, Offsets};
 pub(crate) use opaque::{Carried, Opaque, PayloadGuard};
 pub(crate) use partitioner::{PartitionerArgs, PartitionerFn};
+pub(crate) use process::Process;
 pub(crate) use queue::Queue;
 pub(crate) use topic::{Message, PARTITION_UNASSIGNED, TopicHandle};

@@ -13,7 +13,7 @@ use crate::sync::catch_panic;
 /// Chooses a partition. If the topic does not have it, the record fails.
 pub(crate) type PartitionerFn = dyn Fn(&PartitionerArgs<'_>) -> i32 + Send + Sync;
 
-/// Makes the record fail with `_UNKNOWN_PARTITION`, because no topic has so many partitions
+/// Makes the record fail with `_UNKNOWN_PARTITION`, because no topic has that many partitions
 /// (rdkafka_msg.c, `rd_kafka_msg_partitioner`).
 const NONE: i32 = i32::MAX;
 

@@ -95,6 +95,12 @@ impl Queue {
         NonNull::new(event).map(|event| Event::new(event, Arc::clone(&self.client)))
     }
 
+    /// Returns the number of events in the queue.
+    pub(crate) fn len(&self) -> u64 {
+        // SAFETY: the queue is valid.
+        unsafe { sys::rd_kafka_queue_length(self.ptr.as_ptr()) as u64 }
+    }
+
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {
         self.ptr.as_ptr()
     }

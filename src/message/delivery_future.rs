@@ -48,7 +48,7 @@ impl<D> MessageState<D> {
     ///
     /// # Panics
     ///
-    /// If it was taken before.
+    /// Panics if it was taken before.
     pub(crate) fn take_opaque(&mut self) -> D {
         let opaque = self.opaque.take();
         opaque.expect("a message has one report, or was refused")
@@ -95,9 +95,9 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 /// # }
 /// ```
 ///
-/// `timeout(limit, producer.send(record))` is a trap: it drops the future at the deadline. The record
-/// may be delivered all the same, and nobody learns of it. If it fails, the record is lost with the
-/// error. A record must not be sent again then: it could be written twice.
+/// `timeout(limit, producer.send(record))` is a trap: it drops the future at the deadline. The
+/// record may be delivered all the same, and nobody learns of it. If it fails, the record is lost
+/// with the error. A record must not be sent again then: it could be written twice.
 ///
 /// # Errors
 ///
@@ -111,7 +111,7 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 ///
 /// # Panics
 ///
-/// If it is polled again after it has resolved.
+/// Panics if it is polled again after it has resolved.
 #[must_use = "the message is in flight; await the future to learn whether it is delivered"]
 pub struct DeliveryFuture<D = ()> {
     receiver: Receiver<MessageState<D>, Outcome<D>>,

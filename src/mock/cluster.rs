@@ -57,7 +57,8 @@ const CONFIG: &[(&str, &str)] = &[
 /// Most methods wait for the mock's thread, usually one or two milliseconds. On a machine under
 /// load a call may rarely take a second, because librdkafka may miss a wake-up.
 ///
-/// Dropping the cluster closes all connections and blocks until librdkafka's threads have ended.
+/// Dropping the cluster closes all connections and blocks until librdkafka's threads have
+/// terminated.
 /// Clients may still be connected; for them all brokers are down.
 ///
 /// # Differences from a real cluster
@@ -81,9 +82,9 @@ const CONFIG: &[(&str, &str)] = &[
 ///   abort of a transaction with records then fails as [fenced](KafkaError::is_fenced).
 /// - **Admin requests.** It supports none.
 /// - **Protocol.** It supports neither TLS nor SASL, and only record batches of version 2. It
-///   offers Produce up to version 9 and Fetch up to version 11, because librdkafka's handlers of
-///   newer versions dereference NULL for a partition without a leader. So its answer "not the
-///   leader" does not name the leader (KIP-951), and clients have to ask for it.
+///   offers Produce up to version 9 and Fetch up to version 11. librdkafka's handlers of newer
+///   versions dereference NULL for a partition without a leader. So its answer "not the leader"
+///   does not name the leader (KIP-951), and clients have to ask for it.
 ///
 /// Source: `rd_kafka_mock_cluster_new` and the other functions of rdkafka_mock.h, which librdkafka
 /// calls experimental.

@@ -8,7 +8,7 @@ use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::mock::Consumer;
 use crate::message::OwnedMessage;
 
-/// How often the reader checks whether the caller still waits for the result.
+/// The time after which the reader checks again whether the caller still waits for the result.
 const SLICE: Duration = Duration::from_millis(100);
 
 /// The consumer's configuration. It has no group, so it needs no coordinator and commits no

@@ -103,6 +103,7 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
     ///
     /// - The errors of [`ClientConfig::create`].
     /// - No [`runtime`](Self::runtime) was set and the call is made outside of one.
+    /// - The runtime has ended.
     /// - The configuration has a `transactional.id`, which [`create_transactional`] takes.
     ///
     /// [`create_transactional`]: Self::create_transactional
@@ -134,6 +135,12 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
         let (core, queue) = Core::new(self.config, conf, &context)?;
         let shared = Shared::new(core, queue, context, limits, transaction_timeout);
         runtime.spawn(drive(Driver::new(Arc::clone(&shared))));
+        // A runtime that has ended drops the driver within the call.
+        if shared.core.is_closed() {
+            return Err(KafkaError::runtime(
+                "the tokio runtime of the Producer has ended: create it on a runtime that lives",
+            ));
+        }
         Ok(Producer::new(shared, runtime, self.max_block))
     }
 }

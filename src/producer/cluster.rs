@@ -113,8 +113,8 @@ impl<C: ProducerContext> Producer<C> {
     /// Internal topics are included.
     ///
     /// librdkafka has only a blocking call for this, which concurrent callers share: see
-    /// [threads](Self#threads). A [`close`](Self::close) waits until the call returns: for up to 1
-    /// s, or for as long as the call has already taken if that is more.
+    /// [threads](Self#threads). A [`close`](Self::close) waits until the call returns. That takes
+    /// up to 1 s, or as long as the call has already taken if that is more.
     ///
     /// Source: `rd_kafka_metadata`.
     ///

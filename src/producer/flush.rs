@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access::Access;
 use super::producer::Producer;
 use super::timer::Timer;
 use crate::client::ProducerContext;
@@ -22,13 +23,14 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Errors
     ///
-    /// [`FlushError`] if the system cannot start a thread for the call.
+    /// [`FlushError`] if the system cannot start a thread for the call, or if the producer is
+    /// [closed](KafkaError::is_closed) because its runtime has ended.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future stops the wait. The messages are delivered nevertheless.
     pub async fn flush(&self) -> Result<FlushReport, FlushError> {
-        Ok(Tracker::flush(self.shared())?.done().await.flush_report())
+        self.flush_all().await
     }
 
     /// Flushes as [`flush`](Self::flush) does, for up to `timeout`.
@@ -56,12 +58,9 @@ impl<C: ProducerContext> Producer<C> {
     /// Discards the messages that `config` selects.
     ///
     /// It resolves after their delivery futures have resolved, with the number of messages that
-    /// were purged meanwhile. Concurrent purges share one blocking call, which selects what any of
+    /// were purged meanwhile. While others go on sending, it also waits for the reports that were
+    /// queued before its own, and for no later ones. Concurrent purges share one blocking call, which selects what any of
     /// them selects: see [threads](Self#threads).
-    ///
-    /// In a transaction a purge makes the commit fail, and [`inflight`](PurgeConfig::inflight) has
-    /// no effect. A message that has been sent could otherwise be written after the transaction
-    /// ends, as part of the next one.
     ///
     /// Source: `rd_kafka_purge`.
     ///
@@ -69,12 +68,18 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// The purge begins when the future is first polled. Dropping the future does not stop it.
     pub async fn purge(&self, config: PurgeConfig) -> usize {
-        let config = if self.is_transactional() {
-            config.without_inflight()
-        } else {
-            config
-        };
+        if self.shared().core.is_forked() {
+            return 0;
+        }
         let tally = Tracker::purge(self.shared(), config).done().await;
         usize::try_from(tally.purged).unwrap_or(usize::MAX)
+    }
+}
+
+impl<C: ProducerContext, A: Access> Producer<C, A> {
+    /// Flushes, whatever the access: the close of a sink, which a transaction may have handed out,
+    /// skips `linger.ms`.
+    pub(crate) async fn flush_all(&self) -> Result<FlushReport, FlushError> {
+        Ok(Tracker::flush(self.shared())?.done().await.flush_report())
     }
 }

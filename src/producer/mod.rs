@@ -3,11 +3,14 @@
 //! It may use `driver` and what is below it. To be read in this order:
 //!
 //! - `builder`: creates the client and spawns the driver;
+//! - `access`: what a handle may do;
 //! - `producer`: the handle that users clone;
 //! - `send`, `permit`: how a record gets its capacity and enters the queue;
 //! - `flush`, `close`: flush, purge and shutdown;
-//! - `ready`, `cluster`: questions to the brokers.
+//! - `ready`, `cluster`: questions to the brokers;
+//! - `timer`: time limits by the timers of the producer's runtime.
 
+mod access;
 mod builder;
 mod close;
 mod cluster;
@@ -19,6 +22,7 @@ mod ready;
 mod send;
 mod timer;
 
+pub use access::{Access, FullAccess, SendOnly};
 pub use builder::ProducerBuilder;
 pub use permit::{OwnedPermit, Permit};
 pub use producer::{Producer, WeakProducer};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::task::{Context, Poll, ready};
 
+use super::access::{Access, FullAccess};
 use super::producer::Producer;
 use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::driver::{Grant, Purpose};
@@ -18,8 +19,8 @@ use crate::message::{DeliveryFuture, ProducerRecord};
 ///
 /// Dropping an unused permit releases its capacity.
 #[must_use = "dropping an unused permit releases its capacity"]
-pub struct Permit<'p, C: ProducerContext = DefaultProducerContext> {
-    reservation: Reservation<&'p Producer<C>, C>,
+pub struct Permit<'p, C: ProducerContext = DefaultProducerContext, A: Access = FullAccess> {
+    reservation: Reservation<&'p Producer<C, A>, C, A>,
 }
 
 /// A [`Permit`] that owns a handle of its producer instead of borrowing it.
@@ -29,11 +30,11 @@ pub struct Permit<'p, C: ProducerContext = DefaultProducerContext> {
 ///
 /// Dropping an unused permit releases its capacity.
 #[must_use = "dropping an unused permit releases its capacity"]
-pub struct OwnedPermit<C: ProducerContext = DefaultProducerContext> {
-    reservation: Reservation<Producer<C>, C>,
+pub struct OwnedPermit<C: ProducerContext = DefaultProducerContext, A: Access = FullAccess> {
+    reservation: Reservation<Producer<C, A>, C, A>,
 }
 
-impl<C: ProducerContext> Producer<C> {
+impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Waits for capacity for one record and reserves it.
     ///
     /// [`Permit::send`] then enqueues the record without waiting. Use it to decide what to send
@@ -66,10 +67,10 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Unused permits
     ///
-    /// An unused permit keeps its capacity while others wait, for at least 1 s of real time in
-    /// which nothing is in flight and nobody acquires or releases capacity. Then the queue is
-    /// overbooked once by what the unused permits hold, and one warning is logged. Overbooking
-    /// never raises a limit above twice its value. It ends when these permits are used or dropped.
+    /// Unused permits can hold capacity while others wait. If for 1 s of real time nothing is in
+    /// flight and nobody acquires or releases capacity, the queue is overbooked once. The amount is
+    /// what these permits hold, and one warning is logged. Overbooking never raises a limit above
+    /// twice its value. It ends when these permits are used or dropped.
     ///
     /// A waiter can be granted capacity while its task does not poll it. After the same second it
     /// loses its turn, and waits again at its next poll.
@@ -82,7 +83,7 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// Dropping the future gives up its place in the wait queue. Capacity that it was granted
     /// passes to the next waiter.
-    pub async fn reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
+    pub async fn reserve(&self) -> Result<Permit<'_, C, A>, KafkaError> {
         let grant = self.wait_for_capacity(0, Purpose::Reserve, None).await?;
         Ok(Permit::new(self, grant, None))
     }
@@ -101,7 +102,7 @@ impl<C: ProducerContext> Producer<C> {
     /// # Cancel safety
     ///
     /// Same as [`reserve`](Self::reserve).
-    pub async fn reserve_bytes(&self, bytes: usize) -> Result<Permit<'_, C>, KafkaError> {
+    pub async fn reserve_bytes(&self, bytes: usize) -> Result<Permit<'_, C, A>, KafkaError> {
         self.shared().capacity.check_payload(bytes)?;
         let grant = self
             .wait_for_capacity(bytes, Purpose::Reserve, None)
@@ -120,7 +121,7 @@ impl<C: ProducerContext> Producer<C> {
     /// # Cancel safety
     ///
     /// Same as [`reserve`](Self::reserve).
-    pub async fn reserve_owned(&self) -> Result<OwnedPermit<C>, KafkaError> {
+    pub async fn reserve_owned(&self) -> Result<OwnedPermit<C, A>, KafkaError> {
         let grant = self.wait_for_capacity(0, Purpose::Reserve, None).await?;
         Ok(OwnedPermit::new(self.clone(), grant))
     }
@@ -132,8 +133,9 @@ impl<C: ProducerContext> Producer<C> {
     /// - The [queue is full](KafkaError::is_queue_full), or other senders are already waiting for
     ///   capacity.
     /// - The producer is [closed](KafkaError::is_closed).
-    pub fn try_reserve(&self) -> Result<Permit<'_, C>, KafkaError> {
-        let grant = self.try_acquire(0)?;
+    pub fn try_reserve(&self) -> Result<Permit<'_, C, A>, KafkaError> {
+        let grant = self.try_acquire(0);
+        let grant = grant.map_err(|none| self.shared().no_capacity(none))?;
         Ok(Permit::new(self, grant, None))
     }
 
@@ -150,7 +152,7 @@ impl<C: ProducerContext> Producer<C> {
     pub fn poll_reserve(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<OwnedPermit<C>, KafkaError>> {
+    ) -> Poll<Result<OwnedPermit<C, A>, KafkaError>> {
         let grant = ready!(self.poll_capacity(cx, 0, Purpose::Reserve))?;
         Poll::Ready(Ok(OwnedPermit::new(self.clone(), grant)))
     }
@@ -162,18 +164,18 @@ impl<C: ProducerContext> Producer<C> {
     }
 }
 
-impl<'p, C: ProducerContext> Permit<'p, C> {
+impl<'p, C: ProducerContext, A: Access> Permit<'p, C, A> {
     /// `bytes` is `None` if no payload bytes were asked for; the payload is unlimited then.
-    fn new(producer: &'p Producer<C>, grant: Grant, bytes: Option<usize>) -> Self {
+    fn new(producer: &'p Producer<C, A>, grant: Grant, bytes: Option<usize>) -> Self {
         let reservation = Reservation::new(producer, grant, bytes);
         Self { reservation }
     }
 
     /// Enqueues a record and returns the future of its delivery.
     ///
-    /// The call itself does not fail. If the record is refused, the future resolves with the error:
-    /// an invalid field, a payload that is too large, an unknown partition, a fatal error, or a
-    /// closed producer.
+    /// The call itself does not fail. If the record is refused, the future resolves with the error.
+    /// Reasons are an invalid field, a payload that is too large, an unknown partition, a fatal
+    /// error, or a closed producer.
     ///
     /// Without reserved bytes the payload is charged now. Each such permit can exceed
     /// `queue.buffering.max.kbytes` by one payload.
@@ -185,8 +187,8 @@ impl<'p, C: ProducerContext> Permit<'p, C> {
     }
 }
 
-impl<C: ProducerContext> OwnedPermit<C> {
-    fn new(producer: Producer<C>, grant: Grant) -> Self {
+impl<C: ProducerContext, A: Access> OwnedPermit<C, A> {
+    fn new(producer: Producer<C, A>, grant: Grant) -> Self {
         let reservation = Reservation::new(producer, grant, None);
         Self { reservation }
     }
@@ -200,30 +202,30 @@ impl<C: ProducerContext> OwnedPermit<C> {
     }
 
     /// Returns the producer whose capacity the permit holds.
-    pub fn producer(&self) -> &Producer<C> {
+    pub fn producer(&self) -> &Producer<C, A> {
         &self.reservation.producer
     }
 }
 
 /// Acquired capacity for one message, which is used or released once. `P` is the producer, owned
 /// or borrowed.
-struct Reservation<P: Borrow<Producer<C>>, C: ProducerContext> {
+struct Reservation<P: Borrow<Producer<C, A>>, C: ProducerContext, A: Access> {
     producer: P,
     grant: Grant,
     /// The acquired payload bytes, which also limit the payload; `None` acquires and limits none.
     bytes: Option<usize>,
     is_used: bool,
-    context: PhantomData<fn() -> C>,
+    handle: PhantomData<fn() -> (C, A)>,
 }
 
-impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
+impl<P: Borrow<Producer<C, A>>, C: ProducerContext, A: Access> Reservation<P, C, A> {
     fn new(producer: P, grant: Grant, bytes: Option<usize>) -> Self {
         Self {
             producer,
             grant,
             bytes,
             is_used: false,
-            context: PhantomData,
+            handle: PhantomData,
         }
     }
 
@@ -251,7 +253,7 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Reservation<P, C> {
     }
 }
 
-impl<P: Borrow<Producer<C>>, C: ProducerContext> Drop for Reservation<P, C> {
+impl<P: Borrow<Producer<C, A>>, C: ProducerContext, A: Access> Drop for Reservation<P, C, A> {
     fn drop(&mut self) {
         if !self.is_used {
             let capacity = &self.producer.borrow().shared().capacity;
@@ -260,7 +262,7 @@ impl<P: Borrow<Producer<C>>, C: ProducerContext> Drop for Reservation<P, C> {
     }
 }
 
-impl<C: ProducerContext> fmt::Debug for Permit<'_, C> {
+impl<C: ProducerContext, A: Access> fmt::Debug for Permit<'_, C, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("bytes", &self.reservation.bytes.unwrap_or(0))
@@ -268,7 +270,7 @@ impl<C: ProducerContext> fmt::Debug for Permit<'_, C> {
     }
 }
 
-impl<C: ProducerContext> fmt::Debug for OwnedPermit<C> {
+impl<C: ProducerContext, A: Access> fmt::Debug for OwnedPermit<C, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnedPermit")
             .field("bytes", &self.reservation.bytes.unwrap_or(0))

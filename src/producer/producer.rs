@@ -1,12 +1,14 @@
 //! The asynchronous producer: the handle that users clone.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, RwLockReadGuard, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::access::{Access, FullAccess, SendOnly};
 use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::driver::{Grant, Purpose, Shared, TransactionEpoch, Waiter};
 use crate::error::KafkaError;
@@ -60,10 +62,10 @@ use crate::sync::{coop, log};
 /// - A [`Permit`](crate::Permit) without reserved bytes can exceed `queue.buffering.max.kbytes` by
 ///   one payload.
 /// - A [`ProducerSink`](crate::ProducerSink) can exceed each limit by one record.
-/// - If unused permits hold capacity while others wait, nothing is in flight and nobody acquires or
-///   releases capacity for at least 1 s of real time, the queue is overbooked once by what they
-///   hold. It is never overbooked above twice its limits. One warning is logged. The overbooking ends when
-///   these permits are used or dropped. See [`reserve`](Self::reserve).
+/// - Unused permits can hold capacity while others wait. If for 1 s of real time nothing is in
+///   flight and nobody acquires or releases capacity, the queue is overbooked once. The amount is
+///   what these permits hold, and never more than the limits themselves. One warning is logged. The
+///   overbooking ends when these permits are used or dropped. See [`reserve`](Self::reserve).
 /// - A purge or a timeout can fail the whole queue at once. New messages are admitted while the
 ///   failed ones are still being reported. Memory can reach twice the limits until the last report.
 ///
@@ -92,10 +94,10 @@ use crate::sync::{coop, log};
 /// while it does not exist fail with `UnknownTopicOrPartition`, `UnknownTopic` or
 /// `UnknownPartition`, or wait for up to `message.timeout.ms`.
 ///
-/// One case needs care, because of librdkafka's issue 4898. If the leader of a partition had
-/// changed before and the producer did not notice the deletion, the new partition can stay without
-/// a leader for it. Delete the topic, wait until sends report that it is unknown, and only then
-/// create it again. Otherwise create a new producer.
+/// One case needs care, because of librdkafka's issue 4898. The leader of a partition had changed
+/// before, and the producer did not notice the deletion. Then the new partition can stay without a
+/// leader for this producer. Delete the topic, wait until sends report that it is unknown, and only
+/// then create it again. Otherwise create a new producer.
 ///
 /// # A broker that does not answer
 ///
@@ -126,9 +128,11 @@ use crate::sync::{coop, log};
 ///
 /// # Threads
 ///
-/// librdkafka runs its own threads: two for each client and one for each broker. An idle producer
-/// adds none. Calls of librdkafka that block run on threads named `rdkafka-block`, and never on
-/// tokio's blocking pool. Callers that wait for the same kind of call share one thread.
+/// librdkafka runs its own threads: two for each client, one for each broker, and with
+/// `transactional.id` one for the transaction coordinator. An idle producer adds none. Calls of
+/// librdkafka that block run on threads named `rdkafka-block`, and never on tokio's blocking pool.
+/// Callers that wait for the same kind of call share one thread, except transactional calls, which
+/// run one at a time.
 ///
 /// There is at most one thread for each of 8 kinds of call:
 ///
@@ -145,14 +149,49 @@ use crate::sync::{coop, log};
 ///
 /// # Shutdown
 ///
-/// Only [`close`](Self::close) promises delivery. Dropping the last handle never blocks. While the
-/// runtime lives, the driver still delivers what was enqueued, for up to `message.timeout.ms`. If
-/// the runtime shuts down first, a thread purges what is in flight and the futures resolve with
-/// errors.
-pub struct Producer<C: ProducerContext = DefaultProducerContext> {
+/// Call [`close`](Self::close) or [`close_timeout`](Self::close_timeout) before `main` returns.
+/// Only they promise delivery:
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # async fn run(producer: tokio_rdkafka::Producer) {
+/// let report = producer.close_timeout(Duration::from_secs(10)).await;
+/// if report.undelivered + report.failed > 0 {
+///     eprintln!("not delivered: {report:?}");
+/// }
+/// # }
+/// ```
+///
+/// Dropping the last handle never blocks. While the runtime lives, the driver still delivers what
+/// was enqueued, for up to `message.timeout.ms`.
+///
+/// If the runtime ends first, a thread purges what is in flight, and the futures resolve with
+/// errors. One warning is logged with the number of these messages. `#[tokio::main]` ends the
+/// runtime when `main` returns, so messages that were only enqueued are lost then.
+///
+/// A producer belongs to the runtime that it was created on. Each `#[tokio::test]` has a runtime of
+/// its own, so tests cannot share a producer in a `static`. On the handle of a runtime that has
+/// ended, calls return an error that says so, and [`is_closed`](Self::is_closed) returns true.
+///
+/// A child that was forked has none of librdkafka's threads. Calls in the child return an error for
+/// which [`is_closed`](crate::KafkaError::is_closed) is true: create a producer in the child. A
+/// [`close`](Self::close) or [`purge`](Self::purge) returns at once there, and reports nothing.
+///
+/// With the feature `ssl`, OpenSSL does not free its memory at the exit of the process, because
+/// librdkafka's threads may use it (`OPENSSL_INIT_NO_ATEXIT`). This is set before `main`. It has no
+/// effect in a plugin whose host has used the same OpenSSL before: such a plugin must close its
+/// producers.
+///
+/// # Access
+///
+/// A handle that a [`Transaction`](crate::Transaction) hands out is a `Producer<C, SendOnly>`. It
+/// has the methods of the table above and no other call that affects the producer: see
+/// [`SendOnly`]. Without a second parameter the type is a producer with [`FullAccess`].
+pub struct Producer<C: ProducerContext = DefaultProducerContext, A: Access = FullAccess> {
     // Declared, and so dropped, before the handle, which may be the last.
     waiter: Option<Waiter<C>>,
     handle: Arc<ProducerHandle<C>>,
+    access: PhantomData<A>,
 }
 
 /// What all clones share and the driver does not. It is dropped with the last handle.
@@ -190,27 +229,40 @@ impl<C: ProducerContext> Producer<C> {
         runtime: Handle,
         max_block: Option<Duration>,
     ) -> Self {
-        Self {
-            waiter: None,
-            handle: Arc::new(ProducerHandle {
-                shared,
-                runtime,
-                max_block,
-                epoch: None,
-            }),
-        }
+        Self::of(Arc::new(ProducerHandle {
+            shared,
+            runtime,
+            max_block,
+            epoch: None,
+        }))
     }
 
     /// Returns a handle whose records belong to a transaction.
-    pub(crate) fn with_epoch(&self, epoch: Arc<TransactionEpoch>) -> Self {
+    pub(crate) fn with_epoch(&self, epoch: Arc<TransactionEpoch>) -> Producer<C, SendOnly> {
+        Producer::of(Arc::new(ProducerHandle {
+            shared: Arc::clone(self.shared()),
+            runtime: self.handle.runtime.clone(),
+            max_block: self.handle.max_block,
+            epoch: Some(epoch),
+        }))
+    }
+
+    /// Returns a handle that does not keep the producer open.
+    ///
+    /// A context can hold one to send from a delivery callback.
+    pub fn downgrade(&self) -> WeakProducer<C> {
+        WeakProducer {
+            handle: Arc::downgrade(&self.handle),
+        }
+    }
+}
+
+impl<C: ProducerContext, A: Access> Producer<C, A> {
+    fn of(handle: Arc<ProducerHandle<C>>) -> Self {
         Self {
             waiter: None,
-            handle: Arc::new(ProducerHandle {
-                shared: Arc::clone(self.shared()),
-                runtime: self.handle.runtime.clone(),
-                max_block: self.handle.max_block,
-                epoch: Some(epoch),
-            }),
+            handle,
+            access: PhantomData,
         }
     }
 
@@ -224,11 +276,6 @@ impl<C: ProducerContext> Producer<C> {
 
     pub(super) fn max_block(&self) -> Option<Duration> {
         self.handle.max_block
-    }
-
-    /// Returns true if the records belong to a transaction.
-    pub(super) fn is_transactional(&self) -> bool {
-        self.handle.epoch.is_some()
     }
 
     /// Keeps the transaction open, if there is one, until the guard is dropped.
@@ -299,15 +346,6 @@ impl<C: ProducerContext> Producer<C> {
         &self.shared().context
     }
 
-    /// Returns a handle that does not keep the producer open.
-    ///
-    /// A context can hold one to send from a delivery callback.
-    pub fn downgrade(&self) -> WeakProducer<C> {
-        WeakProducer {
-            handle: Arc::downgrade(&self.handle),
-        }
-    }
-
     /// Returns true if the producer is closed or is being closed.
     pub fn is_closed(&self) -> bool {
         self.shared().core.is_closed()
@@ -326,12 +364,9 @@ impl<C: ProducerContext> Producer<C> {
     }
 }
 
-impl<C: ProducerContext> Clone for Producer<C> {
+impl<C: ProducerContext, A: Access> Clone for Producer<C, A> {
     fn clone(&self) -> Self {
-        Self {
-            waiter: None,
-            handle: Arc::clone(&self.handle),
-        }
+        Self::of(Arc::clone(&self.handle))
     }
 }
 
@@ -343,10 +378,7 @@ pub struct WeakProducer<C: ProducerContext = DefaultProducerContext> {
 impl<C: ProducerContext> WeakProducer<C> {
     /// Returns the producer, or `None` if all other handles have been dropped.
     pub fn upgrade(&self) -> Option<Producer<C>> {
-        self.handle.upgrade().map(|handle| Producer {
-            waiter: None,
-            handle,
-        })
+        self.handle.upgrade().map(Producer::of)
     }
 }
 
@@ -364,7 +396,7 @@ impl<C: ProducerContext> fmt::Debug for WeakProducer<C> {
     }
 }
 
-impl<C: ProducerContext> fmt::Debug for Producer<C> {
+impl<C: ProducerContext, A: Access> fmt::Debug for Producer<C, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer")
             .field("in_flight", &self.in_flight_count())

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
+use super::access::Access;
 use super::producer::Producer;
 use super::timer::Timer;
 use crate::client::ProducerContext;
@@ -26,7 +27,7 @@ type Enqueued<C> = Result<
     SendError<<C as ProducerContext>::DeliveryOpaque>,
 >;
 
-impl<C: ProducerContext> Producer<C> {
+impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Sends a record and waits for its delivery report.
     ///
     /// It first waits for capacity in the queue, for up to
@@ -300,25 +301,30 @@ impl<C: ProducerContext> Producer<C> {
         }
     }
 
-    pub(super) async fn wait_for_capacity(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn stores its arguments twice: a waiting send is to be small"
+    )]
+    pub(super) fn wait_for_capacity(
         &self,
         bytes: usize,
         purpose: Purpose,
         timeout: Option<Duration>,
-    ) -> Result<Grant, KafkaError> {
-        let capacity = &self.shared().capacity;
-        let acquired = match timeout {
-            None => capacity.acquire(bytes, purpose).await,
-            Some(timeout) => {
-                let acquire = capacity.acquire(bytes, purpose);
-                let limited = Timer::new(self.runtime(), timeout)?.limit(acquire);
-                // Boxed: a send should be small, and few have a limit.
-                Box::pin(limited)
-                    .await
-                    .map_err(|_| KafkaError::no_capacity(timeout))?
-            }
-        };
-        acquired.map_err(KafkaError::from)
+    ) -> impl Future<Output = Result<Grant, KafkaError>> + Send {
+        async move {
+            self.shared().core.check_served()?;
+            let acquire = self.shared().capacity.acquire(bytes, purpose);
+            let acquired = match timeout {
+                None => acquire.await,
+                Some(timeout) => {
+                    let limited = Timer::new(self.runtime(), timeout)?.limit(acquire);
+                    // Boxed, because a timer is large and few calls need one.
+                    let acquired = Box::pin(limited).await;
+                    acquired.map_err(|_| KafkaError::no_capacity(timeout))?
+                }
+            };
+            acquired.map_err(|none| self.shared().no_capacity(none))
+        }
     }
 
     fn try_produce<'a, K: DeliveryKind<C::DeliveryOpaque>>(
@@ -328,7 +334,7 @@ impl<C: ProducerContext> Producer<C> {
         let admitted = self.check_record(&record.fields).and_then(|bytes| {
             self.try_acquire(bytes).map(drop).or_else(|none| {
                 topic_name::check_name(record.fields.topic.as_str())?;
-                Err(none.into())
+                Err(self.shared().no_capacity(none))
             })
         });
         if let Err(error) = admitted {

@@ -1,4 +1,4 @@
-//! Limits of time, kept by the timers of the producer's own runtime.
+//! Time limits, kept by the timers of the producer's own runtime.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -11,14 +11,14 @@ use tokio::time::{self, Sleep};
 use crate::error::KafkaError;
 use crate::sync::catch_panic;
 
-/// A limit of time. It works wherever it is awaited, also on an executor without timers.
+/// A time limit. It works wherever it is awaited, also on an executor without timers.
 #[derive(Debug)]
 pub(super) struct Timer {
     // Boxed, because it is large and few calls need one.
     sleep: Pin<Box<Sleep>>,
 }
 
-/// The time is over.
+/// The time limit has passed.
 #[derive(Debug)]
 pub(super) struct Elapsed;
 
@@ -31,14 +31,15 @@ impl Timer {
         // tokio panics then, and has no way to ask.
         let sleep = catch_panic(|| Box::pin(time::sleep(limit))).map_err(|_| {
             KafkaError::runtime(
-                "the tokio runtime of the producer has no timers: build it with enable_time, or use \
-                 the call without a limit of time",
+                "the tokio runtime of the producer has no timers: build it with enable_time, or \
+                 use the call without a limit of time",
             )
         })?;
         Ok(Self { sleep })
     }
 
-    /// Awaits the answer of a broker, which keeps the limit by itself if the runtime has no timers.
+    /// Awaits the answer of a broker. If the runtime has no timers, the answer itself keeps the
+    /// limit.
     pub(super) async fn limit_answer<T>(
         runtime: &Handle,
         limit: Duration,
@@ -60,7 +61,8 @@ impl Timer {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            // tokio panics once the runtime has ended; then the producer ends, and with it the future.
+            // tokio panics once the runtime has shut down. The producer terminates then, which
+            // resolves the future.
             match catch_panic(|| self.sleep.as_mut().poll(cx)) {
                 Ok(Poll::Ready(())) => Poll::Ready(Err(Elapsed)),
                 Ok(Poll::Pending) | Err(_) => Poll::Pending,

@@ -8,7 +8,7 @@ use crate::client::ProducerContext;
 use crate::driver::Completer;
 use crate::ffi::BATCH;
 use crate::message::{DeliveryFuture, Fields, Plain, ProducerRecord, TopicName, ZERO_COPY_FROM};
-use crate::producer::Producer;
+use crate::producer::{Access, Producer};
 use crate::sync::{coop, drop_payloads};
 
 /// Payload bytes that are acquired in advance for each record. A record with a longer payload
@@ -19,8 +19,8 @@ const BYTES_PER_RECORD: usize = ZERO_COPY_FROM - 1;
 ///
 /// They are not in flight yet, and only the batch holds them. So dropping it produces them: also if
 /// the iterator that yields the records panics.
-pub(crate) struct Batch<'p, 'a, C: ProducerContext> {
-    producer: &'p mut Producer<C>,
+pub(crate) struct Batch<'p, 'a, C: ProducerContext, A: Access> {
+    producer: &'p mut Producer<C, A>,
     /// The topic of all `records`.
     topic: Option<TopicName<'a>>,
     records: SmallVec<[Plain<'a>; BATCH]>,
@@ -35,8 +35,8 @@ struct SpareCapacity {
     bytes: usize,
 }
 
-impl<'p, 'a, C: ProducerContext> Batch<'p, 'a, C> {
-    pub(crate) fn new(producer: &'p mut Producer<C>) -> Self {
+impl<'p, 'a, C: ProducerContext, A: Access> Batch<'p, 'a, C, A> {
+    pub(crate) fn new(producer: &'p mut Producer<C, A>) -> Self {
         Self {
             producer,
             topic: None,
@@ -153,7 +153,7 @@ impl<'p, 'a, C: ProducerContext> Batch<'p, 'a, C> {
     }
 }
 
-impl<C: ProducerContext> Drop for Batch<'_, '_, C> {
+impl<C: ProducerContext, A: Access> Drop for Batch<'_, '_, C, A> {
     fn drop(&mut self) {
         self.produce();
         let SpareCapacity { messages, bytes } = self.spare;

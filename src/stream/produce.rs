@@ -16,7 +16,7 @@ use super::deliveries::{Deliveries, ProduceError, ResultCollector};
 use super::window::{ItemFuture, Window};
 use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::message::{Delivery, DeliveryFuture, ProducerRecord, SendError};
-use crate::producer::Producer;
+use crate::producer::{Access, FullAccess, Producer};
 use crate::sync::coop;
 
 /// Produces the records of a stream and yields their results.
@@ -50,11 +50,12 @@ pub trait ProduceExt: Stream + Sized {
     /// # Ok(())
     /// # }
     /// ```
-    fn produce<'a, T, R, C>(self, producer: &Producer<C>) -> Produce<Self, C>
+    fn produce<'a, T, R, C, A>(self, producer: &Producer<C, A>) -> Produce<Self, C, A>
     where
         Self: Stream<Item = (T, R)>,
         R: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
         C: ProducerContext,
+        A: Access,
     {
         Produce {
             source: self.fuse(),
@@ -87,10 +88,11 @@ pub trait ProduceExt: Stream + Sized {
     /// # Ok(())
     /// # }
     /// ```
-    fn produce_each<'a, T, C>(self, producer: &Producer<C>) -> ProduceEach<Self, C>
+    fn produce_each<'a, T, C, A>(self, producer: &Producer<C, A>) -> ProduceEach<Self, C, A>
     where
         Self: Stream<Item = (T, ProducerRecord<'a, C::DeliveryOpaque>)>,
         C: ProducerContext,
+        A: Access,
     {
         ProduceEach {
             source: self.fuse(),
@@ -122,16 +124,17 @@ pin_project! {
     /// Records that were enqueued before the stream is dropped are delivered nevertheless. One item
     /// may be lost: it was taken from the source, but not all of its records were enqueued.
     #[must_use = "a stream does nothing unless it is polled"]
-    pub struct Produce<St, C = DefaultProducerContext>
+    pub struct Produce<St, C = DefaultProducerContext, A = FullAccess>
     where
         St: Stream,
         St::Item: Pair,
         Second<St>: IntoIterator,
         C: ProducerContext,
+        A: Access,
     {
         #[pin]
         source: Fuse<St>,
-        producer: Producer<C>,
+        producer: Producer<C, A>,
         // Value and remaining records of the item that is being enqueued.
         value: Option<Value<St>>,
         records: Option<<Second<St> as IntoIterator>::IntoIter>,
@@ -155,15 +158,16 @@ pin_project! {
     ///
     /// Same as [`Produce`].
     #[must_use = "a stream does nothing unless it is polled"]
-    pub struct ProduceEach<St, C = DefaultProducerContext>
+    pub struct ProduceEach<St, C = DefaultProducerContext, A = FullAccess>
     where
         St: Stream,
         St::Item: Pair,
         C: ProducerContext,
+        A: Access,
     {
         #[pin]
         source: Fuse<St>,
-        producer: Producer<C>,
+        producer: Producer<C, A>,
         // The item whose record waits for capacity.
         value: Option<Value<St>>,
         waiting: Option<Second<St>>,
@@ -206,11 +210,12 @@ struct Results<D> {
     collected: usize,
 }
 
-impl<'a, St, T, R, C> Produce<St, C>
+impl<'a, St, T, R, C, A> Produce<St, C, A>
 where
     St: Stream<Item = (T, R)>,
     R: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
     C: ProducerContext,
+    A: Access,
 {
     /// Enqueues records up to the limit. Ready if nothing is left to be enqueued.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -251,10 +256,11 @@ where
     }
 }
 
-impl<'a, St, T, C> ProduceEach<St, C>
+impl<'a, St, T, C, A> ProduceEach<St, C, A>
 where
     St: Stream<Item = (T, ProducerRecord<'a, C::DeliveryOpaque>)>,
     C: ProducerContext,
+    A: Access,
 {
     /// Enqueues records up to the limit. Ready if nothing is left to be enqueued.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -279,11 +285,12 @@ where
     }
 }
 
-impl<'a, St, T, R, C> Stream for Produce<St, C>
+impl<'a, St, T, R, C, A> Stream for Produce<St, C, A>
 where
     St: Stream<Item = (T, R)>,
     R: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
     C: ProducerContext,
+    A: Access,
 {
     type Item = (T, Result<Deliveries, ProduceError<C::DeliveryOpaque>>);
 
@@ -298,10 +305,11 @@ where
     }
 }
 
-impl<'a, St, T, C> Stream for ProduceEach<St, C>
+impl<'a, St, T, C, A> Stream for ProduceEach<St, C, A>
 where
     St: Stream<Item = (T, ProducerRecord<'a, C::DeliveryOpaque>)>,
     C: ProducerContext,
+    A: Access,
 {
     type Item = (T, Result<Delivery, SendError<C::DeliveryOpaque>>);
 
@@ -336,12 +344,13 @@ fn size_hint<T, F: ItemFuture>(
 macro_rules! settings {
     ($($stream:ident where [$($bound:tt)*];)*) => {
         $(
-            impl<St, C> $stream<St, C>
+            impl<St, C, A> $stream<St, C, A>
             where
                 St: Stream,
                 St::Item: Pair,
                 $($bound)*
                 C: ProducerContext,
+                A: Access,
             {
                 /// Limits the records in flight: those that are enqueued and whose result has not
                 /// been yielded. The default is 10 000, the minimum 1.
@@ -372,12 +381,13 @@ macro_rules! settings {
                 }
             }
 
-            impl<St, C> fmt::Debug for $stream<St, C>
+            impl<St, C, A> fmt::Debug for $stream<St, C, A>
             where
                 St: Stream,
                 St::Item: Pair,
                 $($bound)*
                 C: ProducerContext,
+                A: Access,
             {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     f.debug_struct(stringify!($stream))

@@ -11,10 +11,10 @@ use super::window::Window;
 use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::ffi::BATCH;
 use crate::message::{Delivery, DeliveryFuture, ProducerRecord, SendError};
-use crate::producer::Producer;
+use crate::producer::{Access, FullAccess, Producer};
 use crate::sync::coop;
 
-impl<C: ProducerContext> Producer<C> {
+impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Sends the records of an iterator and returns a stream of their results, in order.
     ///
     /// Records are enqueued as fast as capacity allows, while the stream is polled. See
@@ -37,7 +37,7 @@ impl<C: ProducerContext> Producer<C> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn send_all<'a, I>(&self, records: I) -> SendAll<I::IntoIter, C>
+    pub fn send_all<'a, I>(&self, records: I) -> SendAll<I::IntoIter, C, A>
     where
         I: IntoIterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
     {
@@ -71,8 +71,9 @@ impl<C: ProducerContext> Producer<C> {
 /// Records that were enqueued before the stream is dropped are delivered nevertheless. One record
 /// may be lost: it was taken from the iterator, but not enqueued.
 #[must_use = "a stream does nothing unless it is polled"]
-pub struct SendAll<I: Iterator, C: ProducerContext = DefaultProducerContext> {
-    producer: Producer<C>,
+pub struct SendAll<I: Iterator, C: ProducerContext = DefaultProducerContext, A: Access = FullAccess>
+{
+    producer: Producer<C, A>,
     /// `None` once the iterator has ended.
     records: Option<I>,
     /// The record that waits for capacity.
@@ -81,10 +82,10 @@ pub struct SendAll<I: Iterator, C: ProducerContext = DefaultProducerContext> {
 }
 
 // No field is pinned structurally.
-impl<I: Iterator, C: ProducerContext> Unpin for SendAll<I, C> {}
+impl<I: Iterator, C: ProducerContext, A: Access> Unpin for SendAll<I, C, A> {}
 
-impl<I: Iterator, C: ProducerContext> SendAll<I, C> {
-    pub(crate) fn new(producer: Producer<C>, records: I) -> Self {
+impl<I: Iterator, C: ProducerContext, A: Access> SendAll<I, C, A> {
+    pub(crate) fn new(producer: Producer<C, A>, records: I) -> Self {
         Self {
             producer,
             records: Some(records),
@@ -101,10 +102,11 @@ impl<I: Iterator, C: ProducerContext> SendAll<I, C> {
     }
 }
 
-impl<'a, I, C> SendAll<I, C>
+impl<'a, I, C, A> SendAll<I, C, A>
 where
     I: Iterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
     C: ProducerContext,
+    A: Access,
 {
     /// Returns true if results should be yielded first, until a whole batch can be enqueued. That
     /// leaves at most an eighth of `max_in_flight` unused.
@@ -147,10 +149,11 @@ where
     }
 }
 
-impl<'a, I, C> Stream for SendAll<I, C>
+impl<'a, I, C, A> Stream for SendAll<I, C, A>
 where
     I: Iterator<Item = ProducerRecord<'a, C::DeliveryOpaque>>,
     C: ProducerContext,
+    A: Access,
 {
     type Item = Result<Delivery, SendError<C::DeliveryOpaque>>;
 
@@ -174,7 +177,7 @@ where
     }
 }
 
-impl<I: Iterator, C: ProducerContext> fmt::Debug for SendAll<I, C> {
+impl<I: Iterator, C: ProducerContext, A: Access> fmt::Debug for SendAll<I, C, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendAll")
             .field("in_flight", &self.window.in_flight)

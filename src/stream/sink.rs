@@ -14,7 +14,7 @@ use futures_sink::Sink;
 use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::error::KafkaError;
 use crate::message::{DeliveryFuture, ProducerRecord, SendError};
-use crate::producer::Producer;
+use crate::producer::{Access, FullAccess, Producer};
 use crate::sync::{drop_foreign, lock, log};
 
 /// The number of futures in flight from which ready ones behind a pending one are removed.
@@ -82,8 +82,8 @@ const MIN_SWEEP: usize = 1024;
 ///
 /// [`forward`]: https://docs.rs/futures/0.3/futures/stream/trait.StreamExt.html#method.forward
 #[must_use = "a sink does nothing unless it is used"]
-pub struct ProducerSink<C: ProducerContext = DefaultProducerContext> {
-    producer: Producer<C>,
+pub struct ProducerSink<C: ProducerContext = DefaultProducerContext, A: Access = FullAccess> {
+    producer: Producer<C, A>,
     readiness: Readiness,
     in_flight: VecDeque<DeliveryFuture<C::DeliveryOpaque>>,
     /// The number of futures in flight that causes the next sweep.
@@ -135,18 +135,18 @@ pub struct SinkStatistics<D = ()> {
     counts: Arc<Counts<D>>,
 }
 
-impl<C: ProducerContext> Producer<C> {
+impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Returns a [`Sink`](futures_sink::Sink) of records, to which a stream can be forwarded.
     ///
     /// A producer can have any number of sinks. See [`ProducerSink`] for the records it takes, for
     /// its capacity, and for how to spawn it.
-    pub fn sink(&self) -> ProducerSink<C> {
+    pub fn sink(&self) -> ProducerSink<C, A> {
         ProducerSink::new(self.clone())
     }
 }
 
-impl<C: ProducerContext> ProducerSink<C> {
-    pub(crate) fn new(producer: Producer<C>) -> Self {
+impl<C: ProducerContext, A: Access> ProducerSink<C, A> {
+    pub(crate) fn new(producer: Producer<C, A>) -> Self {
         Self {
             producer,
             readiness: Readiness::NotReady,
@@ -159,7 +159,10 @@ impl<C: ProducerContext> ProducerSink<C> {
         }
     }
 
-    /// Accepts records after a failure too. Each failure is still the error of one call.
+    /// Lets the sink accept records after a failure.
+    ///
+    /// Each failure is still returned once: by a later call, or by `start_send` if that call
+    /// refuses the record.
     pub fn continue_on_failure(mut self) -> Self {
         self.on_failure = OnFailure::Continue;
         self
@@ -185,7 +188,7 @@ impl<C: ProducerContext> ProducerSink<C> {
     }
 
     /// Returns the producer that the sink sends with.
-    pub fn producer(&self) -> &Producer<C> {
+    pub fn producer(&self) -> &Producer<C, A> {
         &self.producer
     }
 
@@ -293,7 +296,7 @@ impl<C: ProducerContext> ProducerSink<C> {
             let flush = self.flush.get_or_insert_with(|| {
                 let producer = producer.clone();
                 Box::pin(async move {
-                    if let Err(error) = producer.flush().await {
+                    if let Err(error) = producer.flush_all().await {
                         log(|| {
                             tracing::warn!(%error, "closing a sink without a flush, which failed");
                         });
@@ -367,7 +370,9 @@ impl<C: ProducerContext> ProducerSink<C> {
     }
 }
 
-impl<C: ProducerContext> Sink<ProducerRecord<'static, C::DeliveryOpaque>> for ProducerSink<C> {
+impl<C: ProducerContext, A: Access> Sink<ProducerRecord<'static, C::DeliveryOpaque>>
+    for ProducerSink<C, A>
+{
     type Error = SendError<C::DeliveryOpaque>;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -391,9 +396,9 @@ impl<C: ProducerContext> Sink<ProducerRecord<'static, C::DeliveryOpaque>> for Pr
 }
 
 // No field is pinned structurally.
-impl<C: ProducerContext> Unpin for ProducerSink<C> {}
+impl<C: ProducerContext, A: Access> Unpin for ProducerSink<C, A> {}
 
-impl<C: ProducerContext> Drop for ProducerSink<C> {
+impl<C: ProducerContext, A: Access> Drop for ProducerSink<C, A> {
     fn drop(&mut self) {
         self.abort_send();
         // Only if somebody else holds the statistics.
@@ -495,7 +500,7 @@ impl<D> fmt::Debug for SinkStatistics<D> {
     }
 }
 
-impl<C: ProducerContext> fmt::Debug for ProducerSink<C> {
+impl<C: ProducerContext, A: Access> fmt::Debug for ProducerSink<C, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProducerSink")
             .field("is_ready", &matches!(self.readiness, Readiness::Ready))

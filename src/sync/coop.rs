@@ -1,11 +1,12 @@
 //! The crate's share in tokio's cooperative scheduling.
 //!
-//! tokio gives a task 128 units of budget for each poll. A ready delivery future is far cheaper than
-//! what a unit is meant for. If each took one, a task that awaits a window of thousands would go to
-//! the back of the run queue again and again. So 128 deliveries take one unit.
+//! tokio gives a task 128 units of budget for each poll. A ready delivery future is far cheaper
+//! than what a unit is meant for. If each took one, a task that awaits a window of thousands would
+//! go to the back of the run queue again and again. So 128 deliveries take one unit.
 //!
-//! Enqueues take no unit. In a task that polls thousands of sends (`buffer_unordered`), a budget that
-//! has run out would make each of them pending. Every 1024th enqueue on a thread yields instead.
+//! Enqueues take no unit. In a task that polls thousands of sends (`buffer_unordered`), a budget
+//! that has run out would make each of them pending. Every 1024th enqueue on a thread yields
+//! instead.
 
 use std::cell::Cell;
 use std::task::{Context, Poll, ready};
@@ -24,8 +25,8 @@ thread_local! {
     static ENQUEUES: Cell<u32> = const { Cell::new(0) };
 }
 
-/// To be called before a ready delivery is returned. Pending if other tasks should run first; then
-/// the task has been woken.
+/// Returns pending if other tasks should run first, after it has woken the task. Call it before a
+/// ready delivery is returned.
 #[inline]
 pub(crate) fn poll_delivery(cx: &mut Context<'_>) -> Poll<()> {
     let deliveries = DELIVERIES.get() + 1;
@@ -43,7 +44,7 @@ fn poll_unit(cx: &mut Context<'_>) -> Poll<()> {
     Poll::Ready(())
 }
 
-/// Whether an enqueue may acquire capacity now.
+/// Returns true if an enqueue may acquire capacity now.
 #[inline]
 pub(crate) fn may_enqueue() -> bool {
     let enqueues = ENQUEUES.get() + 1;
@@ -53,8 +54,9 @@ pub(crate) fn may_enqueue() -> bool {
     enqueues < ENQUEUES_PER_TURN
 }
 
-/// To be called by a stream that enqueues and also returns results. Pending if the next enqueue would
-/// yield, so that the whole stream does.
+/// Returns pending if the next enqueue would yield, after it has woken the task.
+///
+/// A stream that enqueues and also returns results calls it, so that the whole stream yields.
 #[inline]
 pub(crate) fn poll_turn(cx: &mut Context<'_>) -> Poll<()> {
     if ENQUEUES.get() + 1 < ENQUEUES_PER_TURN {
@@ -64,8 +66,10 @@ pub(crate) fn poll_turn(cx: &mut Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-/// To be called if there is capacity that may not be acquired now. Wakes the task; the caller returns
-/// pending. (One that has to wait for capacity yields anyway.)
+/// Wakes the task, so that the caller can return pending.
+///
+/// Call it if there is capacity that may not be acquired now. A task that waits for capacity yields
+/// anyway.
 #[cold]
 pub(crate) fn yield_turn(cx: &mut Context<'_>) {
     ENQUEUES.set(0);

@@ -1,16 +1,16 @@
 //! Guarded calls of foreign code: a user's callback, waker, drop or `tracing` subscriber may panic.
 //!
-//! No panic of these reaches C, nor the code of ours that called them. None of these functions is
-//! called with a lock held.
+//! Their panics reach neither C nor the crate's own callers. None of these functions is called with
+//! a lock held.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-/// Calls `body`; a panic of it becomes an error with the panic's message.
+/// Calls `body`. If it panics, returns the panic's message as the error.
 ///
-/// Asserting unwind safety is right for callbacks: what they touch is the user's, whose own panic
-/// it was, or is dropped with the error.
+/// Asserting unwind safety is right for callbacks. They touch values of the user, who caused the
+/// panic, or values that are dropped with the error.
 pub(crate) fn catch_panic<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
         let text = message(&*panic);
@@ -37,7 +37,7 @@ pub(crate) fn wake(waker: Waker) {
     let _ = catch_panic(|| waker.wake());
 }
 
-/// Drops a value of the user's.
+/// Drops a user's value.
 pub(crate) fn drop_foreign<T>(value: T) {
     let _ = catch_panic(|| drop(value));
 }
@@ -54,7 +54,7 @@ pub(crate) fn drop_payloads(drop: impl FnOnce()) {
     }
 }
 
-/// Wakers that were collected under a lock, to be woken once it is free.
+/// Wakers that were collected under a lock, to be called once it is free.
 #[must_use = "tasks wait to be woken"]
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups(Vec<Waker>);
@@ -64,7 +64,7 @@ impl Wakeups {
         self.0.push(waker);
     }
 
-    /// Wakes all of them; keeps the allocation.
+    /// Wakes all of them. Keeps the allocation.
     pub(crate) fn wake_all(&mut self) {
         self.0.drain(..).for_each(wake);
     }

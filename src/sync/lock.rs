@@ -1,7 +1,7 @@
-//! Locks that stay usable after a panic elsewhere: the data behind them changes in single steps, and
-//! a user's panic must not stop the producer.
+//! Locks that ignore poisoning: the data behind them changes in single steps, and a user's panic
+//! must not stop the producer.
 //!
-//! `tests/loom` puts loom's types in the place of these, for the modules that name them from here.
+//! `tests/loom` replaces these types by loom's, for the modules that import them from here.
 
 pub(crate) use std::sync::atomic::{AtomicU8, AtomicUsize, fence};
 pub(crate) use std::sync::{Arc, Mutex};

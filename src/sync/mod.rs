@@ -1,6 +1,11 @@
 //! Locks, guarded calls of foreign code, and the crate's share in tokio's cooperative scheduling.
 //!
-//! The ground of the house: it uses no other wing. Files: `lock`, `foreign`, `notifier`, `coop`.
+//! It uses no other wing. To be read in this order:
+//!
+//! - `lock`: locks that ignore poisoning, and the types that loom replaces;
+//! - `foreign`: guarded calls of wakers, drops, callbacks and `tracing` macros;
+//! - `notifier`: wakes all waiters, also if one of their wakers panics;
+//! - `coop`: when a task yields to others.
 
 pub(crate) mod coop;
 mod foreign;

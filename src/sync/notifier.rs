@@ -1,4 +1,4 @@
-//! Notifying all who wait that something has changed.
+//! Notifies all waiters that something has changed.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,8 +9,8 @@ use slab::Slab;
 use super::foreign::{Wakeups, drop_foreign};
 use super::lock::{Mutex, lock};
 
-/// Wakes all who wait, also if the waker of one of them panics, after which tokio's `Notify` and
-/// `watch` would leave the others waiting.
+/// Wakes all waiters, also if the waker of one of them panics. tokio's `Notify` and `watch` would
+/// leave the others waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     state: Mutex<State>,
@@ -18,7 +18,7 @@ pub(crate) struct Notifier {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How often it has notified.
+    /// The number of notifications.
     notified: u64,
     wakers: Slab<Waker>,
 }
@@ -28,7 +28,7 @@ struct State {
 #[must_use = "a future does nothing unless it is polled"]
 pub(crate) struct Changed<'n> {
     notifier: &'n Notifier,
-    /// How often it had notified at the creation.
+    /// The number of notifications at the creation.
     notified: u64,
     key: Option<usize>,
 }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_created_before_a_notification_resolves_after_it() {
+    fn a_future_resolves_at_the_next_notification_after_its_creation() {
         let (notifier, wakes) = (Notifier::default(), Arc::default());
         let (mut first, mut unpolled) = (notifier.changed(), notifier.changed());
         assert!(!is_ready(&mut first, &wakes));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waker_that_panics_keeps_nobody_from_being_woken() {
+    fn a_waker_that_panics_does_not_keep_others_from_being_woken() {
         let notifier = Notifier::default();
         let all: Vec<_> = (0..100)
             .map(|index| {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::client::{MIN_TRANSACTION_CALL_TIME, ProducerContext, delivery_before_abort};
-use crate::driver::{BlockingCall, GivenUp, Shared, Step, UnderWay, still_under_way};
+use crate::driver::{BlockingCall, GivenUp, NotBegun, Shared, Step, UnderWay, still_under_way};
 use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::ffi::{CallError, Client};
 use crate::sync::{catch_panic, log};
@@ -35,7 +35,7 @@ const OVERDUE_WAIT: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(1);
 
 impl<C: ProducerContext> Shared<C> {
-    /// Waits until no other call is under way, then makes a blocking call on a thread. It repeats
+    /// Waits until no other call is under way, then runs a blocking call on a thread. It repeats
     /// the call while its errors are retriable and there is time. A call that has begun is
     /// completed, even if the future is dropped.
     ///
@@ -49,7 +49,9 @@ impl<C: ProducerContext> Shared<C> {
         call: impl FnMut(&Client, Duration) -> Result<(), CallError> + Send + 'static,
     ) -> Result<(), KafkaError> {
         let given_up = GivenUp(&self.transactions, step);
-        let begun = self.transactions.begin(step, &self.calls).await;
+        self.core.check_served()?;
+        let closed = || self.core.closed_error();
+        let begun = self.transactions.begin(step, &self.calls, closed).await;
         mem::forget(given_up);
         let (under_way, number) = begun?;
         let (done, result) = oneshot::channel();
@@ -66,7 +68,7 @@ impl<C: ProducerContext> Shared<C> {
         let completed = poll_fn(|context| match result.as_mut().poll(context) {
             // The thread always sends a result.
             Poll::Ready(result) => {
-                Poll::Ready(result.unwrap_or_else(|_| Err(KafkaError::closed())))
+                Poll::Ready(result.unwrap_or_else(|_| Err(self.core.closed_error())))
             }
             Poll::Pending => {
                 let overdue = overdue.as_mut().poll(context);
@@ -78,7 +80,7 @@ impl<C: ProducerContext> Shared<C> {
         completed
     }
 
-    /// Makes the call of a step that has begun on a thread, and passes its result to `report`.
+    /// Runs the call of a step that has begun on a thread, and passes its result to `report`.
     fn spawn_call(
         self: &Arc<Self>,
         under_way: UnderWay,
@@ -90,9 +92,11 @@ impl<C: ProducerContext> Shared<C> {
         let shared = Arc::clone(self);
         let spawned = under_way.spawn(move |under_way| {
             let started = Instant::now();
-            let watch = (step == Step::SendOffsets).then(|| shared.watch_call(timeout + GRACE));
-            let result = shared.call(step, timeout, call);
-            drop(watch);
+            let watch = match step {
+                Step::SendOffsets => shared.watch_call(timeout + GRACE).map(Some),
+                _ => Ok(None),
+            };
+            let result = watch.and_then(|_watch| shared.call(step, timeout, call));
             let elapsed = started.elapsed();
             let abort = shared.transactions.end(step, &result, under_way);
             let aborted = abort.map(|abort| shared.abort_abandoned(abort));
@@ -112,11 +116,20 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Declares the call overdue after `timeout`, on a thread, unless the returned sender is
     /// dropped before. librdkafka does not keep its time limit while it sends offsets and the group
-    /// has no coordinator (its issue 5456). Without a thread, the wait is as long as the call.
-    fn watch_call(self: &Arc<Self>, timeout: Duration) -> mpsc::Sender<()> {
+    /// has no coordinator (its issue 5456).
+    ///
+    /// # Errors
+    ///
+    /// Without a thread nobody would keep the limit.
+    fn watch_call(self: &Arc<Self>, timeout: Duration) -> Result<mpsc::Sender<()>, KafkaError> {
         let (watch, completed) = mpsc::channel();
-        let Ok(watching) = self.calls.begin(BlockingCall::TransactionWatch) else {
-            return watch;
+        let watching = loop {
+            match self.calls.begin(BlockingCall::TransactionWatch) {
+                Ok(watching) => break watching,
+                // That of the call before is about to end.
+                Err(NotBegun::UnderWay) => thread::yield_now(),
+                Err(NotBegun::Stopped) => return Err(self.core.closed_error()),
+            }
         };
         let shared = Arc::clone(self);
         let call = self.transactions.call();
@@ -134,10 +147,7 @@ impl<C: ProducerContext> Shared<C> {
             }
             drop(watching);
         });
-        if let Err(error) = spawned {
-            log(|| tracing::warn!(%error, "no thread to enforce the time limit of send_offsets"));
-        }
-        watch
+        spawned.map(|()| watch).map_err(KafkaError::no_thread)
     }
 
     fn call(
@@ -148,7 +158,7 @@ impl<C: ProducerContext> Shared<C> {
     ) -> Result<(), KafkaError> {
         let started = Instant::now();
         loop {
-            let client = self.core.client().ok_or_else(KafkaError::closed)?;
+            let client = self.core.client().ok_or_else(|| self.core.closed_error())?;
             let left = timeout.saturating_sub(started.elapsed());
             let left = if step == Step::Init {
                 left.min(INIT_SLICE)

@@ -15,7 +15,7 @@ use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 /// Create a new one for each transaction. The group's metadata is fetched when the first message is
 /// added. If the group has rebalanced without this consumer since then, the group's coordinator
 /// refuses the offsets, and the transaction must be aborted. So no message is consumed twice or
-/// skipped, whoever has owned the partitions in the meantime.
+/// skipped, even if another consumer has owned the partitions in the meantime.
 ///
 /// ```no_run
 /// use rdkafka::Message;

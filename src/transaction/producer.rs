@@ -223,7 +223,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
                 result => return result,
             }
         }
-        if shared.transactions.settled_phase().await? == Phase::Ended {
+        if shared.transactions.settled_phase().await? == Phase::Completed {
             return Ok(());
         }
         self.close_epoch();
@@ -260,6 +260,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     pub(crate) async fn commit(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.close_epoch();
         let shared = self.producer.shared();
+        shared.core.check_served()?;
         // A send of offsets may be under way whose future was dropped.
         shared.transactions.settled_phase().await?;
         // librdkafka does not know of records that were refused, so they fail the commit here. It

@@ -8,18 +8,20 @@ use std::time::Duration;
 use super::calls::log_failed_abort;
 use super::producer::TransactionalProducer;
 use crate::client::{DefaultProducerContext, ProducerContext};
-use crate::driver::Step;
+use crate::driver::{FlushError, FlushReport, Step};
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::Client;
-use crate::producer::Producer;
+use crate::producer::{Producer, SendOnly};
 use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 
 /// An open transaction, which [`TransactionalProducer::begin`] returns.
 ///
-/// It dereferences to a [`Producer`] whose records belong to the transaction: use its sends,
-/// permits, sinks and streams. Clones, permits and sinks that outlive the transaction send nothing,
-/// neither into it nor into the next one. Their records fail with
-/// [`State`](crate::RDKafkaErrorCode::State).
+/// It dereferences to a [`Producer`] handle whose records belong to the transaction: use its sends,
+/// permits, sinks and streams. By its type the handle can send, and nothing else: see [`SendOnly`].
+/// A transaction ends by [`commit`](Self::commit), [`abort`](Self::abort) or its drop.
+///
+/// Handles, permits and sinks that outlive the transaction send nothing, neither into it nor into
+/// the next one. Their records fail with [`State`](crate::RDKafkaErrorCode::State).
 ///
 /// # Drop
 ///
@@ -29,11 +31,11 @@ use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 #[must_use = "a transaction that is dropped is aborted"]
 pub struct Transaction<'t, C: ProducerContext = DefaultProducerContext> {
     owner: &'t TransactionalProducer<C>,
-    producer: Producer<C>,
+    producer: Producer<C, SendOnly>,
 }
 
 impl<C: ProducerContext> TransactionalProducer<C> {
-    /// Begins a transaction after the previous one has ended.
+    /// Begins a transaction after the previous one has completed.
     ///
     /// It first waits for a call that is under way. If the previous transaction was dropped, it
     /// aborts it, for up to `transaction.timeout.ms`.
@@ -42,14 +44,15 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     ///
     /// # Errors
     ///
-    /// - [Retriable](KafkaError::is_retriable) if the previous transaction has not ended in time.
+    /// - [Retriable](KafkaError::is_retriable) if the previous transaction did not complete in
+    ///   time.
     /// - [Fatal](KafkaError::is_fatal) if the producer has had a fatal error.
     /// - [`State`](RDKafkaErrorCode::State) if [`init`](Self::init) has not succeeded before.
     /// - [Closed](KafkaError::is_closed) if the producer is closed.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the next `begin` ends a transaction that this one began.
+    /// If the future is dropped, the next `begin` aborts a transaction that this one began.
     pub async fn begin(&mut self) -> Result<Transaction<'_, C>, KafkaError> {
         let shared = self.producer.shared();
         // An init may be under way whose future was dropped.
@@ -137,8 +140,51 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 }
 
 impl<'t, C: ProducerContext> Transaction<'t, C> {
-    pub(crate) fn new(owner: &'t TransactionalProducer<C>, producer: Producer<C>) -> Self {
+    pub(crate) fn new(
+        owner: &'t TransactionalProducer<C>,
+        producer: Producer<C, SendOnly>,
+    ) -> Self {
         Self { owner, producer }
+    }
+
+    /// Returns a handle that sends into the transaction, for another task.
+    ///
+    /// It may outlive the transaction, and then sends nothing.
+    pub fn handle(&self) -> Producer<C, SendOnly> {
+        self.producer.clone()
+    }
+
+    /// Sends the queued records of the transaction at once, and waits for those that are in flight
+    /// at the call. It works as [`Producer::flush`] does.
+    ///
+    /// A commit flushes by itself.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Producer::flush`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Same as [`Producer::flush`].
+    pub async fn flush(&self) -> Result<FlushReport, FlushError> {
+        self.owner.producer.flush().await
+    }
+
+    /// Flushes as [`flush`](Self::flush) does, for up to `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Producer::flush_timeout`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Same as [`Producer::flush`].
+    ///
+    /// # Panics
+    ///
+    /// Panics on a runtime whose time driver is disabled.
+    pub async fn flush_timeout(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
+        self.owner.producer.flush_timeout(timeout).await
     }
 
     /// Adds offsets of a consumer group to the transaction, which commits them with its records.
@@ -295,16 +341,16 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
 }
 
 impl<C: ProducerContext> Deref for Transaction<'_, C> {
-    type Target = Producer<C>;
+    type Target = Producer<C, SendOnly>;
 
-    fn deref(&self) -> &Producer<C> {
+    fn deref(&self) -> &Producer<C, SendOnly> {
         &self.producer
     }
 }
 
 impl<C: ProducerContext> Drop for Transaction<'_, C> {
     fn drop(&mut self) {
-        // Does nothing if the transaction has ended.
+        // Does nothing if the transaction has completed.
         self.owner.abandon();
     }
 }
@@ -369,9 +415,11 @@ impl<C: ProducerContext> fmt::Display for CommitError<'_, C> {
     }
 }
 
+/// `Display` shows the error that [`error`](CommitError::error) returns, so the source is that
+/// error's source.
 impl<C: ProducerContext> Error for CommitError<'_, C> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }
 

@@ -34,7 +34,7 @@ impl ClusterInfo {
     }
 }
 
-/// A broker of a cluster.
+/// A broker: its id, the address that it advertises, and its rack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
     pub(crate) id: i32,

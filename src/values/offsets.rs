@@ -80,7 +80,7 @@ impl TopicPartitionOffset {
         self.metadata.as_deref()
     }
 
-    /// Returns the leader epoch of the last record that was consumed.
+    /// Returns the leader epoch of the last consumed record, or `None` if it was not set.
     pub fn leader_epoch(&self) -> Option<i32> {
         self.leader_epoch
     }
@@ -132,8 +132,8 @@ pub(crate) fn check_offsets(offsets: &[TopicPartitionOffset]) -> Result<(), Kafk
 
 /// The consumer group whose offsets are committed, and the member that commits them.
 ///
-/// With the ids of a member, the group's coordinator rejects the offsets of a consumer that is no
-/// longer in the group (KIP-447). A worker that was stalled can then not commit offsets of
+/// If the member is set ([`with_member`](Self::with_member)), the coordinator rejects offsets from
+/// a consumer that has left the group (KIP-447). So a stalled worker cannot commit offsets of
 /// partitions that another worker has taken over. The ids change with each rebalance, so read them
 /// from the consumer again for each transaction.
 ///

@@ -30,7 +30,8 @@ enum Repr<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// Copies borrowed bytes; owned and shared ones are kept as they are.
+    /// Returns the payload without its lifetime. Copies borrowed bytes; owned and shared ones are
+    /// not copied.
     pub fn into_owned(self) -> Payload<'static> {
         Payload(match self.0 {
             Repr::Borrowed(bytes) => Repr::Vec(bytes.to_vec()),
@@ -47,8 +48,8 @@ impl<'a> Payload<'a> {
         matches!(self.0, Repr::Bytes(_))
     }
 
-    /// Returns the payload if its bytes are in an allocation that it owns or shares: they then stay
-    /// where they are if the payload is moved. Otherwise returns it as the error.
+    /// Returns the payload if its bytes are in an allocation that it owns or shares. They stay
+    /// where they are then if the payload is moved. Otherwise returns it as the error.
     pub(crate) fn try_into_allocated(self) -> Result<Payload<'static>, Self> {
         match self.0 {
             Repr::Borrowed(_) | Repr::Inline(..) => Err(self),

@@ -9,9 +9,9 @@ use std::fmt;
 /// `match` needs no wildcard.
 ///
 /// `enable.idempotence` prevents duplicates only until a message of the producer times out
-/// (`message.timeout.ms`). After a time-out librdkafka continues as a new producer would. Records
-/// that were written but not yet acknowledged may then be written again. `tests/kafka/chaos.rs` counts
-/// them with a `message.timeout.ms` of one second and brokers that are killed.
+/// (`message.timeout.ms`). After a timeout librdkafka continues as a new producer would. Records
+/// that were written but not yet acknowledged may then be written again. `tests/kafka/chaos.rs`
+/// counts them with a `message.timeout.ms` of 1 s and brokers that are killed.
 ///
 /// Source: `rd_kafka_message_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -57,6 +57,14 @@ impl PurgeConfig {
         }
     }
 
+    /// Waits for the broker threads, whatever was set.
+    pub(crate) fn blocking(self) -> Self {
+        Self {
+            non_blocking: false,
+            ..self
+        }
+    }
+
     /// Returns a configuration that covers what either of the two covers.
     pub(crate) fn and(self, other: Self) -> Self {
         Self {

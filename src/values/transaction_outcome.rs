@@ -1,6 +1,6 @@
-//! How a transaction ended.
+//! The outcome of a transaction.
 
-/// How a transaction ended: [`TransactionalProducer::outcome`].
+/// The outcome of a transaction: [`TransactionalProducer::outcome`].
 ///
 /// [`TransactionalProducer::outcome`]: crate::TransactionalProducer::outcome
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,7 +11,7 @@ pub enum TransactionOutcome {
     /// The transaction was aborted. Consumers with `isolation.level=read_committed` never see its
     /// records.
     Aborted,
-    /// Not known, or not known yet: a commit was begun and its outcome is not known, or the
+    /// Not known, or not known yet. A commit was begun and its outcome is not known, or the
     /// producer had a fatal error during the transaction.
     Unknown,
 }

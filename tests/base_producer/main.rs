@@ -1,5 +1,6 @@
 //! The synchronous producer on the mock cluster, without a runtime.
 
+mod callbacks;
 #[path = "../support/mod.rs"]
 mod support;
 

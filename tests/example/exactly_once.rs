@@ -1,9 +1,9 @@
-//! The `exactly_once` example, killed with `kill -9` again and again, and brokers with it: in the end
-//! the output has each record of the input exactly once, in order per partition. So it has where a
-//! second process takes over from one that is alive.
+//! The `exactly_once` example, killed with `kill -9` again and again, and brokers with it: in the
+//! end the output has each record of the input exactly once, in order per partition. So it has
+//! where a second process takes over from one that is alive.
 //!
-//! Every other broker that is killed, from the first on, is the coordinator of the transactions; for
-//! the first, the group is chosen so that it has the same one. The others are killed at random.
+//! Every other broker that is killed, from the first on, is the coordinator of the transactions;
+//! for the first, the group is chosen so that it has the same one. The others are killed at random.
 //!
 //! The moments of the kills are random, by a seed that is printed. From the environment:
 //!
@@ -35,8 +35,8 @@ use crate::support::kafka::{Cluster, DEADLINE, Isolation};
 use crate::support::trials::Module;
 
 /// How long it may take until something is written, or committed. A node that is dead is given up
-/// after 4 s (`tests/with-kafka`), and where librdkafka waits for the group's coordinator meanwhile, it
-/// asks for the next one within 30 s; the rest is for a busy machine. It is less than
+/// after 4 s (`tests/with-kafka`), and where librdkafka waits for the group's coordinator
+/// meanwhile, it asks for the next one within 30 s; the rest is for a busy machine. It is less than
 /// `transaction.timeout.ms`, so nothing can be waiting for that.
 const LIMIT: Duration = Duration::from_secs(55);
 
@@ -222,7 +222,8 @@ impl Pipeline {
         pipeline
     }
 
-    /// Chooses a group that has its coordinator where the transactions have theirs, if there is one.
+    /// Chooses a group that has its coordinator where the transactions have theirs, if there is
+    /// one.
     fn choose_group(&mut self) {
         // Both topics come into being when they are asked for a coordinator.
         let mut config = self.cluster.config();
@@ -272,11 +273,11 @@ impl Pipeline {
             .args(["--output", &self.output, "--group", &self.group])
             .args(["--transactional-id", &self.output, "-X", "linger.ms=1"])
             .args(arguments);
-        Running::start_heard(&mut command)
+        Running::start_piped(&mut command)
     }
 
-    /// Asks again while a broker that was killed fails it: a new reader each time, as an old one may
-    /// keep to a coordinator that is dead.
+    /// Asks again while a broker that was killed fails it: a new reader each time, as an old one
+    /// may keep to a coordinator that is dead.
     fn patiently<T>(&self, ask: impl Fn(&BaseConsumer) -> KafkaResult<T>) -> T {
         let config = self.cluster.config();
         let brokers = config.get("bootstrap.servers").expect("brokers");

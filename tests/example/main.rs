@@ -1,6 +1,7 @@
 //! The examples as programs of their own, on real Apache Kafka: started, killed, run to their end.
 //!
-//! `cargo test` without `--test` builds the examples by itself. Otherwise they have to be built first:
+//! `cargo test` without `--test` builds the examples by itself. Otherwise they have to be built
+//! first:
 //!
 //! ```sh
 //! cargo build --features full --examples

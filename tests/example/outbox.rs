@@ -1,6 +1,6 @@
-//! The `outbox` example, killed with `kill -9` again and again: no row is marked that is not in Kafka,
-//! and in the end all are there. The moments of the kills are random, by a seed that is printed;
-//! `TOKIO_RDKAFKA_OUTBOX_SEED` sets it.
+//! The `outbox` example, killed with `kill -9` again and again: no row is marked that is not in
+//! Kafka, and in the end all are there. The moments of the kills are random, by a seed that is
+//! printed; `TOKIO_RDKAFKA_OUTBOX_SEED` sets it.
 
 use std::collections::BTreeMap;
 use std::env;

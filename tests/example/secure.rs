@@ -1,7 +1,8 @@
-//! The `secure` example: each login, and what it prints if it is not let in. Without the listeners of
-//! `tests/with-kafka`, or without the feature `ssl`, all show as ignored.
+//! The `secure` example: each login, and what it prints if it is not let in. Without the listeners
+//! of `tests/with-kafka`, or without the feature `ssl`, all show as ignored.
 //!
-//! Everything that the example prints, with librdkafka at its most verbose, is searched for secrets.
+//! Everything that the example prints, with librdkafka at its most verbose, is searched for
+//! secrets.
 
 use std::process::Command;
 use std::time::Duration;
@@ -103,7 +104,7 @@ pub fn trials() -> Vec<Trial> {
     ];
     if cfg!(feature = "curl") {
         trials.push(trial("oidc_delivers", oidc));
-        trials.push(trial("a_wrong_secret_of_oidc_is_told", oidc_refused));
+        trials.push(trial("a_wrong_secret_of_oidc_is_reported", oidc_refused));
     }
     if cfg!(feature = "gssapi") {
         // As far as it goes without a realm.
@@ -162,11 +163,14 @@ fn is_refused<const N: usize>(
     config: impl Fn(&Locked) -> ClientConfig + Send + 'static,
     reasons: [&'static str; 2],
 ) -> Trial {
-    trial(&format!("{name}_is_told"), async move |locked, cluster| {
-        let secure = Secure::new(&cluster, name).await;
-        let end = secure.tell(&config(&locked)).login(&login).run(&locked);
-        end.assert_not_ready(&cluster, &reasons);
-    })
+    trial(
+        &format!("{name}_is_reported"),
+        async move |locked, cluster| {
+            let secure = Secure::new(&cluster, name).await;
+            let end = secure.tell(&config(&locked)).login(&login).run(&locked);
+            end.assert_not_ready(&cluster, &reasons);
+        },
+    )
 }
 
 async fn oidc(locked: Locked, cluster: Cluster) {
@@ -356,12 +360,12 @@ impl End {
     /// Nothing was sent, and the reason is the end of what it prints, but for later logs.
     fn assert_not_ready(&self, cluster: &Cluster, [reason, advice]: &[&str; 2]) {
         self.assert_ended(1, "");
-        let told = self
+        let reason_line = self
             .stderr
             .lines()
             .find(|line| line.starts_with("not ready: "));
-        let told = told.unwrap_or_else(|| panic!("no reason: {}", self.stderr));
-        assert!(told.contains(reason), "{told}");
+        let reason_line = reason_line.unwrap_or_else(|| panic!("no reason: {}", self.stderr));
+        assert!(reason_line.contains(reason), "{reason_line}");
         let advised = self.stderr.lines().find(|line| line.contains(advice));
         assert!(advised.is_some(), "no advice: {}", self.stderr);
         assert_eq!(cluster.end(&self.topic, 0), 0);

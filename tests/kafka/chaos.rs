@@ -11,7 +11,7 @@
 //!
 //! | | both trials | idempotent trial |
 //! |---|---|---|
-//! | reported as delivered | in the log, at the offset that was told, if one was | the patient one's exactly once |
+//! | reported as delivered | in the log, at the offset that was reported, if one was | the patient one's exactly once |
 //! | failed | the record came back as given; if reported as persisted it is in the log | |
 //! | the log | nothing that nobody sent | of the patient one: nothing twice, each task's records in order |
 //!
@@ -40,7 +40,7 @@ const PARTITIONS: i32 = 6;
 const TASKS: usize = 4;
 
 /// How many records a task has in flight. Together the tasks want more than the queue takes, so
-/// that it is full and they wait for room, in an outage for all of it.
+/// that it is full and they wait for capacity, in an outage for all of it.
 const WINDOW: usize = 100;
 
 /// What must have been delivered between two kills: the load has come back.
@@ -211,7 +211,7 @@ fn payload(number: usize) -> String {
     format!("{number:0>100}")
 }
 
-/// One task: as many records as there is room for, until the load is over.
+/// One task: as many records as there is capacity for, until the load is over.
 async fn send(producer: Producer, topic: String, progress: Arc<Progress>) -> Sent {
     let mut sent = Sent::new();
     let mut window = VecDeque::with_capacity(WINDOW);
@@ -233,7 +233,7 @@ async fn send(producer: Producer, topic: String, progress: Arc<Progress>) -> Sen
                 .key(number.to_string())
                 .payload(payload(number));
             let future = producer.enqueue(record).await;
-            window.push_back((number, future.expect("room for every record, in time")));
+            window.push_back((number, future.expect("capacity for every record, in time")));
         }
     }
 }
@@ -427,13 +427,13 @@ impl Verdict {
     fn count_delivered(&mut self, number: usize, delivery: &Delivery, places: &[(i32, i64)]) {
         self.delivered += 1;
         self.without_offset += usize::from(delivery.offset().is_none());
-        let is_told = |(partition, offset): &(i32, i64)| {
+        let is_reported = |(partition, offset): &(i32, i64)| {
             *partition == delivery.partition()
-                && delivery.offset().is_none_or(|told| told == *offset)
+                && delivery.offset().is_none_or(|reported| reported == *offset)
         };
         if places.is_empty() {
             self.missing.push(number);
-        } else if !places.iter().any(is_told) {
+        } else if !places.iter().any(is_reported) {
             self.misplaced.push(number);
         }
     }
@@ -460,7 +460,7 @@ impl Verdict {
         );
         assert!(
             self.misplaced.is_empty(),
-            "{name}: not at the place that their deliveries told: {}",
+            "{name}: not at the place that their deliveries reported: {}",
             some_of(&self.misplaced)
         );
         let Failures { all, in_log } = self.persisted;

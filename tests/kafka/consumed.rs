@@ -105,7 +105,7 @@ impl Worker {
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "earliest")
-            // Members hear of a rebalance by their heartbeats.
+            // Members learn of a rebalance by their heartbeats.
             .set("heartbeat.interval.ms", "500")
             .create()
             .expect("a consumer");

@@ -22,7 +22,7 @@ pub fn trials() -> Vec<Trial> {
         MODULE.trial("asking_for_a_topic_does_not_make_it", unknown_topics),
         MODULE
             .trial(
-                "what_a_user_must_not_see_is_told_from_what_is_not_there",
+                "a_topic_that_a_user_must_not_see_differs_from_one_that_does_not_exist",
                 rights,
             )
             .with_ignored_flag(!Locked::is_there()),

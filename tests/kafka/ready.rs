@@ -13,7 +13,7 @@ use tokio_rdkafka::{
 use crate::support::logins::Locked;
 use crate::support::trials::Module;
 
-/// What a failure that does not go away must be told before.
+/// The time within which a lasting failure must be reported.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 const MODULE: Module = Module("ready");
@@ -22,16 +22,19 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("a_right_certificate_is_ready", right_certificate),
         trial("right_logins_are_ready", right_logins),
-        trial("a_wrong_password_is_told", wrong_password),
-        trial("a_missing_token_is_told", missing_token),
-        trial("an_unknown_ca_is_told", unknown_ca),
-        trial("the_certificate_of_another_host_is_told", wrong_host),
-        trial("an_expired_certificate_is_told", expired),
+        trial("a_wrong_password_is_reported", wrong_password),
+        trial("a_missing_token_is_reported", missing_token),
+        trial("an_unknown_ca_is_reported", unknown_ca),
+        trial("the_certificate_of_another_host_is_reported", wrong_host),
+        trial("an_expired_certificate_is_reported", expired),
         trial("what_is_not_verified_is_accepted", unverified),
-        trial("a_client_without_a_certificate_is_told", client_certificate),
-        trial("another_protocol_is_told", protocol),
+        trial(
+            "a_missing_client_certificate_is_reported",
+            client_certificate,
+        ),
+        trial("another_protocol_is_reported", protocol),
         trial("one_that_is_right_is_enough", one_is_enough),
-        trial("a_transactional_producer_is_told", transactional),
+        trial("a_transactional_producer_is_reported", transactional),
     ]
 }
 
@@ -49,32 +52,32 @@ fn tls_file(name: &str) -> String {
     format!("{}/{name}", var("KAFKA_TLS_DIR"))
 }
 
-/// All that a client is told, as text.
+/// All texts that a client reports.
 #[derive(Default)]
-struct Heard {
+struct Recorded {
     lines: Mutex<Vec<String>>,
     failures: Mutex<Vec<ConnectFailure>>,
 }
 
-impl Heard {
-    fn hear(&self, line: String) {
+impl Recorded {
+    fn record(&self, line: String) {
         self.lines.lock().unwrap().push(line);
     }
 }
 
-impl ClientContext for Heard {
+impl ClientContext for Recorded {
     fn log(&self, _: RDKafkaLogLevel, _: &str, message: &str) {
-        self.hear(message.to_owned());
+        self.record(message.to_owned());
     }
 
     fn error(&self, error: &KafkaError) {
-        self.hear(format!("{error} {error:?}"));
+        self.record(format!("{error} {error:?}"));
         let mut failures = self.failures.lock().unwrap();
         failures.extend(error.connect_failure());
     }
 }
 
-impl ProducerContext for Heard {
+impl ProducerContext for Recorded {
     type DeliveryOpaque = ();
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
@@ -109,10 +112,10 @@ async fn is_ready(config: &ClientConfig) {
     producer.close().await;
 }
 
-/// The failure is told in time, to the context too, and again when librdkafka holds it back.
-async fn is_told(config: &ClientConfig, failure: ConnectFailure) -> KafkaError {
-    let heard = Arc::new(Heard::default());
-    let producer: Producer<_> = config.create_with_context(Arc::clone(&heard)).unwrap();
+/// The failure is reported in time, to the context too, and again when librdkafka suppresses it.
+async fn is_reported(config: &ClientConfig, failure: ConnectFailure) -> KafkaError {
+    let recorded = Arc::new(Recorded::default());
+    let producer: Producer<_> = config.create_with_context(Arc::clone(&recorded)).unwrap();
     for _ in 0..3 {
         let started = Instant::now();
         let error = producer.ready(DEADLINE).await.unwrap_err();
@@ -120,7 +123,7 @@ async fn is_told(config: &ClientConfig, failure: ConnectFailure) -> KafkaError {
         println!("{took:?}: {error}");
         assert_eq!(error.connect_failure(), Some(failure), "{error:?}");
         assert!(!error.is_timed_out() && took < DEADLINE / 3, "{took:?}");
-        heard.hear(format!("{error} {error:?}"));
+        recorded.record(format!("{error} {error:?}"));
     }
     // Nobody asks any more.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -128,12 +131,12 @@ async fn is_told(config: &ClientConfig, failure: ConnectFailure) -> KafkaError {
     assert_eq!(error.connect_failure(), Some(failure), "{error:?}");
     producer.close().await;
     if let Some(password) = config.get("sasl.password") {
-        let lines = heard.lines.lock().unwrap();
+        let lines = recorded.lines.lock().unwrap();
         assert!(lines.iter().all(|line| !line.contains(password)));
     }
-    let failures = heard.failures.lock().unwrap();
+    let failures = recorded.failures.lock().unwrap();
     assert!(
-        failures.iter().all(|heard| *heard == failure),
+        failures.iter().all(|recorded| *recorded == failure),
         "{failures:?}"
     );
     error
@@ -163,7 +166,7 @@ async fn wrong_password() {
         (3, "SCRAM-SHA-512", "writer"),
     ] {
         let config = login(nodes, mechanism, user, "not-the-password");
-        let error = is_told(&config, ConnectFailure::Authentication).await;
+        let error = is_reported(&config, ConnectFailure::Authentication).await;
         assert_eq!(error.code(), Some(RDKafkaErrorCode::Authentication));
         assert!(!error.is_retriable());
     }
@@ -176,27 +179,27 @@ async fn missing_token() {
         .set("enable.sasl.oauthbearer.unsecure.jwt", "true")
         // Without its principal.
         .set("sasl.oauthbearer.config", "lifeSeconds=60");
-    is_told(&config, ConnectFailure::Authentication).await;
+    is_reported(&config, ConnectFailure::Authentication).await;
 }
 
 async fn unknown_ca() {
     for nodes in [1, 3] {
         let mut config = client("SSL_", nodes, "ssl");
         config.set("ssl.ca.location", tls_file("other-ca.pem"));
-        let error = is_told(&config, ConnectFailure::UnknownCa).await;
+        let error = is_reported(&config, ConnectFailure::UnknownCa).await;
         assert!(!error.is_retriable());
         assert!(error.to_string().contains("unknown CA"), "{error}");
     }
     // That of the system's store.
     let mut config = client("SSL_", 3, "ssl");
     config.remove("ssl.ca.location");
-    is_told(&config, ConnectFailure::UnknownCa).await;
+    is_reported(&config, ConnectFailure::UnknownCa).await;
 }
 
 async fn wrong_host() {
     for nodes in [1, 3] {
         let config = client("SSL_WRONG_HOST_", nodes, "ssl");
-        let error = is_told(&config, ConnectFailure::WrongHost).await;
+        let error = is_reported(&config, ConnectFailure::WrongHost).await;
         assert!(error.to_string().contains("another host"), "{error}");
         assert_eq!(error.code(), Some(RDKafkaErrorCode::SSL));
     }
@@ -208,7 +211,7 @@ async fn wrong_host() {
 async fn expired() {
     for nodes in [1, 3] {
         let config = client("SSL_EXPIRED_", nodes, "ssl");
-        let error = is_told(&config, ConnectFailure::Expired).await;
+        let error = is_reported(&config, ConnectFailure::Expired).await;
         assert!(error.to_string().contains("has expired"), "{error}");
         assert!(!error.to_string().contains("ssl.ca.location"), "{error}");
     }
@@ -226,12 +229,12 @@ async fn unverified() {
 async fn client_certificate() {
     for nodes in [1, 3] {
         let config = client("MTLS_", nodes, "ssl");
-        is_told(&config, ConnectFailure::ClientCertificate).await;
+        is_reported(&config, ConnectFailure::ClientCertificate).await;
         let mut config = client("MTLS_", nodes, "ssl");
         config
             .set("ssl.certificate.location", tls_file("other-client.pem"))
             .set("ssl.key.location", tls_file("other-client.key"));
-        is_told(&config, ConnectFailure::ClientCertificate).await;
+        is_reported(&config, ConnectFailure::ClientCertificate).await;
     }
 }
 
@@ -242,7 +245,7 @@ async fn protocol() {
         ("", "ssl"),
     ] {
         let config = client(listener, 3, protocol);
-        let error = is_told(&config, ConnectFailure::SecurityProtocol).await;
+        let error = is_reported(&config, ConnectFailure::SecurityProtocol).await;
         assert!(error.to_string().contains("security.protocol"), "{error}");
     }
     // This broker says which requests it takes, and then takes none without a login: it may as well
@@ -268,7 +271,7 @@ async fn one_is_enough() {
         is_ready(&both).await;
     }
     config.set("bootstrap.servers", "127.0.0.1:1");
-    is_told(&config, ConnectFailure::Refused).await;
+    is_reported(&config, ConnectFailure::Refused).await;
 }
 
 async fn transactional() {

@@ -195,7 +195,7 @@ async fn an_idempotent_producer_keeps_the_order(cluster: Cluster) {
 async fn no_offset_is_invented_with_acks_0(cluster: Cluster) {
     let topic = cluster.create_topic(1, 3).await;
     let mut config = cluster.config();
-    // A leader that has not heard of the topic yet would lose records without a word.
+    // A leader that does not know the topic yet would lose records without a word.
     let producer: Producer = config.create().unwrap();
     producer.send(ProducerRecord::to(&topic)).await.unwrap();
     let producer: Producer = config
@@ -477,8 +477,8 @@ impl<'a> Senders<'a> {
         }
     }
 
-    /// The topic has so many partitions, all of which take messages; what is in them is what was
-    /// delivered to them.
+    /// The topic has that number of partitions, all of which take messages; what is in them is what
+    /// was delivered to them.
     async fn assert_works(&mut self, cluster: &Cluster, partitions: i32) {
         for partition in 0..partitions {
             self.until(partition, |end| end.is_none()).await;

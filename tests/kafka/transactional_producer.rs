@@ -178,7 +178,8 @@ async fn fencing(cluster: Cluster) {
     assert!(seen.is_empty(), "{seen:?}");
 }
 
-/// The record of that number came back, with an error that says that another producer has taken over.
+/// The record of that number came back, with an error that says that another producer has taken
+/// over.
 fn assert_fenced(error: &SendError, number: usize) {
     assert!(error.is_fatal() && error.is_fenced(), "{error:?}");
     assert!(!error.is_retriable(), "{error:?}");
@@ -186,22 +187,24 @@ fn assert_fenced(error: &SendError, number: usize) {
     assert_eq!(payload, Some(number.to_string().as_bytes()));
 }
 
-/// Some are in librdkafka's queue, some wait for room in it.
+/// Some are in librdkafka's queue, some wait for capacity in it.
 async fn fencing_with_records_waiting(cluster: Cluster) {
-    const ROOM: usize = 10;
+    const CAPACITY: usize = 10;
     let topic = cluster.create_topic(1, 3).await;
     let mut config = cluster.config();
     config
         .set("transactional.id", &topic)
-        .set("queue.buffering.max.messages", ROOM.to_string())
+        .set("queue.buffering.max.messages", CAPACITY.to_string())
         // Only a whole batch goes out before a flush.
-        .set("batch.num.messages", ROOM.to_string())
+        .set("batch.num.messages", CAPACITY.to_string())
         .set("linger.ms", "50000");
     let mut first = initialized(&config).await;
     let transaction = first.begin().await.unwrap();
-    send_numbers(&transaction, &topic, 0..ROOM).await.unwrap();
-    let room_of_one = transaction.reserve().await.unwrap();
-    let numbers_left = ROOM..4 * ROOM;
+    send_numbers(&transaction, &topic, 0..CAPACITY)
+        .await
+        .unwrap();
+    let one_permit = transaction.reserve().await.unwrap();
+    let numbers_left = CAPACITY..4 * CAPACITY;
     let mut sends: Vec<_> = numbers_left
         .clone()
         .map(|number| Box::pin(transaction.send(record(&topic, number))))
@@ -209,19 +212,19 @@ async fn fencing_with_records_waiting(cluster: Cluster) {
     for send in &mut sends {
         assert!(futures::poll!(send).is_pending());
     }
-    assert_eq!(transaction.in_flight_count(), ROOM - 1);
+    assert_eq!(transaction.in_flight_count(), CAPACITY - 1);
 
     let mut second = producer(&cluster, &topic).await;
-    assert_eq!(transaction.in_flight_count(), ROOM - 1);
+    assert_eq!(transaction.in_flight_count(), CAPACITY - 1);
     let (flushed, results) = futures::join!(transaction.flush(), join_all(sends));
-    assert_eq!(flushed.unwrap().failed, ROOM as u64 - 1);
+    assert_eq!(flushed.unwrap().failed, CAPACITY as u64 - 1);
     for (number, result) in numbers_left.zip(results) {
         let error = result.unwrap_err();
         assert_fenced(&error, number);
         assert_eq!(error.persistence(), Persistence::NotPersisted);
     }
-    let number = 4 * ROOM;
-    let error = room_of_one.send(record(&topic, number)).await.unwrap_err();
+    let number = 4 * CAPACITY;
+    let error = one_permit.send(record(&topic, number)).await.unwrap_err();
     assert_fenced(&error, number);
     assert_eq!(transaction.in_flight_count(), 0);
     let error = transaction.abort().await.unwrap_err();
@@ -230,7 +233,7 @@ async fn fencing_with_records_waiting(cluster: Cluster) {
 
     // Those that failed are not in the log.
     let seen = numbers(&cluster, &mut second, &topic, Isolation::Uncommitted).await;
-    assert_eq!(seen, (0..ROOM).collect::<Vec<_>>());
+    assert_eq!(seen, (0..CAPACITY).collect::<Vec<_>>());
     let seen = numbers(&cluster, &mut second, &topic, Isolation::Committed).await;
     assert_eq!(seen, [0; 0]);
 }
@@ -276,7 +279,7 @@ async fn fencing_while_sending(cluster: Cluster) {
     assert_eq!(seen, [0; 0]);
 }
 
-/// Polls a future so many times, each time when it has been woken, and drops it if it is not done.
+/// Polls a future `polls` times, each time when it has been woken, and drops it if it is not done.
 async fn poll_then_drop<F: Future>(future: F, mut polls: usize) -> Option<F::Output> {
     let mut future = Box::pin(future);
     poll_fn(move |cx| {

@@ -1,5 +1,5 @@
-//! Large payloads that the record owns are lent to librdkafka, not copied: the owner is dropped once,
-//! and never before the message's delivery callback has run, whatever becomes of the message.
+//! Large payloads that the record owns are borrowed by librdkafka, not copied: the owner is dropped
+//! once, and never before the message's delivery callback has run, whatever becomes of the message.
 
 mod copies;
 mod failures;
@@ -22,7 +22,7 @@ use tracing::Level;
 use crate::support::logs::captured;
 use crate::support::mock::{DEADLINE, cluster, config, until};
 
-/// Large enough to be lent, and small enough to be copied.
+/// Large enough to be borrowed, and small enough to be copied.
 const LARGE: usize = 16 * 1024;
 
 const SMALL: usize = 16;
@@ -172,8 +172,8 @@ impl Ledger {
         self.dropped.load(Ordering::SeqCst)
     }
 
-    /// Waits until all owners have gone, and checks that each went once, after the one report of its
-    /// message, which saw the payload itself.
+    /// Waits until all owners have gone, and checks that each went once, after the one report of
+    /// its message, which saw the payload itself.
     async fn all_came_to_their_end(&self) {
         let entries = self.entries.lock().unwrap().len();
         until(|| self.dropped() >= entries).await;

@@ -1,5 +1,5 @@
 //! Futures that are dropped: at every point where they can be polled, with an empty and a full
-//! queue, nothing is lost and no room with it.
+//! queue, nothing is lost and no capacity with it.
 
 use std::future::Future;
 
@@ -7,10 +7,10 @@ use futures::future::join_all;
 use tokio_rdkafka::{MockCluster, Producer, ProducerRecord, PurgeConfig};
 
 use crate::support::mock::{
-    Counting, DEADLINE, Drop, assert_room_is_whole, cluster, config, poll_then_drop, until,
+    Counting, DEADLINE, Drop, assert_capacity_is_whole, cluster, config, poll_then_drop, until,
 };
 
-const ROOM: usize = 3;
+const CAPACITY: usize = 3;
 
 /// More polls than any future here takes; see [`at_every_poll_point`].
 const TOO_MANY: usize = 50;
@@ -27,7 +27,7 @@ impl Setting {
     fn new(is_full: bool) -> Self {
         let cluster = cluster("t", 1);
         let mut config = config(&cluster);
-        config.set("queue.buffering.max.messages", ROOM.to_string());
+        config.set("queue.buffering.max.messages", CAPACITY.to_string());
         let producer = Producer::builder(&config).context(Counting::default());
         Self {
             producer: producer.create().unwrap(),
@@ -40,7 +40,7 @@ impl Setting {
     /// Fills the queue, if it is to be full, with messages that are delivered after a while.
     fn fill(&mut self) {
         if self.is_full {
-            for _ in 0..ROOM {
+            for _ in 0..CAPACITY {
                 let filler = self.producer.try_enqueue_detached(record(0));
                 filler.unwrap();
                 self.fillers += 1;
@@ -48,10 +48,11 @@ impl Setting {
         }
     }
 
-    /// Waits until nothing is in flight; nobody is left in the line then, and all room is back.
+    /// Waits until nothing is in flight; nobody is left in the wait queue then, and all capacity is
+    /// released.
     async fn settle(&self) {
         until(|| self.producer.in_flight_count() == 0).await;
-        assert_room_is_whole(&self.producer, ROOM);
+        assert_capacity_is_whole(&self.producer, CAPACITY);
     }
 
     /// What was enqueued, what the callbacks saw and what arrived are the same.
@@ -149,7 +150,7 @@ async fn sends_nothing<T>(future: impl AsyncFn(Producer<Counting>) -> T) {
 }
 
 #[tokio::test]
-async fn a_reserve_dropped_at_any_point_gives_its_room_back() {
+async fn a_reserve_dropped_at_any_point_releases_its_capacity() {
     sends_nothing(async |producer| drop(producer.reserve().await.unwrap())).await;
     sends_nothing(async |producer| drop(producer.reserve_owned().await.unwrap())).await;
     sends_nothing(async |producer| drop(producer.reserve_bytes(10).await.unwrap())).await;
@@ -174,7 +175,7 @@ async fn those_behind_a_dropped_waiter_are_let_in() {
     let setting = Setting::new(true);
     for polls in 0..4 {
         let mut fillers = Vec::new();
-        for _ in 0..ROOM {
+        for _ in 0..CAPACITY {
             fillers.push(setting.producer.try_enqueue(record(0)).unwrap());
         }
         // The first is dropped while the others wait behind it, or after it was let in.
@@ -185,7 +186,7 @@ async fn those_behind_a_dropped_waiter_are_let_in() {
             Drop::WhenWoken,
         ));
         let first_polled = futures::poll!(&mut first);
-        for _ in 0..2 * ROOM {
+        for _ in 0..2 * CAPACITY {
             behind.push(setting.producer.send(record(2)));
         }
         if first_polled.is_pending() {

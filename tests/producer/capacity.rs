@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use tokio_rdkafka::{MockCluster, Persistence, Producer, ProducerRecord, RDKafkaErrorCode};
 
-use crate::support::mock::{DEADLINE, assert_room_is_whole, cluster, config, payloads, until};
+use crate::support::mock::{DEADLINE, assert_capacity_is_whole, cluster, config, payloads, until};
 
-/// A producer whose queue takes so many messages.
+/// A producer whose queue takes up to `messages` messages.
 fn producer(cluster: &MockCluster, messages: usize) -> Producer {
     config(cluster)
         .set("queue.buffering.max.messages", messages.to_string())
@@ -20,7 +20,7 @@ fn producer(cluster: &MockCluster, messages: usize) -> Producer {
 }
 
 #[tokio::test]
-async fn room_is_back_before_the_future_resolves() {
+async fn capacity_is_released_before_the_future_resolves() {
     let cluster = cluster("t", 1);
     let producer: Producer = config(&cluster)
         .set("queue.buffering.max.messages", "1")
@@ -112,7 +112,7 @@ async fn nobody_overtakes_those_who_wait() {
         .unwrap();
     let mut waiting = Box::pin(producer.enqueue(ProducerRecord::to("t").payload(vec![1; 500])));
     assert!(futures::poll!(&mut waiting).is_pending());
-    // There is room for this one, but others wait.
+    // There is capacity for this one, but others wait.
     let error = producer
         .try_enqueue(ProducerRecord::to("t").payload("2"))
         .unwrap_err();
@@ -179,7 +179,7 @@ async fn a_payload_that_can_never_fit_fails_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_room_ends_at_its_time_and_gives_the_record_back() {
+async fn a_wait_for_capacity_fails_at_its_time_limit_and_returns_the_record() {
     let cluster = cluster("t", 1);
     let mut config = config(&cluster);
     config
@@ -215,16 +215,16 @@ async fn a_wait_for_room_ends_at_its_time_and_gives_the_record_back() {
     first.await.unwrap();
 }
 
-/// Spawns a send of each number, all of which wait in line before there is room, and waits for
-/// them; how often each was polled.
+/// Spawns a send of each number, all of which are in the wait queue before there is capacity, and
+/// waits for them; how often each was polled.
 async fn send_from_tasks(producer: &Producer, count: usize) -> Vec<usize> {
-    // A delivery that came before all are in line would let one of those to come go first: it finds
-    // room, while those who were let in by the delivery have not had their turn yet.
+    // A delivery that came before all wait would let one of those to come go first: it finds
+    // capacity, while those who were let in by the delivery have not had their turn yet.
     let permits: Vec<_> = std::iter::from_fn(|| producer.try_reserve().ok()).collect();
-    let in_line = Arc::new(AtomicUsize::new(0));
+    let waiting = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..count)
         .map(|index| {
-            let (producer, in_line) = (producer.clone(), Arc::clone(&in_line));
+            let (producer, waiting) = (producer.clone(), Arc::clone(&waiting));
             tokio::spawn(async move {
                 let mut polls = 0;
                 let record = ProducerRecord::to("t").payload(index.to_string());
@@ -232,7 +232,7 @@ async fn send_from_tasks(producer: &Producer, count: usize) -> Vec<usize> {
                 let sent = std::future::poll_fn(|cx| {
                     polls += 1;
                     let polled = send.as_mut().poll(cx);
-                    in_line.fetch_add(usize::from(polls == 1), Ordering::SeqCst);
+                    waiting.fetch_add(usize::from(polls == 1), Ordering::SeqCst);
                     polled
                 });
                 sent.await.unwrap();
@@ -240,7 +240,7 @@ async fn send_from_tasks(producer: &Producer, count: usize) -> Vec<usize> {
             })
         })
         .collect();
-    until(|| in_line.load(Ordering::SeqCst) == count).await;
+    until(|| waiting.load(Ordering::SeqCst) == count).await;
     drop(permits);
     let polls = join_all(tasks).await;
     polls.into_iter().map(|task| task.unwrap()).collect()
@@ -252,14 +252,14 @@ async fn twenty_thousand_waiters_are_let_in_in_order_and_woken_for_it_once() {
     let cluster = cluster("t", 1);
     let producer = producer(&cluster, 100);
     let polls = send_from_tasks(&producer, WAITERS).await;
-    // To get into the line, to be let in, to hear of the delivery; and now and then the
+    // To enter the wait queue, to be admitted, to learn of the delivery; and now and then the
     // cooperative budget lets others go first.
     let (most, sum) = (polls.iter().max().unwrap(), polls.iter().sum::<usize>());
     assert!(*most <= 5, "{most}");
     assert!(sum <= 3 * WAITERS + WAITERS / 50, "{sum}");
     let expected: Vec<_> = (0..WAITERS).map(|index| index.to_string()).collect();
     assert_eq!(payloads(&cluster, "t").await, expected);
-    assert_room_is_whole(&producer, 100);
+    assert_capacity_is_whole(&producer, 100);
 }
 
 /// Keeps the task, and so its worker, busy for a while between two polls.
@@ -363,10 +363,10 @@ async fn unused_permits_have_the_queue_overbooked_once() {
             .unwrap();
     }
     drop((unused, fourth));
-    assert_room_is_whole(&producer, 2);
+    assert_capacity_is_whole(&producer, 2);
 }
 
-/// Holds all room by permits, has more wait who never look again, and then sends.
+/// Holds all capacity by permits, has more wait who never look again, and then sends.
 async fn sends_behind_idle_ones() {
     let cluster = cluster("t", 1);
     let producer = producer(&cluster, 10);
@@ -384,7 +384,7 @@ async fn sends_behind_idle_ones() {
         sent.expect("the idle ones stop others").unwrap();
     }
     drop((permits, idle));
-    assert_room_is_whole(&producer, 10);
+    assert_capacity_is_whole(&producer, 10);
 }
 
 #[tokio::test]
@@ -398,7 +398,7 @@ async fn idle_permits_and_waiters_do_not_stop_others_on_several_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn senders_on_several_threads_share_room() {
+async fn senders_on_several_threads_share_capacity() {
     let cluster = cluster("t", 2);
     let producer = producer(&cluster, 7);
     let tasks = (0..6).map(|task| {
@@ -429,10 +429,10 @@ async fn senders_on_several_threads_share_room() {
     thread.await.unwrap();
     producer.flush().await.unwrap();
     assert_eq!(cluster.records("t").await.unwrap().len(), 6 * 200 + 300);
-    assert_room_is_whole(&producer, 7);
+    assert_capacity_is_whole(&producer, 7);
 }
 
-/// A waker that takes room itself, where a task yields though there is some.
+/// A waker that takes capacity itself, where a task yields though there is some.
 #[test]
 fn a_waker_may_use_the_producer() {
     struct Takes(Producer, AtomicUsize);

@@ -48,7 +48,7 @@ fn a_bad_value_names_its_property() {
 }
 
 #[test]
-fn a_range_is_told() {
+fn a_range_is_reported() {
     let error = create(&[("linger.ms", "87654321")]).unwrap_err();
     assert!(error.to_string().contains("0..900"), "{error}");
 }

@@ -14,7 +14,7 @@ use tracing::Level;
 use crate::support::logs::captured;
 use crate::support::mock::{Counting, DEADLINE, cluster, config, until};
 
-/// Keeps what it is told.
+/// Keeps what is reported to it.
 #[derive(Default)]
 struct Keeping {
     logs: Mutex<Vec<(RDKafkaLogLevel, String, String)>>,

@@ -13,6 +13,8 @@ mod context;
 #[cfg(feature = "mock")]
 mod faults;
 #[cfg(feature = "mock")]
+mod foreign;
+#[cfg(feature = "mock")]
 mod metadata;
 #[cfg(feature = "ssl")]
 mod oauth;
@@ -21,9 +23,13 @@ mod partitioner;
 #[cfg(feature = "mock")]
 mod permits;
 #[cfg(feature = "mock")]
+mod purge;
+#[cfg(feature = "mock")]
 mod ready;
 #[cfg(feature = "mock")]
 mod record;
+#[cfg(feature = "mock")]
+mod runtime_ended;
 #[cfg(feature = "mock")]
 mod schedule;
 #[cfg(feature = "mock")]

@@ -75,7 +75,7 @@ async fn partitions_have_leaders_and_replicas() {
 }
 
 #[tokio::test]
-async fn unknown_topics_and_those_that_may_not_be_seen_are_told_apart() {
+async fn unknown_topics_differ_from_those_that_may_not_be_seen() {
     let cluster = cluster("t", 1);
     let forbidden = RDKafkaErrorCode::TopicAuthorizationFailed;
     cluster.topic_error("forbidden", forbidden).unwrap();

@@ -1,5 +1,5 @@
-//! Tokens for OAUTHBEARER, as far as they go without a broker. Logins with tokens on real Kafka are in
-//! `tests/kafka/logins.rs`.
+//! Tokens for OAUTHBEARER, as far as they go without a broker. Logins with tokens on real Kafka are
+//! in `tests/kafka/logins.rs`.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// What a refresh does.
 #[derive(Clone, Copy, Debug)]
 enum Act {
-    /// A token for so many seconds.
+    /// A token with this lifetime in seconds.
     Token(u64),
     Fail,
     Panic,
@@ -31,7 +31,7 @@ enum Act {
     Hang,
 }
 
-/// Acts in turn, and keeps what it is told.
+/// Acts in turn, and keeps what is reported to it.
 #[derive(Default)]
 struct Script {
     acts: Mutex<VecDeque<Act>>,

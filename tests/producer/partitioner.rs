@@ -84,8 +84,8 @@ impl Partitioner for InTurn {
     }
 }
 
-/// Records with and without keys, payloads and headers, one of them lent to librdkafka, and what the
-/// partitioner has to see of each.
+/// Records with and without keys, payloads and headers, one of them borrowed by librdkafka, and
+/// what the partitioner has to see of each.
 fn records() -> Vec<(ProducerRecord<'static>, Option<&'static str>, usize)> {
     let headers = || Headers::new().append("h", Some("v"));
     let to = || ProducerRecord::to("t");
@@ -262,7 +262,7 @@ async fn it_fails_records_on_librdkafkas_thread_too() {
         .unwrap();
     let mut futures = Vec::new();
     for key in FAILING.into_iter().chain(["good"]) {
-        // A payload that is lent comes back, too.
+        // A payload that is borrowed comes back, too.
         let record = ProducerRecord::to("t").key(key).payload(vec![b'v'; 5_000]);
         futures.push(producer.enqueue(record).await.unwrap());
     }

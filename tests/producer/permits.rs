@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::future::join_all;
 use tokio_rdkafka::{MockCluster, OwnedPermit, Persistence, Producer, ProducerRecord};
 
-use crate::support::mock::{Counting, assert_room_is_whole, cluster, config, until};
+use crate::support::mock::{Counting, assert_capacity_is_whole, cluster, config, until};
 
-/// A producer whose queue takes so many messages.
+/// A producer whose queue takes up to `messages` messages.
 fn producer(cluster: &MockCluster, messages: usize) -> Producer {
     config(cluster)
         .set("queue.buffering.max.messages", messages.to_string())
@@ -18,7 +18,7 @@ fn producer(cluster: &MockCluster, messages: usize) -> Producer {
 }
 
 #[tokio::test]
-async fn a_permit_holds_room_until_it_is_used_or_dropped() {
+async fn a_permit_holds_capacity_until_it_is_used_or_dropped() {
     let cluster = cluster("t", 1);
     let producer = producer(&cluster, 2);
     let used = producer.reserve().await.unwrap();
@@ -30,7 +30,7 @@ async fn a_permit_holds_room_until_it_is_used_or_dropped() {
     drop(unused);
     let delivery = used.send(ProducerRecord::to("t").payload("by permit"));
     assert_eq!(delivery.await.unwrap().offset(), Some(0));
-    assert_room_is_whole(&producer, 2);
+    assert_capacity_is_whole(&producer, 2);
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn poll_reserve_keeps_its_place_in_the_handle() {
     drop(permit.unwrap());
     let permit = second.await.unwrap();
     permit.send(ProducerRecord::to("t")).await.unwrap();
-    assert_room_is_whole(&producer, 1);
+    assert_capacity_is_whole(&producer, 1);
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn in_a_select_loop_a_pinned_reserve_keeps_its_place() {
     for _ in 0..10 {
         tokio::select! {
             biased;
-            _ = &mut first => panic!("there is no room"),
+            _ = &mut first => panic!("there is no capacity"),
             () = tokio::task::yield_now() => {}
         }
     }

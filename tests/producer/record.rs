@@ -34,7 +34,7 @@ fn all_kinds_of_payloads_are_taken() {
 }
 
 #[test]
-fn null_and_empty_are_told_apart() {
+fn null_differs_from_empty() {
     let record = ProducerRecord::to("t").key("").payload(None::<&str>);
     assert_eq!(
         (record.get_key(), record.get_payload()),

@@ -1,5 +1,5 @@
 //! Random schedules of everything that can be done to a producer, with brokers that go away and
-//! come back: each future resolves once, callbacks and enqueued messages are the same, room is
+//! come back: each future resolves once, callbacks and enqueued messages are the same, capacity is
 //! conserved.
 //!
 //! `TOKIO_RDKAFKA_SCHEDULE_SECONDS` says how long new schedules are tried (5 by default).
@@ -25,7 +25,7 @@ use tokio_rdkafka::{
     ProducerContext, ProducerRecord, PurgeConfig, RDKafkaLogLevel,
 };
 
-use crate::support::mock::{DEADLINE, assert_room_is_whole, cluster, config};
+use crate::support::mock::{DEADLINE, assert_capacity_is_whole, cluster, config};
 
 const MAX_MESSAGES: usize = 5;
 const MAX_KBYTES: usize = 2;
@@ -107,9 +107,9 @@ impl ProducerContext for Seen {
     }
 }
 
-/// What the caller was told of a record.
+/// What the caller knows of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Known {
     /// It may have been enqueued: the future was dropped before that was known.
     Nothing,
     Refused,
@@ -121,9 +121,9 @@ enum Told {
 
 type Waiting = Pin<Box<dyn Future<Output = After>>>;
 
-/// What a future that waited for room ended with.
+/// What a future that waited for capacity ended with.
 enum After {
-    Told(usize, Told),
+    Known(usize, Known),
     Delivery(usize, DeliveryFuture<usize>),
     Permit(OwnedPermit<Arc<Seen>>),
     Nothing,
@@ -137,7 +137,7 @@ struct Run {
     waiting: Vec<Waiting>,
     permits: Vec<OwnedPermit<Arc<Seen>>>,
     deliveries: Vec<(usize, DeliveryFuture<usize>)>,
-    told: Vec<Told>,
+    known: Vec<Known>,
     purges: Arc<AtomicUsize>,
 }
 
@@ -160,14 +160,14 @@ impl Run {
             waiting: Vec::new(),
             permits: Vec::new(),
             deliveries: Vec::new(),
-            told: Vec::new(),
+            known: Vec::new(),
             purges: Arc::default(),
         }
     }
 
     fn record(&mut self, bytes: usize) -> ProducerRecord<'static, usize> {
-        let number = self.told.len();
-        self.told.push(Told::Nothing);
+        let number = self.known.len();
+        self.known.push(Known::Nothing);
         let payload = format!("{number:0>bytes$}");
         ProducerRecord::with_opaque_to("t", number).payload(payload)
     }
@@ -190,9 +190,9 @@ impl Run {
 
     fn after(&mut self, after: After) {
         match after {
-            After::Told(number, told) => self.told[number] = told,
+            After::Known(number, known) => self.known[number] = known,
             After::Delivery(number, delivery) => {
-                self.told[number] = Told::Enqueued;
+                self.known[number] = Known::Enqueued;
                 self.deliveries.push((number, delivery));
             }
             After::Permit(permit) => self.permits.push(permit),
@@ -218,7 +218,7 @@ impl Run {
                 let record = self.record(bytes);
                 let number = *record.get_opaque();
                 self.start(async move {
-                    After::Told(number, told(producer.send(record).await.map(drop)))
+                    After::Known(number, known(producer.send(record).await.map(drop)))
                 });
             }
             Step::Enqueue { bytes } => {
@@ -227,7 +227,7 @@ impl Run {
                 self.start(async move {
                     match producer.enqueue(record).await {
                         Ok(delivery) => After::Delivery(number, delivery),
-                        Err(error) => After::Told(number, told(Err(error))),
+                        Err(error) => After::Known(number, known(Err(error))),
                     }
                 });
             }
@@ -235,11 +235,11 @@ impl Run {
                 let record = self.record(bytes);
                 let number = *record.get_opaque();
                 self.start(async move {
-                    After::Told(
+                    After::Known(
                         number,
                         match producer.enqueue_detached(record).await {
-                            Ok(()) => Told::Enqueued,
-                            Err(error) => told(Err(error)),
+                            Ok(()) => Known::Enqueued,
+                            Err(error) => known(Err(error)),
                         },
                     )
                 });
@@ -251,7 +251,7 @@ impl Run {
                     Ok(delivery) => self.after(After::Delivery(number, delivery)),
                     Err(error) => {
                         assert_eq!(*error.record().get_opaque(), number);
-                        self.told[number] = Told::Refused;
+                        self.known[number] = Known::Refused;
                     }
                 }
             }
@@ -295,7 +295,7 @@ impl Run {
                     let (number, delivery) = self.deliveries.swap_remove(index);
                     drop(delivery);
                     // By a permit it may have been refused, and nobody hears of that.
-                    self.told[number] = Told::Nothing;
+                    self.known[number] = Known::Nothing;
                 }
             }
             Step::Flush { is_dropped } => {
@@ -350,14 +350,14 @@ impl Run {
         let (numbers, deliveries): (Vec<_>, Vec<_>) = self.deliveries.drain(..).unzip();
         let results = join_all(deliveries).await;
         for (number, result) in numbers.into_iter().zip(results) {
-            self.told[number] = told(result.map(drop));
+            self.known[number] = known(result.map(drop));
         }
         if let Some(producer) = self.producer.take() {
             while producer.in_flight_count() > 0 {
                 tokio::task::yield_now().await;
             }
             if !producer.is_closed() {
-                assert_room_is_whole(&producer, MAX_MESSAGES);
+                assert_capacity_is_whole(&producer, MAX_MESSAGES);
                 drop(producer.reserve_bytes(MAX_KBYTES * 1024).await.unwrap());
             }
             assert_eq!(producer.callback_panics(), 0);
@@ -374,18 +374,18 @@ impl Run {
 
     fn check(&self) {
         let seen = self.seen.0.lock().unwrap();
-        for (number, told) in self.told.iter().enumerate() {
+        for (number, known) in self.known.iter().enumerate() {
             let seen = seen.get(&number).copied();
-            let is_right = match told {
-                Told::Nothing => matches!(seen, None | Some((1, _))),
-                Told::Refused => seen.is_none(),
-                Told::Enqueued => matches!(seen, Some((1, _))),
-                Told::Delivered => seen == Some((1, true)),
-                Told::Failed => seen == Some((1, false)),
+            let is_right = match known {
+                Known::Nothing => matches!(seen, None | Some((1, _))),
+                Known::Refused => seen.is_none(),
+                Known::Enqueued => matches!(seen, Some((1, _))),
+                Known::Delivered => seen == Some((1, true)),
+                Known::Failed => seen == Some((1, false)),
             };
             assert!(
                 is_right,
-                "record {number}: told {told:?}, callbacks {seen:?}"
+                "record {number}: known {known:?}, callbacks {seen:?}"
             );
         }
     }
@@ -415,11 +415,11 @@ fn permit(permit: Result<OwnedPermit<Arc<Seen>>, KafkaError>) -> After {
 }
 
 /// A failure has the opaque only where the record was refused.
-fn told(result: Result<(), tokio_rdkafka::SendError<usize>>) -> Told {
+fn known(result: Result<(), tokio_rdkafka::SendError<usize>>) -> Known {
     match result.map_err(tokio_rdkafka::SendError::into_parts) {
-        Ok(()) => Told::Delivered,
-        Err((_, Some(_), _)) => Told::Refused,
-        Err((_, None, _)) => Told::Failed,
+        Ok(()) => Known::Delivered,
+        Err((_, Some(_), _)) => Known::Refused,
+        Err((_, None, _)) => Known::Failed,
     }
 }
 

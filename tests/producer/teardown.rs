@@ -77,7 +77,7 @@ async fn a_purge_resolves_also_at_and_after_the_end() {
 }
 
 #[tokio::test]
-async fn those_who_wait_for_room_fail_with_their_records_at_a_close() {
+async fn waiters_for_capacity_fail_with_their_records_at_a_close() {
     let cluster = cluster("t", 1);
     let producer: Producer = config(&cluster)
         .set("queue.buffering.max.messages", "1")
@@ -360,24 +360,6 @@ async fn all_resolve_when_the_runtime_is_dropped_on_another() {
         result.unwrap_err();
     }
     assert_eq!(producer.close().await.undelivered, 1_000);
-}
-
-#[test]
-fn a_producer_on_a_runtime_that_has_gone_is_closed() {
-    let cluster = cluster("t", 1);
-    let gone = runtime();
-    let handle = gone.handle().clone();
-    drop(gone);
-    let producer = Producer::builder(&config(&cluster))
-        .runtime(handle)
-        .create()
-        .unwrap();
-    assert!(
-        block_on(producer.send(ProducerRecord::to("t")))
-            .unwrap_err()
-            .is_closed()
-    );
-    assert_eq!(block_on(producer.close()).delivered, 0);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn timed_calls_work_on_a_foreign_executor() {
 }
 
 #[test]
-fn a_runtime_without_timers_is_told_and_all_else_works() {
+fn a_runtime_without_timers_is_reported_and_all_else_works() {
     let runtime = Builder::new_current_thread().build().unwrap();
     let cluster = cluster("t", 1);
     runtime.block_on(async {

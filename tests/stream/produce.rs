@@ -9,7 +9,7 @@ use futures::{FutureExt, Stream, StreamExt, stream};
 use tokio_rdkafka::{MockCluster, ProduceExt, Producer, ProducerRecord, PurgeConfig};
 
 use crate::support::mock::{
-    Counting, DEADLINE, Drop, Fault, assert_room_is_whole, cluster, config, payloads,
+    Counting, DEADLINE, Drop, Fault, assert_capacity_is_whole, cluster, config, payloads,
     poll_then_drop, until,
 };
 
@@ -21,21 +21,21 @@ fn numbers(count: usize) -> Vec<String> {
     (0..count).map(|index| index.to_string()).collect()
 }
 
-fn producer_with_room(cluster: &MockCluster, room: usize) -> Producer {
+fn producer_with_capacity(cluster: &MockCluster, capacity: usize) -> Producer {
     config(cluster)
-        .set("queue.buffering.max.messages", room.to_string())
+        .set("queue.buffering.max.messages", capacity.to_string())
         .create()
         .unwrap()
 }
 
 /// Two topics, and a producer that knows them; the leader of `down` goes.
-async fn half_down(room: usize) -> (MockCluster, Producer) {
+async fn half_down(capacity: usize) -> (MockCluster, Producer) {
     let cluster = MockCluster::new(2).unwrap();
     for (topic, leader) in [("up", 1), ("down", 2)] {
         cluster.create_topic(topic, 1, 1).unwrap();
         cluster.partition_leader(topic, 0, Some(leader)).unwrap();
     }
-    let producer = producer_with_room(&cluster, room);
+    let producer = producer_with_capacity(&cluster, capacity);
     producer.send(ProducerRecord::to("down")).await.unwrap();
     cluster.broker_down(2).unwrap();
     (cluster, producer)
@@ -46,7 +46,7 @@ async fn half_down(room: usize) -> (MockCluster, Producer) {
 async fn values_come_back_in_order_with_none_one_or_several_deliveries() {
     const ITEMS: usize = 1_000;
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 10);
+    let producer = producer_with_capacity(&cluster, 10);
     let items = stream::iter(0..ITEMS).map(|item| {
         let records = (0..item % 4).map(move |index| record(4 * item + index));
         (item, records)
@@ -72,13 +72,13 @@ async fn values_come_back_in_order_with_none_one_or_several_deliveries() {
     let sent = (0..ITEMS).flat_map(|item| (0..item % 4).map(move |index| 4 * item + index));
     let sent: Vec<_> = sent.map(|number| number.to_string()).collect();
     assert_eq!(payloads(&cluster, "t").await, sent);
-    assert_room_is_whole(&producer, 10);
+    assert_capacity_is_whole(&producer, 10);
 }
 
 #[tokio::test]
 async fn one_record_for_each_item() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 10);
+    let producer = producer_with_capacity(&cluster, 10);
     // Values that are neither Clone nor 'static, and records that borrow.
     let texts = numbers(100);
     let items = stream::iter(&texts).map(|text| (text, ProducerRecord::to("t").payload(text)));
@@ -95,7 +95,7 @@ async fn one_record_for_each_item() {
 #[tokio::test]
 async fn an_iterator_is_sent_in_order() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 100);
+    let producer = producer_with_capacity(&cluster, 100);
     let texts = numbers(5_000);
     let records = texts
         .iter()
@@ -109,7 +109,7 @@ async fn an_iterator_is_sent_in_order() {
     assert!(results.next().await.is_none());
     assert!(results.next().await.is_none());
     assert_eq!(payloads(&cluster, "t").await, texts);
-    assert_room_is_whole(&producer, 100);
+    assert_capacity_is_whole(&producer, 100);
 }
 
 /// Takes the results of a stream one by one, and checks what was taken from its source by then.
@@ -162,7 +162,7 @@ async fn what_is_in_flight_is_bounded() {
 #[tokio::test]
 async fn an_item_larger_than_the_bound_and_the_queue_goes_on() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 10);
+    let producer = producer_with_capacity(&cluster, 10);
     let items = stream::iter([1, 100, 0, 100, 2]);
     let items = items.map(|count| (count, (0..count).map(record)));
     let results = items.produce(&producer).max_in_flight(3);
@@ -295,7 +295,7 @@ async fn unordered_results_pass_one_that_is_late() {
 
 /// What is pending in the source or in the queue does not hold up what has been delivered.
 #[tokio::test]
-async fn results_come_while_the_source_or_the_room_is_waited_for() {
+async fn results_come_while_the_stream_waits_for_its_source_or_for_capacity() {
     let (cluster, producer) = half_down(2).await;
     // The source never goes on after its first item.
     let items = stream::iter([("first", Some(ProducerRecord::to("up")))]);
@@ -304,7 +304,7 @@ async fn results_come_while_the_source_or_the_room_is_waited_for() {
     let first = tokio::time::timeout(DEADLINE, results.next()).await;
     assert_eq!(first.unwrap().unwrap().0, "first");
 
-    // The third waits for room until the leader is back.
+    // The third waits for capacity until the leader is back.
     let topics = ["up", "down", "down", "up"];
     let records = topics.map(ProducerRecord::to);
     let mut results = producer.send_all(records);
@@ -317,7 +317,7 @@ async fn results_come_while_the_source_or_the_room_is_waited_for() {
 #[tokio::test]
 async fn a_closed_producer_fails_what_is_left() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 1);
+    let producer = producer_with_capacity(&cluster, 1);
     let mut results = producer.send_all((0..10).map(record)).max_in_flight(1);
     results.next().await.unwrap().unwrap();
     producer.close().await;
@@ -360,11 +360,11 @@ fn streams(producer: &Producer<Counting>, count: usize) -> [futures::stream::Box
 
 #[tokio::test]
 async fn dropped_at_any_poll_point_they_lose_nothing() {
-    const ROOM: usize = 3;
+    const CAPACITY: usize = 3;
     const COUNT: usize = 10;
     let cluster = cluster("t", 1);
     let producer: Producer<Counting> = config(&cluster)
-        .set("queue.buffering.max.messages", ROOM.to_string())
+        .set("queue.buffering.max.messages", CAPACITY.to_string())
         .create_with_context(Counting::default())
         .unwrap();
     for which in 0..4 {
@@ -380,7 +380,7 @@ async fn dropped_at_any_poll_point_they_lose_nothing() {
                     assert_eq!(count, COUNT);
                 }
                 until(|| producer.in_flight_count() == 0).await;
-                assert_room_is_whole(&producer, ROOM);
+                assert_capacity_is_whole(&producer, CAPACITY);
             }
             if is_done {
                 break;
@@ -418,7 +418,7 @@ async fn purged_records_come_back_in_their_places() {
         }
     }
     assert!(results.next().await.is_none());
-    assert_room_is_whole(&producer, 100);
+    assert_capacity_is_whole(&producer, 100);
     producer.close_timeout(Duration::ZERO).await;
 }
 
@@ -426,7 +426,7 @@ async fn purged_records_come_back_in_their_places() {
 #[tokio::test]
 async fn results_can_be_forwarded_in_a_spawned_task() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 10);
+    let producer = producer_with_capacity(&cluster, 10);
     let own = producer.clone();
     let (sender, receiver) = futures::channel::mpsc::unbounded();
     let forwarded = tokio::spawn(async move {
@@ -443,14 +443,14 @@ async fn results_can_be_forwarded_in_a_spawned_task() {
 #[tokio::test]
 async fn when_an_item_s_records_panic_the_others_are_sent_before_it_comes_back() {
     let cluster = cluster("t", 1);
-    for room in [1, 1_000] {
-        let producer = producer_with_room(&cluster, 10);
+    for capacity in [1, 1_000] {
+        let producer = producer_with_capacity(&cluster, 10);
         let records = (0..4).map(|index| match index {
             2 => panic!("the iterator's"),
             index => record(index),
         });
         let items = stream::iter([("item", records)]);
-        let mut results = items.produce(&producer).max_in_flight(room);
+        let mut results = items.produce(&producer).max_in_flight(capacity);
         let deliveries = loop {
             let next = AssertUnwindSafe(results.next()).catch_unwind();
             match tokio::time::timeout(DEADLINE, next).await.unwrap() {
@@ -458,9 +458,9 @@ async fn when_an_item_s_records_panic_the_others_are_sent_before_it_comes_back()
                 Err(panic) => assert_eq!(panic.downcast_ref(), Some(&"the iterator's")),
             }
         };
-        assert_eq!(deliveries.len(), 3, "{room}");
+        assert_eq!(deliveries.len(), 3, "{capacity}");
         assert!(results.next().await.is_none());
-        assert_room_is_whole(&producer, 10);
+        assert_capacity_is_whole(&producer, 10);
     }
     let twice = ["0", "1", "3", "0", "1", "3"];
     assert_eq!(payloads(&cluster, "t").await, twice);

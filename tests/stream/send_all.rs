@@ -1,4 +1,5 @@
-//! `send_all` and its runs: records that librdkafka takes in one call are what they would be one by one.
+//! `send_all` and its batches: records that librdkafka takes in one call are what they would be one
+//! by one.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -11,15 +12,15 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio_rdkafka::{
-    ApiKey, ClientContext, DeliveryResult, Headers, MockCluster, PartitionRequest, Partitioner,
-    Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError, Timestamp, Topic,
-    TransactionalProducer,
+    Access, ApiKey, ClientContext, DefaultProducerContext, DeliveryResult, Headers, MockCluster,
+    PartitionRequest, Partitioner, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode,
+    SendError, Timestamp, Topic, TransactionalProducer,
 };
 use tracing::Level;
 
 use crate::support::logs::captured;
 use crate::support::mock::{
-    Counting, DEADLINE, Drop, assert_room_is_whole, blocking_until, cluster, config, payloads,
+    Counting, DEADLINE, Drop, assert_capacity_is_whole, blocking_until, cluster, config, payloads,
     poll_then_drop, until,
 };
 
@@ -37,9 +38,9 @@ fn numbers(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
         .collect()
 }
 
-fn producer_with_room(cluster: &MockCluster, room: usize) -> Producer {
+fn producer_with_capacity(cluster: &MockCluster, capacity: usize) -> Producer {
     let mut config = config(cluster);
-    config.set("queue.buffering.max.messages", room.to_string());
+    config.set("queue.buffering.max.messages", capacity.to_string());
     config.create().unwrap()
 }
 
@@ -79,8 +80,8 @@ fn mixed<'a>(topic: &'a Topic, large: &'a [u8]) -> Vec<ProducerRecord<'a>> {
 async fn records_of_all_kinds_arrive_in_order_as_they_were() {
     let cluster = cluster("t", 1);
     cluster.create_topic("u", 1, 1).unwrap();
-    for room in [10_000, 100, 40] {
-        let producer = producer_with_room(&cluster, room);
+    for capacity in [10_000, 100, 40] {
+        let producer = producer_with_capacity(&cluster, capacity);
         let topic = producer.topic("t").unwrap();
         let large = [7; 3_000];
         let mut arrived = [
@@ -114,7 +115,7 @@ async fn records_of_all_kinds_arrive_in_order_as_they_were() {
                 }
             }
         }
-        assert_room_is_whole(&producer, room);
+        assert_capacity_is_whole(&producer, capacity);
     }
 }
 
@@ -185,7 +186,8 @@ impl Partitioner for ByKey {
     }
 }
 
-/// What is refused within a run, by the partitioner or for its size, has the error that it has alone.
+/// What is refused within a batch, by the partitioner or for its size, has the error that it has
+/// alone.
 #[tokio::test]
 async fn those_that_are_refused_in_a_run_fail_alone() {
     let cluster = cluster("t", 2);
@@ -233,14 +235,14 @@ async fn those_that_are_refused_in_a_run_fail_alone() {
     assert_eq!(seen, delivered);
     let asked: Vec<_> = (0..COUNT).filter(|index| index % 10 != 7).collect();
     assert_eq!(*producer.context().lengths.lock().unwrap(), asked);
-    assert_room_is_whole(&producer, 1_000);
+    assert_capacity_is_whole(&producer, 1_000);
     assert_eq!(producer.close().await.undelivered, 0);
 }
 
 #[tokio::test]
 async fn failures_between_runs_stay_in_their_places() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 1_000);
+    let producer = producer_with_capacity(&cluster, 1_000);
     let records = (0..COUNT).map(|index| match index % 10 {
         5 => record(index).partition(9),
         6 => record(index).partition(-2),
@@ -274,7 +276,7 @@ async fn failures_between_runs_stay_in_their_places() {
         .into_iter()
         .chain((0..COUNT).filter(|index| matches!(index % 10, 0..=4 | 9)));
     assert_eq!(payloads(&cluster, "t").await, numbers(arrived));
-    assert_room_is_whole(&producer, 1_000);
+    assert_capacity_is_whole(&producer, 1_000);
 }
 
 /// Polls a stream once.
@@ -283,9 +285,9 @@ fn poll_once<S: StreamExt + Unpin>(stream: &mut S) -> Option<Option<S::Item>> {
 }
 
 #[tokio::test]
-async fn a_run_takes_what_room_there_is_and_nobody_is_overtaken() {
+async fn a_batch_acquires_what_capacity_there_is_and_overtakes_nobody() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 10);
+    let producer = producer_with_capacity(&cluster, 10);
     let mut permits: Vec<_> = (0..7).map(|_| producer.try_reserve().unwrap()).collect();
     let taken = RefCell::new(0);
     let records = (0..20).map(|index| {
@@ -309,7 +311,7 @@ async fn a_run_takes_what_room_there_is_and_nobody_is_overtaken() {
     assert_eq!(results.count().await, 20);
     let expected = (0..4).chain([100]).chain(4..20);
     assert_eq!(payloads(&cluster, "t").await, numbers(expected));
-    assert_room_is_whole(&producer, 10);
+    assert_capacity_is_whole(&producer, 10);
 }
 
 #[tokio::test]
@@ -333,20 +335,20 @@ async fn while_others_wait_no_run_is_begun() {
     assert_eq!(cluster.records("t").await.unwrap().len(), COUNT + 1);
 }
 
-/// The room that is taken for a whole run is not missed by who asks meanwhile.
+/// The capacity that is acquired for a whole batch is not missed by who asks meanwhile.
 #[tokio::test]
-async fn the_iterator_finds_the_room_that_its_records_leave() {
+async fn the_iterator_finds_the_capacity_that_its_records_leave() {
     let cluster = cluster("t", 1);
-    for room in [10, 32, 40, 70] {
-        let producer = producer_with_room(&cluster, room);
-        let records = (1..room).map(|index| {
-            drop(producer.try_reserve().expect("room for one more"));
+    for capacity in [10, 32, 40, 70] {
+        let producer = producer_with_capacity(&cluster, capacity);
+        let records = (1..capacity).map(|index| {
+            drop(producer.try_reserve().expect("capacity for one more"));
             record(index)
         });
         let mut results = producer.send_all(records);
         assert!(poll_once(&mut results).is_none());
-        assert_eq!(producer.in_flight_count(), room - 1);
-        assert_eq!(results.count().await, room - 1);
+        assert_eq!(producer.in_flight_count(), capacity - 1);
+        assert_eq!(results.count().await, capacity - 1);
     }
 }
 
@@ -376,10 +378,10 @@ async fn while_results_are_returned_most_of_the_window_is_in_use() {
 
 #[tokio::test]
 async fn dropped_at_any_poll_point_it_loses_nothing() {
-    for (room, max_in_flight) in [(40, 1_000), (1_000, 40)] {
+    for (capacity, max_in_flight) in [(40, 1_000), (1_000, 40)] {
         let cluster = cluster("t", 1);
         let producer: Producer<Counting> = config(&cluster)
-            .set("queue.buffering.max.messages", room.to_string())
+            .set("queue.buffering.max.messages", capacity.to_string())
             .create_with_context(Counting::default())
             .unwrap();
         for polls in 0.. {
@@ -394,7 +396,7 @@ async fn dropped_at_any_poll_point_it_loses_nothing() {
                 let output = poll_then_drop(results.count(), polls, how).await;
                 is_done = output.is_some();
                 until(|| producer.in_flight_count() == 0).await;
-                assert_room_is_whole(&producer, room);
+                assert_capacity_is_whole(&producer, capacity);
             }
             if is_done {
                 break;
@@ -434,7 +436,7 @@ async fn a_flush_does_not_wait_for_a_later_run() {
 #[tokio::test]
 async fn when_the_iterator_panics_nothing_is_lost() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 1_000);
+    let producer = producer_with_capacity(&cluster, 1_000);
     let records = (0..COUNT + 1).map(|index| match index {
         40 => panic!("the iterator's"),
         index => record(index),
@@ -452,7 +454,7 @@ async fn when_the_iterator_panics_nothing_is_lost() {
     }
     let others = (0..COUNT + 1).filter(|&index| index != 40);
     assert_eq!(payloads(&cluster, "t").await, numbers(others));
-    assert_room_is_whole(&producer, 1_000);
+    assert_capacity_is_whole(&producer, 1_000);
 }
 
 /// A payload whose drop panics.
@@ -476,7 +478,7 @@ async fn payloads_whose_drop_panics_are_logged_and_nothing_is_lost() {
     let (_guard, log) = captured(Level::INFO);
     let cluster = cluster("t", 1);
     cluster.create_topic("u", 1, 1).unwrap();
-    let producer = producer_with_room(&cluster, 1_000);
+    let producer = producer_with_capacity(&cluster, 1_000);
     let records = (0..COUNT).map(|index| {
         let topic = if index % 50 < 25 { "t" } else { "u" };
         let text = index.to_string();
@@ -496,13 +498,16 @@ async fn payloads_whose_drop_panics_are_logged_and_nothing_is_lost() {
     let (t, u) = (0..COUNT).partition::<Vec<_>, _>(|index| index % 50 < 25);
     assert_eq!(payloads(&cluster, "t").await, numbers(t));
     assert_eq!(payloads(&cluster, "u").await, numbers(u));
-    assert_room_is_whole(&producer, 1_000);
+    assert_capacity_is_whole(&producer, 1_000);
     assert_eq!(log().matches("the drop of a payload panicked").count(), 30);
 }
 
 /// All results of records of which some were in a run when something happened in the iterator: they
 /// come back as they were, with an error.
-async fn refused(producer: &Producer, mut happens: impl FnMut()) -> Vec<SendError> {
+async fn refused<A: Access>(
+    producer: &Producer<DefaultProducerContext, A>,
+    mut happens: impl FnMut(),
+) -> Vec<SendError> {
     let records = (0..10).map(|index| {
         if index == 5 {
             happens();
@@ -553,7 +558,7 @@ async fn a_fatal_error_in_the_middle_of_a_run_is_that_of_its_records() {
         assert_eq!(error.code(), Some(code));
     }
     in_flight.await.unwrap_err();
-    assert_room_is_whole(&producer, 1_000);
+    assert_capacity_is_whole(&producer, 1_000);
 }
 
 async fn transactional(cluster: &MockCluster) -> TransactionalProducer {
@@ -604,6 +609,6 @@ async fn a_commit_in_the_middle_of_a_run_refuses_it() {
         assert!(error.to_string().contains("has been committed or aborted"));
     }
     commit.await.unwrap();
-    assert_room_is_whole(&clone, 1_000);
+    assert_capacity_is_whole(&clone, 1_000);
     assert!(cluster.records("t").await.unwrap().is_empty());
 }

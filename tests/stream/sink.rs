@@ -11,7 +11,7 @@ use tokio_rdkafka::{
 };
 
 use crate::support::mock::{
-    Counting, DEADLINE, Drop, Fault, assert_room_is_whole, cluster, config, payloads,
+    Counting, DEADLINE, Drop, Fault, assert_capacity_is_whole, cluster, config, payloads,
     poll_then_drop, until, until_records,
 };
 
@@ -28,9 +28,9 @@ fn counts<D>(statistics: &SinkStatistics<D>) -> (u64, u64, u64) {
     (delivered, statistics.failed(), statistics.in_flight())
 }
 
-fn producer_with_room(cluster: &MockCluster, room: usize) -> Producer {
+fn producer_with_capacity(cluster: &MockCluster, capacity: usize) -> Producer {
     config(cluster)
-        .set("queue.buffering.max.messages", room.to_string())
+        .set("queue.buffering.max.messages", capacity.to_string())
         .create()
         .unwrap()
 }
@@ -38,20 +38,20 @@ fn producer_with_room(cluster: &MockCluster, room: usize) -> Producer {
 #[tokio::test]
 async fn a_stream_is_forwarded_in_order() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 100);
+    let producer = producer_with_capacity(&cluster, 100);
     let sink = producer.sink();
     let statistics = sink.statistics();
     let records = stream::iter(0..5_000).map(record).map(Ok);
     records.forward(sink).await.unwrap();
     assert_eq!(counts(&statistics), (5_000, 0, 0));
     assert_eq!(payloads(&cluster, "t").await, numbers(5_000));
-    assert_room_is_whole(&producer, 100);
+    assert_capacity_is_whole(&producer, 100);
 }
 
 #[tokio::test]
 async fn a_fallible_stream_is_forwarded_up_to_its_error() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 2);
+    let producer = producer_with_capacity(&cluster, 2);
     let sink = producer.sink();
     let statistics = sink.statistics();
     let lines = stream::iter([Ok(0), Ok(1), Err("a broken line"), Ok(2)]);
@@ -67,7 +67,7 @@ async fn a_fallible_stream_is_forwarded_up_to_its_error() {
 async fn it_has_the_combinators_of_sinks() {
     let cluster = cluster("t", 1);
     cluster.create_topic("copy", 1, 1).unwrap();
-    let producer = producer_with_room(&cluster, 3);
+    let producer = producer_with_capacity(&cluster, 3);
     let copies = producer.sink();
     let copies = copies.with(async |record: ProducerRecord<'static>| {
         let payload = record.get_payload().unwrap().to_vec();
@@ -86,7 +86,7 @@ async fn it_has_the_combinators_of_sinks() {
 #[tokio::test]
 async fn capacity_is_waited_for_by_being_woken_and_a_ready_sink_holds_none() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 1);
+    let producer = producer_with_capacity(&cluster, 1);
     let mut first = producer.sink();
     let mut second = producer.sink();
     let permit = producer.try_reserve().unwrap();
@@ -99,7 +99,7 @@ async fn capacity_is_waited_for_by_being_woken_and_a_ready_sink_holds_none() {
     assert!(!waiting.is_pending());
     assert!(behind.is_woken() && !behind.is_pending());
     drop((waiting, behind));
-    assert_room_is_whole(&producer, 1);
+    assert_capacity_is_whole(&producer, 1);
 
     // Ready again, at once.
     poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
@@ -112,7 +112,7 @@ async fn capacity_is_waited_for_by_being_woken_and_a_ready_sink_holds_none() {
     drop(waiting);
     first.abort_send();
     drop(permit);
-    assert_room_is_whole(&producer, 1);
+    assert_capacity_is_whole(&producer, 1);
 
     // At most one record for each sink goes over the limit.
     poll_fn(|cx| first.poll_ready(cx)).await.unwrap();
@@ -124,7 +124,7 @@ async fn capacity_is_waited_for_by_being_woken_and_a_ready_sink_holds_none() {
     poll_fn(|cx| first.poll_close(cx)).await.unwrap();
     poll_fn(|cx| second.poll_close(cx)).await.unwrap();
     assert_eq!(payloads(&cluster, "t").await, numbers(2));
-    assert_room_is_whole(&producer, 1);
+    assert_capacity_is_whole(&producer, 1);
 }
 
 /// What polls something by hand.
@@ -168,9 +168,9 @@ where
 
 #[tokio::test]
 #[should_panic(expected = "without a `poll_ready`")]
-async fn a_send_without_room_panics_as_sinks_do() {
+async fn a_send_without_capacity_panics_as_sinks_do() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 1);
+    let producer = producer_with_capacity(&cluster, 1);
     let _refused = producer.sink().start_send(record(0));
 }
 
@@ -263,7 +263,7 @@ async fn a_handler_of_failures_lets_a_forward_go_on() {
 #[tokio::test]
 async fn a_closed_producer_gives_the_record_back_whatever_the_setting() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 1);
+    let producer = producer_with_capacity(&cluster, 1);
     let sinks = [
         producer.sink(),
         producer.sink().continue_on_failure(),
@@ -340,9 +340,9 @@ async fn a_close_after_one_that_was_given_up_sends_too() {
 }
 
 #[tokio::test]
-async fn a_sink_that_has_stopped_gives_its_room_back() {
+async fn a_sink_that_has_stopped_releases_its_capacity() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 2);
+    let producer = producer_with_capacity(&cluster, 2);
     cluster.broker_down(1).unwrap();
     let mut sink = producer.sink();
     sink.feed(record(0).partition(7)).await.unwrap();
@@ -350,7 +350,7 @@ async fn a_sink_that_has_stopped_gives_its_room_back() {
     cluster.broker_up(1).unwrap();
     let error = sink.flush().await.unwrap_err();
     assert_eq!(error.code(), Some(RDKafkaErrorCode::UnknownPartition));
-    assert_room_is_whole(&producer, 2);
+    assert_capacity_is_whole(&producer, 2);
 }
 
 #[tokio::test]
@@ -383,7 +383,7 @@ async fn a_partition_without_a_leader_keeps_no_deliveries() {
         cluster.create_topic(topic, 1, 1).unwrap();
         cluster.partition_leader(topic, 0, Some(leader)).unwrap();
     }
-    let producer = producer_with_room(&cluster, 100);
+    let producer = producer_with_capacity(&cluster, 100);
     producer.send(ProducerRecord::to("down")).await.unwrap();
     cluster.broker_down(2).unwrap();
     let mut sink = producer.sink();
@@ -391,7 +391,7 @@ async fn a_partition_without_a_leader_keeps_no_deliveries() {
     sink.feed(ProducerRecord::to("down")).await.unwrap();
     for _ in 0..OTHERS {
         sink.feed(ProducerRecord::to("up")).await.unwrap();
-        // The room and a sweep's threshold.
+        // The capacity and a sweep's threshold.
         assert!(statistics.in_flight() <= 100 + 2 * 1024, "{statistics:?}");
     }
     cluster.broker_up(2).unwrap();
@@ -402,7 +402,7 @@ async fn a_partition_without_a_leader_keeps_no_deliveries() {
 #[tokio::test]
 async fn statistics_count_on_after_the_sink() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 10);
+    let producer = producer_with_capacity(&cluster, 10);
     cluster
         .broker_round_trip_time(1, Duration::from_millis(100))
         .unwrap();
@@ -438,13 +438,13 @@ async fn statistics_count_all_at_once() {
     assert_eq!(counts(&statistics), (RECORDS as u64, 0, 0));
 }
 
-/// Unused permits of sinks hold all room, and nobody moves: the others are let in all the same.
+/// Unused permits of sinks hold all capacity, and nobody moves: the others are let in all the same.
 #[tokio::test]
 async fn a_thousand_idle_sinks_stall_nobody() {
-    const ROOM: usize = 100;
+    const CAPACITY: usize = 100;
     const SINKS: usize = 1_000;
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, ROOM);
+    let producer = producer_with_capacity(&cluster, CAPACITY);
     let mut sinks = Vec::new();
     for _ in 0..SINKS {
         let mut sink = producer.sink();
@@ -462,16 +462,16 @@ async fn a_thousand_idle_sinks_stall_nobody() {
         sink.close().await.unwrap();
     }
     until_records(&cluster, "t", SINKS + 1).await;
-    assert_room_is_whole(&producer, ROOM);
+    assert_capacity_is_whole(&producer, CAPACITY);
 }
 
 #[tokio::test]
 async fn dropped_at_any_poll_point_it_loses_nothing() {
-    const ROOM: usize = 3;
+    const CAPACITY: usize = 3;
     const RECORDS: usize = 20;
     let cluster = cluster("t", 1);
     let mut config = config(&cluster);
-    config.set("queue.buffering.max.messages", ROOM.to_string());
+    config.set("queue.buffering.max.messages", CAPACITY.to_string());
     let producer: Producer<Counting> = config
         .create_with_context::<_, Producer<Counting>>(Counting::default())
         .unwrap();
@@ -495,7 +495,7 @@ async fn dropped_at_any_poll_point_it_loses_nothing() {
             assert_eq!(statistics.failed(), 0);
             sent += usize::try_from(statistics.delivered()).unwrap();
             until(|| producer.in_flight_count() == 0).await;
-            assert_room_is_whole(&producer, ROOM);
+            assert_capacity_is_whole(&producer, CAPACITY);
         }
         if is_done {
             break;
@@ -509,21 +509,21 @@ async fn dropped_at_any_poll_point_it_loses_nothing() {
 #[tokio::test]
 async fn a_refused_record_is_a_failure_of_the_sink() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 1);
+    let producer = producer_with_capacity(&cluster, 1);
     let mut sink = producer.sink().continue_on_failure();
     let error = sink.send(ProducerRecord::to("")).await.unwrap_err();
     assert_eq!(error.code(), Some(RDKafkaErrorCode::InvalidArgument));
     assert_eq!(error.error().field(), Some("topic"));
     sink.send(record(0)).await.unwrap();
     assert_eq!(counts(&sink.statistics()), (1, 1, 0));
-    assert_room_is_whole(&producer, 1);
+    assert_capacity_is_whole(&producer, 1);
 }
 
 /// In the forms that rustc takes; see the docs of `ProducerSink`.
 #[tokio::test]
 async fn a_forward_can_be_spawned() {
     let cluster = cluster("t", 1);
-    let producer = producer_with_room(&cluster, 10);
+    let producer = producer_with_capacity(&cluster, 10);
     let [first, second, third] = [producer.sink(), producer.sink(), producer.sink()];
     let whole = tokio::spawn(stream::iter(0..3).map(record).map(Ok).forward(first));
     whole.await.unwrap().unwrap();
@@ -541,10 +541,10 @@ async fn a_forward_can_be_spawned() {
     until_records(&cluster, "t", 9).await;
 }
 
-/// Payloads as long as the last ones have their bytes of the room ahead, and others not: whatever comes,
-/// each byte is given back.
+/// Payloads as long as the last ones have their bytes of the capacity ahead, and others not:
+/// whatever comes, each byte is given back.
 #[tokio::test]
-async fn payloads_of_all_lengths_leave_the_room_whole() {
+async fn payloads_of_all_lengths_leave_the_capacity_whole() {
     const BYTES: usize = 16 * 1024;
     let cluster = cluster("t", 1);
     let producer: Producer = config(&cluster)
@@ -555,7 +555,7 @@ async fn payloads_of_all_lengths_leave_the_room_whole() {
     let lens = [
         7, 7, 7, 9, 9, 1, 1, 1, 0, 0, 0, 1023, 1023, 1023, 1024, 1024, 1024, 5000, 5000, 5000, 3,
     ];
-    // Larger than the whole room.
+    // Larger than the whole capacity.
     let wrong = [BYTES + 1, BYTES + 1, BYTES + 1, 3, 3];
     let all = || lens.iter().chain(&wrong).cycle().take(300).copied();
     let failures = Arc::new(Mutex::new(0));
@@ -575,5 +575,5 @@ async fn payloads_of_all_lengths_leave_the_room_whole() {
     assert_eq!(*failures.lock().unwrap(), too_large);
     let whole = producer.reserve_bytes(BYTES).now_or_never();
     drop(whole.expect("all bytes are back").unwrap());
-    assert_room_is_whole(&producer, 10);
+    assert_capacity_is_whole(&producer, 10);
 }

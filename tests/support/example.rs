@@ -47,7 +47,7 @@ impl Running {
     }
 
     /// Likewise, but keeps what it says on its standard error, too.
-    pub fn start_heard(command: &mut Command) -> Self {
+    pub fn start_piped(command: &mut Command) -> Self {
         let mut running = Self::start(command.stderr(Stdio::piped()));
         let stderr = BufReader::new(running.child.stderr.take().expect("a pipe"));
         running.said = Some(thread::spawn(move || {
@@ -62,7 +62,7 @@ impl Running {
         assert!(ended.is_none(), "it has ended by itself: {ended:?}");
     }
 
-    /// How it has ended by itself, if it has, and what was heard of it; to be asked once after its
+    /// How it has ended by itself, if it has, and what it has printed; to be asked once after its
     /// end.
     pub fn ended(&mut self) -> Option<(ExitStatus, Vec<String>)> {
         let status = self.child.try_wait().expect("its status")?;

@@ -40,7 +40,7 @@ struct Partition {
     in_sync: usize,
 }
 
-/// What a broker answers that may not have heard of a new topic yet.
+/// What a broker answers that may not know a new topic yet.
 fn until_known<T>(ask: impl Fn() -> Result<T, String>) -> T {
     let started = Instant::now();
     loop {
@@ -140,7 +140,7 @@ impl Cluster {
         AdminOptions::new().operation_timeout(Some(DEADLINE))
     }
 
-    /// So many messages of a partition, from an offset on.
+    /// Reads `count` messages of a partition, from an offset on.
     pub fn read(&self, topic: &str, partition: i32, offset: i64, count: usize) -> Vec<Read> {
         let consumer = self.consumer(Isolation::Uncommitted, "tests");
         Self::read_while(&consumer, topic, partition, offset, |read| {
@@ -275,7 +275,7 @@ impl Cluster {
     }
 
     /// Whether all replicas of every partition are in sync, as this node sees it: one that has just
-    /// been started knows that it was out, where others may not have heard yet.
+    /// been started knows that it was out, where others may not know it yet.
     pub fn is_whole_for(&self, node: i32, topic: &str) -> bool {
         let port = Self::nodectl("port", node);
         let consumer: BaseConsumer = self

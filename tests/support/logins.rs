@@ -60,7 +60,7 @@ impl Locked {
         ]
     }
 
-    /// TLS without a client's certificate: whoever it is may do everything.
+    /// TLS without a client's certificate: any client may do everything.
     pub fn ssl(&self) -> ClientConfig {
         self.config("KAFKA_SSL_BOOTSTRAP_SERVERS", "ssl")
     }

@@ -23,12 +23,7 @@ impl io::Write for Captured {
 /// Captures what is logged on this thread, at this level or above it, until the guard is dropped.
 /// The closure returns the text so far.
 pub fn captured(level: Level) -> (DefaultGuard, impl Fn() -> String) {
-    // While a process has only one subscriber, `tracing` asks that of the current thread alone
-    // whether an event is of interest, and keeps the answer for all threads. Another test could
-    // so turn off an event that this one waits for. With a second subscriber it asks all of them.
-    static SECOND: OnceLock<Dispatch> = OnceLock::new();
-    SECOND.get_or_init(|| Dispatch::new(NoSubscriber::default()));
-
+    ask_all_subscribers();
     let captured = Captured::default();
     let writer = captured.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -38,4 +33,14 @@ pub fn captured(level: Level) -> (DefaultGuard, impl Fn() -> String) {
         .finish();
     let text = move || String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
     (tracing::subscriber::set_default(subscriber), text)
+}
+
+/// To be called before a subscriber is set for one thread.
+///
+/// While a process has only one subscriber, `tracing` asks that of the current thread alone whether
+/// an event is of interest, and keeps the answer for all threads. Another test could so turn off an
+/// event that this one waits for. With a second subscriber it asks all of them.
+pub fn ask_all_subscribers() {
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(NoSubscriber::default()));
 }

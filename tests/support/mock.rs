@@ -6,8 +6,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio_rdkafka::{
-    ApiKey, ClientConfig, ClientContext, DeliveryResult, KafkaError, MockCluster, Persistence,
-    Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError,
+    Access, ApiKey, ClientConfig, ClientContext, DeliveryResult, KafkaError, MockCluster,
+    Persistence, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode, SendError,
 };
 
 /// How long anything may take before a test gives up.
@@ -65,7 +65,7 @@ pub fn blocking_until(condition: impl Fn() -> bool) {
     }
 }
 
-/// Waits until so many records have arrived.
+/// Waits until `count` records have arrived.
 pub async fn until_records(cluster: &MockCluster, topic: &str, count: usize) {
     let started = Instant::now();
     while cluster.records(topic).await.expect("the records").len() != count {
@@ -204,15 +204,20 @@ impl Fault {
     }
 }
 
-/// All room is there again, neither less nor more.
-pub fn assert_room_is_whole<C: ProducerContext>(producer: &Producer<C>, messages: usize) {
+/// All capacity is there again, neither less nor more.
+pub fn assert_capacity_is_whole<C: ProducerContext, A: Access>(
+    producer: &Producer<C, A>,
+    messages: usize,
+) {
     let permits: Vec<_> = (0..messages)
         .map(|index| {
             let permit = producer.try_reserve();
-            permit.unwrap_or_else(|error| panic!("room for {index} of {messages}: {error}"))
+            permit.unwrap_or_else(|error| panic!("capacity for {index} of {messages}: {error}"))
         })
         .collect();
-    let error = producer.try_reserve().expect_err("more room than there is");
+    let error = producer
+        .try_reserve()
+        .expect_err("more capacity than there is");
     assert!(error.is_queue_full(), "{error:?}");
     drop(permits);
 }
@@ -225,7 +230,7 @@ pub enum Drop {
     WhenWoken,
 }
 
-/// Polls a future so many times, each time when it has been woken, and drops it if it is still not
+/// Polls a future `polls` times, each time when it has been woken, and drops it if it is still not
 /// done.
 pub async fn poll_then_drop<F: Future>(future: F, polls: usize, drop: Drop) -> Option<F::Output> {
     let mut future = Box::pin(future);

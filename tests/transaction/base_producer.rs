@@ -165,8 +165,8 @@ fn an_abort_gives_up_what_cannot_be_sent() {
     assert_eq!(producer.context().failed(), 1_000);
 }
 
-/// The coordinator is not done with the transaction before: real ones take an abort that comes meanwhile
-/// for one out of turn, which is fatal.
+/// The coordinator is not done with the transaction before: real ones take an abort that comes
+/// meanwhile for one out of turn, which is fatal.
 #[test]
 fn an_abort_waits_until_the_coordinator_has_taken_the_transaction() {
     let (cluster, producer) = setting();
@@ -195,7 +195,7 @@ fn an_empty_transaction_asks_no_broker() {
 }
 
 #[test]
-fn calls_out_of_order_are_told_so() {
+fn calls_out_of_order_return_an_error() {
     let cluster = cluster("t", 1);
     let producer = counting(&transactional(&cluster));
     let group = ConsumerGroupMetadata::new("g");

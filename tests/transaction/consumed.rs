@@ -1,5 +1,5 @@
-//! What an rdkafka consumer tells of its group and its positions, on the mock cluster. That it keeps
-//! transactions exact is tested in `tests/example/exactly_once.rs`.
+//! What an rdkafka consumer tells of its group and its positions, on the mock cluster. That it
+//! keeps transactions exact is tested in `tests/example/exactly_once.rs`.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ fn consumer_config(cluster: &MockCluster) -> rdkafka::ClientConfig {
     config
 }
 
-/// A cluster whose topic has so many records, in one partition.
+/// A cluster whose topic has `count` records, in one partition.
 async fn with_records(count: usize) -> MockCluster {
     let cluster = cluster("t", 1);
     let producer: Producer = config(&cluster).create().unwrap();

@@ -1,5 +1,5 @@
-//! Transactions on the mock cluster, which writes no markers: what consumers see is tested on real Kafka
-//! (`tests/kafka`).
+//! Transactions on the mock cluster, which writes no markers: what consumers see is tested on real
+//! Kafka (`tests/kafka`).
 
 mod base_producer;
 #[cfg(feature = "rdkafka")]

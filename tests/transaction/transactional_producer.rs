@@ -3,18 +3,21 @@
 mod stuck;
 
 use std::error::Error;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt, stream};
 use tokio_rdkafka::{
-    ApiKey, ClientConfig, ConsumerGroupMetadata, KafkaError, MockCluster, ProduceExt, Producer,
-    ProducerContext, ProducerRecord, PurgeConfig, RDKafkaErrorCode, SendError,
-    TopicPartitionOffset, Transaction, TransactionOutcome, TransactionalProducer,
+    Access, ApiKey, ClientConfig, ConsumerGroupMetadata, DefaultProducerContext, KafkaError,
+    MockCluster, ProduceExt, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode,
+    SendError, SendOnly, TopicPartitionOffset, Transaction, TransactionOutcome,
+    TransactionalProducer,
 };
 
-use crate::support::mock::{
-    DEADLINE, Drop, cluster, config, payloads, poll_then_drop, produce_requests, until,
-};
+use crate::support::mock::{DEADLINE, Drop, cluster, config, payloads, poll_then_drop, until};
 
 fn record(index: usize) -> ProducerRecord<'static> {
     ProducerRecord::to("t").payload(index.to_string())
@@ -82,6 +85,19 @@ async fn commits_and_aborts_follow_one_another() {
     assert_eq!(producer.close().await.failed, 0);
 }
 
+/// Sends with either kind of handle. Returns the number of records.
+async fn send_by_each<A: Access>(producer: &Producer<DefaultProducerContext, A>) -> usize {
+    let permit = producer.try_reserve().unwrap();
+    permit.send(record(6)).await.unwrap();
+    producer.sink().send(record(7)).await.unwrap();
+    let items = stream::iter([((), [record(8)])]);
+    let mut results = items.produce(producer);
+    results.next().await.unwrap().1.unwrap();
+    let mut results = producer.send_all([record(9)]);
+    results.next().await.unwrap().unwrap();
+    4
+}
+
 #[tokio::test]
 async fn it_is_used_as_a_producer() {
     let cluster = cluster("t", 1);
@@ -97,8 +113,20 @@ async fn it_is_used_as_a_producer() {
     let items = stream::iter([(5, record(5))]);
     let mut results = items.produce_each(&transaction);
     assert_eq!(results.next().await.unwrap().0, 5);
+
+    // So are the handles that it hands out, in other tasks too.
+    let handle = transaction.handle();
+    let task = tokio::spawn(async move { send_by_each(&handle).await });
+    assert_eq!(task.await.unwrap(), 4);
+    let permit = transaction.reserve_owned().await.unwrap();
+    permit.producer().send(record(10)).await.unwrap();
+    permit.send(record(11)).await.unwrap();
+    sink.producer().send(record(12)).await.unwrap();
+    let detached = transaction.enqueue_detached(record(13));
+    detached.await.unwrap();
+    assert_eq!(transaction.flush().await.unwrap().delivered, 1);
     transaction.commit().await.unwrap();
-    assert_eq!(payloads(&cluster, "t").await.len(), 6);
+    assert_eq!(payloads(&cluster, "t").await.len(), 14);
 }
 
 /// Handles, permits and sinks that outlive their transaction.
@@ -108,7 +136,7 @@ async fn what_is_left_of_a_transaction_sends_nothing() {
     let mut producer = initialized(&transactional(&cluster)).await;
     for commits in [true, false] {
         let transaction = producer.begin().await.unwrap();
-        let clone = Producer::clone(&transaction);
+        let clone = transaction.handle();
         let permit = transaction.reserve_owned().await.unwrap();
         let mut sink = transaction.sink();
         sink.send(record(0)).await.unwrap();
@@ -165,7 +193,7 @@ async fn a_record_that_failed_fails_the_commit() {
 }
 
 #[tokio::test]
-async fn a_lack_of_room_is_no_failure() {
+async fn a_full_queue_is_no_failure() {
     let cluster = cluster("t", 1);
     let mut config = transactional(&cluster);
     config.set("queue.buffering.max.messages", "1");
@@ -401,7 +429,7 @@ async fn begin_asks_for_an_init_that_has_succeeded() {
     assert_works(&mut producer).await;
 }
 
-/// Nobody would hear that the offsets are not in it.
+/// Nobody would learn that the offsets are not in it.
 #[tokio::test]
 async fn offsets_whose_future_is_dropped_are_in_the_transaction_or_fail_it() {
     let cluster = cluster("t", 1);
@@ -445,25 +473,6 @@ async fn offsets_whose_future_is_dropped_are_in_the_transaction_or_fail_it() {
     transaction.commit().await.unwrap();
 }
 
-/// They could be written into the next one.
-#[tokio::test]
-async fn what_is_in_flight_in_a_transaction_is_not_purged() {
-    let cluster = cluster("t", 1);
-    let mut producer = initialized(&transactional(&cluster)).await;
-    assert_works(&mut producer).await;
-    let transaction = producer.begin().await.unwrap();
-    transaction.send(record(1)).await.unwrap();
-    cluster.start_request_tracking();
-    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
-    let sent = transaction.enqueue(record(2)).await.unwrap();
-    until(|| produce_requests(&cluster) == 1).await;
-    let inflight = PurgeConfig::default().inflight();
-    assert_eq!(transaction.purge(inflight).await, 0);
-    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
-    sent.await.unwrap();
-    transaction.commit().await.unwrap();
-}
-
 /// The records were purged because of an error, which is the one to tell.
 #[tokio::test]
 async fn a_commit_tells_why_records_were_purged() {
@@ -485,40 +494,70 @@ async fn a_commit_tells_why_records_were_purged() {
     assert_eq!(cause.code(), failed.code());
     error.into_parts().0.unwrap().abort().await.unwrap();
     assert_works(&mut producer).await;
-
-    // Those that the user has purged fail it too.
-    let error = producer
-        .run(async |transaction| {
-            let sent = transaction.enqueue(record(1).partition(9)).await;
-            transaction
-                .purge(PurgeConfig::default().queue().inflight())
-                .await;
-            drop(sent);
-            Ok::<_, KafkaError>(())
-        })
-        .await
-        .unwrap_err();
-    assert!(
-        error.requires_abort() && error.source().is_some(),
-        "{error:?}"
-    );
-    assert_works(&mut producer).await;
 }
 
-/// Through the transaction it is used as a producer, also for that.
+/// Calls a transaction's handle when it is woken or dropped, and panics when it is woken.
+struct Calling {
+    handle: Producer<DefaultProducerContext, SendOnly>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Calling {
+    fn call(&self) {
+        let _ = self.handle.topic("t");
+        drop(self.handle.try_reserve());
+        drop(self.handle.try_enqueue(record(9)));
+        let _ = self.handle.in_flight_count();
+        self.calls.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Wake for Calling {
+    fn wake(self: Arc<Self>) {
+        self.call();
+        resume_unwind(Box::new("as asked"));
+    }
+}
+
+impl std::ops::Drop for Calling {
+    fn drop(&mut self) {
+        self.call();
+    }
+}
+
 #[tokio::test]
-async fn closed_within_a_transaction_it_ends() {
+async fn wakers_that_call_a_transactions_handle_and_panic_stop_nothing() {
     let cluster = cluster("t", 1);
     let mut producer = initialized(&transactional(&cluster)).await;
-    let transaction = producer.begin().await.unwrap();
-    transaction.send(record(0)).await.unwrap();
-    assert_eq!(transaction.close().await.failed, 0);
-    let error = transaction.commit().await.unwrap_err();
-    assert!(error.error().is_closed(), "{error:?}");
-    drop(error);
-    let closed = tokio::time::timeout(DEADLINE, producer.close()).await;
-    assert_eq!(closed.unwrap().undelivered, 0);
-    assert!(producer.begin().await.unwrap_err().is_closed());
+    for commits in [true, false] {
+        let transaction = producer.begin().await.unwrap();
+        let handle = transaction.handle();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let waker = || {
+            Waker::from(Arc::new(Calling {
+                handle: handle.clone(),
+                calls: Arc::clone(&calls),
+            }))
+        };
+        transaction.enqueue_detached(record(0)).await.unwrap();
+        let mut flush = Box::pin(transaction.flush());
+        let _ = flush.as_mut().poll(&mut Context::from_waker(&waker()));
+        drop(flush);
+        let mut end = Box::pin(async move {
+            if commits {
+                transaction.commit().await.map_err(KafkaError::from)
+            } else {
+                transaction.abort().await
+            }
+        });
+        let before = calls.load(Ordering::SeqCst);
+        let polled = end.as_mut().poll(&mut Context::from_waker(&waker()));
+        assert!(polled.is_pending());
+        // It is woken, and dropped.
+        until(|| calls.load(Ordering::SeqCst) >= before + 2).await;
+        end.await.unwrap();
+        assert_works(&mut producer).await;
+    }
 }
 
 #[tokio::test]

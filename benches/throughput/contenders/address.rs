@@ -1,12 +1,12 @@
 //! How our records name their topic and carry their payload.
 
 use bytes::Bytes;
-use tokio_rdkafka::{Producer, ProducerContext, ProducerRecord, Topic};
+use tokio_rdkafka::{Access, Producer, ProducerContext, ProducerRecord, Topic};
 
 /// A topic that records are sent to.
 pub(crate) trait Address: Sized + Send + Sync + 'static {
     /// Creates the address of the topic with that name.
-    fn new<C: ProducerContext>(producer: &Producer<C>, topic: &str) -> Self;
+    fn new<C: ProducerContext, A: Access>(producer: &Producer<C, A>, topic: &str) -> Self;
 
     /// Creates a record to the topic.
     fn record<'a>(&'a self, payload: &'a Bytes) -> ProducerRecord<'a>;
@@ -22,7 +22,7 @@ pub(crate) struct ByName(String);
 pub(crate) struct Borrowed(Topic);
 
 impl Address for ByHandle {
-    fn new<C: ProducerContext>(producer: &Producer<C>, topic: &str) -> Self {
+    fn new<C: ProducerContext, A: Access>(producer: &Producer<C, A>, topic: &str) -> Self {
         Self(producer.topic(topic).expect("the topic's name is valid"))
     }
 
@@ -32,7 +32,7 @@ impl Address for ByHandle {
 }
 
 impl Address for ByName {
-    fn new<C: ProducerContext>(_: &Producer<C>, topic: &str) -> Self {
+    fn new<C: ProducerContext, A: Access>(_: &Producer<C, A>, topic: &str) -> Self {
         Self(topic.to_owned())
     }
 
@@ -42,7 +42,7 @@ impl Address for ByName {
 }
 
 impl Address for Borrowed {
-    fn new<C: ProducerContext>(producer: &Producer<C>, topic: &str) -> Self {
+    fn new<C: ProducerContext, A: Access>(producer: &Producer<C, A>, topic: &str) -> Self {
         Self(producer.topic(topic).expect("the topic's name is valid"))
     }
 

@@ -13,7 +13,7 @@ impl Wake for Wakes {
     }
 }
 
-/// A waiting future, and how often it was woken.
+/// A waiting future, and the count of its wake-ups.
 struct Waiting<'r> {
     future: Pin<Box<Acquire<'r>>>,
     wakes: Arc<Wakes>,
@@ -54,7 +54,7 @@ fn acquired(capacity: &Capacity) -> (usize, usize) {
 }
 
 #[test]
-fn as_many_are_admitted_as_fit_and_each_is_woken_once() {
+fn a_release_admits_as_many_waiters_as_fit_and_wakes_each_once() {
     let capacity = capacity(100, usize::MAX);
     for _ in 0..100 {
         capacity.try_acquire(1).unwrap();
@@ -62,10 +62,10 @@ fn as_many_are_admitted_as_fit_and_each_is_woken_once() {
     let mut waiting: Vec<_> = (0..20_000).map(|_| Waiting::begin(&capacity, 1)).collect();
     for round in 0..200 {
         release(&capacity, 100, 100);
-        let (let_in, others) = waiting.split_at_mut((round + 1) * 100);
-        assert!(let_in.iter().all(|waiting| waiting.wakes() == 1));
+        let (admitted, others) = waiting.split_at_mut((round + 1) * 100);
+        assert!(admitted.iter().all(|waiting| waiting.wakes() == 1));
         assert!(others.iter().all(|waiting| waiting.wakes() == 0));
-        for waiting in &mut let_in[round * 100..] {
+        for waiting in &mut admitted[round * 100..] {
             assert_eq!(waiting.poll(), Poll::Ready(Ok(())));
         }
     }
@@ -74,27 +74,27 @@ fn as_many_are_admitted_as_fit_and_each_is_woken_once() {
 }
 
 #[test]
-fn the_first_waiter_is_announced_once() {
-    let lines = Arc::new(Wakes::default());
-    let told = Arc::clone(&lines);
+fn the_first_waiter_calls_on_wait_once() {
+    let calls = Arc::new(Wakes::default());
+    let counted = Arc::clone(&calls);
     let limits = QueueLimits {
         messages: 1,
         bytes: 100,
     };
     let capacity = Capacity::new(limits, move || {
-        told.0.fetch_add(1, Ordering::SeqCst);
+        counted.0.fetch_add(1, Ordering::SeqCst);
     });
     capacity.try_acquire(1).unwrap();
     let first = Waiting::begin(&capacity, 1);
     let second = Waiting::begin(&capacity, 1);
-    assert_eq!(lines.0.load(Ordering::SeqCst), 1);
+    assert_eq!(calls.0.load(Ordering::SeqCst), 1);
     drop((first, second));
     drop(Waiting::begin(&capacity, 1));
-    assert_eq!(lines.0.load(Ordering::SeqCst), 2);
+    assert_eq!(calls.0.load(Ordering::SeqCst), 2);
 }
 
 #[test]
-fn overbooking_admits_by_what_is_held_and_ends_with_its_use() {
+fn overbooking_admits_as_much_as_is_held_and_ends_with_its_use() {
     let capacity = capacity(2, 100);
     let unused = capacity.try_acquire(40).unwrap();
     let other = capacity.try_acquire(60).unwrap();
@@ -111,10 +111,10 @@ fn overbooking_admits_by_what_is_held_and_ends_with_its_use() {
     assert_eq!(waiting[1].poll(), Poll::Ready(Ok(())));
     assert_eq!(acquired(&capacity), (4, 120));
 
-    // Others flow at full speed.
+    // Other messages are not slowed down.
     release(&capacity, 1, 10);
     assert_eq!(waiting[2].poll(), Poll::Ready(Ok(())));
-    // What ends the overbooking admits nobody: the limits hold again, with what is in flight.
+    // The end of the overbooking admits nobody: what is in flight counts against the limits again.
     drop(capacity.release_unused(unused, 40));
     let mut fourth = Waiting::begin(&capacity, 10);
     drop(capacity.use_reserved(other, 60, 60));
@@ -135,7 +135,7 @@ fn the_queue_is_never_overbooked_above_twice_its_limits() {
     }
     let mut waiting: Vec<_> = (0..3).map(|_| Waiting::begin(&capacity, 50)).collect();
     let moves = capacity.moves_to_relieve().unwrap();
-    // Somebody has moved since.
+    // Capacity was acquired or released since.
     assert_eq!(capacity.relieve(moves - 1).0, None);
     assert_eq!(capacity.relieve(moves).0, Some(2));
     assert_eq!(waiting[0].poll(), Poll::Ready(Ok(())));
@@ -146,7 +146,7 @@ fn the_queue_is_never_overbooked_above_twice_its_limits() {
 }
 
 #[test]
-fn admitted_waiters_that_do_not_look_lose_their_turn() {
+fn admitted_waiters_that_are_not_polled_lose_their_turn() {
     let capacity = capacity(1, 100);
     capacity.try_acquire(1).unwrap();
     let mut late = Waiting::begin(&capacity, 5);
@@ -159,7 +159,7 @@ fn admitted_waiters_that_do_not_look_lose_their_turn() {
     assert_eq!(capacity.relieve(moves).0, None);
     assert_eq!(acquired(&capacity), (0, 0));
     assert_eq!((late.wakes(), never.wakes(), looks.wakes()), (1, 1, 1));
-    // They do not stop one who looks.
+    // They do not stop a waiter that is polled.
     assert_eq!(looks.poll(), Poll::Ready(Ok(())));
     assert_eq!(late.poll(), Poll::Pending);
     assert_eq!(acquired(&capacity), (1, 7));
@@ -206,7 +206,7 @@ fn nothing_of_a_waker_runs_under_the_lock() {
 }
 
 #[test]
-fn bytes_count_too_and_a_small_one_does_not_overtake() {
+fn bytes_count_too_and_a_small_message_does_not_overtake() {
     let capacity = capacity(10, 100);
     capacity.try_acquire(60).unwrap();
     let mut large = Waiting::begin(&capacity, 50);
@@ -221,7 +221,7 @@ fn bytes_count_too_and_a_small_one_does_not_overtake() {
 }
 
 #[test]
-fn one_who_leaves_passes_place_and_room_on() {
+fn a_waiter_that_leaves_passes_its_capacity_on() {
     let capacity = capacity(1, 100);
     capacity.try_acquire(1).unwrap();
     let granted = Waiting::begin(&capacity, 1);
@@ -230,14 +230,14 @@ fn one_who_leaves_passes_place_and_room_on() {
     release(&capacity, 1, 1);
     drop(leaves);
     assert_eq!(last.wakes(), 0);
-    // It was let in and never looked.
+    // It was admitted and never polled.
     drop(granted);
     assert_eq!((last.wakes(), last.poll()), (1, Poll::Ready(Ok(()))));
     assert_eq!(acquired(&capacity), (1, 1));
 }
 
 #[test]
-fn when_a_large_one_leaves_those_behind_it_fit() {
+fn if_a_large_waiter_leaves_those_behind_it_are_admitted() {
     let capacity = capacity(10, 100);
     capacity.try_acquire(60).unwrap();
     let large = Waiting::begin(&capacity, 100);
@@ -247,14 +247,14 @@ fn when_a_large_one_leaves_those_behind_it_fit() {
 }
 
 #[test]
-fn a_close_refuses_those_who_wait_but_not_those_let_in() {
+fn a_close_refuses_waiters_but_not_admitted_ones() {
     let capacity = capacity(1, 100);
     capacity.try_acquire(0).unwrap();
-    let mut let_in = Waiting::begin(&capacity, 0);
+    let mut admitted = Waiting::begin(&capacity, 0);
     let mut waits = Waiting::begin(&capacity, 0);
     release(&capacity, 1, 0);
     drop(capacity.close());
-    assert_eq!(let_in.poll(), Poll::Ready(Ok(())));
+    assert_eq!(admitted.poll(), Poll::Ready(Ok(())));
     assert_eq!(waits.poll(), Poll::Ready(Err(CapacityError::Closed)));
     assert_eq!(capacity.try_acquire(0), Err(CapacityError::Closed));
     assert_eq!(acquired(&capacity), (1, 0));

@@ -117,11 +117,13 @@ fn a_purge_ends_when_its_reports_have_been_served() {
     let (_, mut first) = setting.trackers.track_purge(queue);
     let (cancelled, _receiver) = setting.trackers.track_purge(inflight);
     setting.trackers.cancel(cancelled);
-    let taken = setting.trackers.asked_purge();
-    assert_eq!(taken, Some((queue.inflight(), 2)));
+    assert_eq!(setting.trackers.uncalled.len(), 1);
+    let (config, last) = setting.trackers.take_asked().unwrap();
+    assert_eq!(config, queue.inflight());
+    assert!(!setting.trackers.has_asked());
     // This one comes while they are called.
     let (_, mut second) = setting.trackers.track_purge(queue);
-    setting.trackers.purge_called(2, 1);
+    setting.trackers.purge_called(last, 1, 0);
     setting.complete([0], Outcome::Purged);
     setting
         .trackers
@@ -132,7 +134,8 @@ fn a_purge_ends_when_its_reports_have_been_served() {
         .queue_was_empty(1, &mut Completions::default());
     assert_eq!(first.try_recv().unwrap().purged, 1);
     assert!(second.try_recv().is_err());
-    assert_eq!(setting.trackers.asked_purge(), Some((queue, 1)));
+    let asked = setting.trackers.take_asked();
+    assert_eq!(asked.map(|(config, _)| config), Some(queue));
 
     setting.trackers.begin_close(None);
     setting.complete([1], Outcome::Delivered);
@@ -146,4 +149,34 @@ fn a_purge_ends_when_its_reports_have_been_served() {
     assert_eq!(second.try_recv().unwrap().purged, 1);
     let (_, mut late) = setting.trackers.track_purge(queue);
     assert_eq!(late.try_recv().unwrap(), Tally::default());
+}
+
+#[test]
+fn a_purge_ends_after_the_events_that_were_queued_when_it_was_called() {
+    let mut setting = Setting::default();
+    setting.issue(2);
+    let queue = PurgeConfig::default().queue();
+    let served = |setting: &mut Setting| {
+        setting.trackers.event_served(&mut Completions::default());
+    };
+    served(&mut setting);
+    let (_, mut early) = setting.trackers.track_purge(queue);
+    let (_, last) = setting.trackers.take_asked().unwrap();
+    // Two events are queued, and one may be being served.
+    setting.trackers.purge_called(last, 1, 2);
+    let (_, mut late) = setting.trackers.track_purge(queue);
+    let (_, last) = setting.trackers.take_asked().unwrap();
+    setting.trackers.purge_called(last, 2, 3);
+    let (_, mut uncalled) = setting.trackers.track_purge(queue);
+    served(&mut setting);
+    served(&mut setting);
+    assert!(early.try_recv().is_err());
+    setting.complete([0], Outcome::Purged);
+    served(&mut setting);
+    assert_eq!(early.try_recv().unwrap().purged, 1);
+    assert!(late.try_recv().is_err());
+    served(&mut setting);
+    assert!(late.try_recv().is_ok());
+    served(&mut setting);
+    assert!(uncalled.try_recv().is_err());
 }

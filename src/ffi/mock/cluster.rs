@@ -68,7 +68,7 @@ pub(crate) struct Cluster {
     /// The time of the last operation.
     last_operation: Mutex<Instant>,
     /// Dropped after `drop` has destroyed the cluster; otherwise librdkafka aborts.
-    _client: Arc<Client>,
+    client: Arc<Client>,
 }
 
 // SAFETY: a mock cluster is bound to no thread except its own, which is librdkafka's.
@@ -124,7 +124,7 @@ impl Cluster {
             removed: Mutex::default(),
             bootstrap,
             last_operation: Mutex::new(Instant::now()),
-            _client: client,
+            client,
         };
         for (api_key, versions) in API_VERSIONS {
             let (min, max) = versions.into_inner();
@@ -403,6 +403,10 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // A forked child does not have the thread that the call joins.
+        if !self.client.process().is_current() {
+            return;
+        }
         // SAFETY: the cluster is ours, and `&mut self` shows that no call is in progress. Its
         // client is alive, as the field is dropped after this. This is not the mock's thread, on
         // which no code of ours runs.

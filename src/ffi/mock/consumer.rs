@@ -16,7 +16,7 @@ use crate::ffi::convert::{millis, with_errstr};
 use crate::ffi::message::BorrowedMessage;
 use crate::ffi::redeclared::rd_kafka_last_error;
 
-/// A consumer client. Dropping it blocks until its threads have ended.
+/// A consumer client. Dropping it blocks until its threads have terminated.
 pub(crate) struct Consumer(NonNull<sys::rd_kafka_t>);
 
 // SAFETY: any thread may use and destroy an rd_kafka_t.
@@ -158,7 +158,7 @@ impl Metadata {
         let metadata = self.0.as_ptr();
         // SAFETY: the metadata is valid and ours, the counts are those of the arrays, and names are
         // C strings. Codes are read as C ints, because the bindings' enum does not have every
-        // value; no reference to a struct with such an enum is created.
+        // value. No reference to a struct with such an enum is created.
         unsafe {
             let brokers: Vec<i32> = elements((*metadata).brokers, (*metadata).broker_cnt)
                 .map(|broker| (*broker).id)

@@ -94,8 +94,8 @@ pub fn two_wait_and_one_gives_back() {
     });
 }
 
-/// The first in the queue leaves while capacity comes: before it is admitted, or after, without having
-/// looked. Either way the second gets it.
+/// The first in the queue leaves while capacity comes: before it is admitted, or after, without
+/// having looked. Either way the second gets it.
 pub fn the_first_leaves_while_capacity_comes() {
     check(|| {
         let capacity = full(1);
@@ -114,7 +114,8 @@ pub fn the_first_leaves_while_capacity_comes() {
     });
 }
 
-/// As above, with a first one that does not fit into what comes: the second is admitted by its leave.
+/// As above, with a first one that does not fit into what comes: the second is admitted by its
+/// leave.
 pub fn one_that_is_too_large_leaves_while_capacity_comes() {
     check(|| {
         let limits = QueueLimits {
@@ -184,7 +185,7 @@ pub fn the_first_leaves_while_the_queue_is_overbooked() {
     });
 }
 
-/// Whoever waits when it closes is refused, and so is whoever comes after.
+/// A close refuses the waiters, and every later one.
 pub fn a_close_meets_one_who_comes() {
     check(|| {
         let capacity = full(1);

@@ -90,8 +90,8 @@ pub fn a_future_is_awaited_while_its_completer_is_dropped() {
     });
 }
 
-/// The driver asks whether a result is wanted: it may be told so for one who is just leaving, but
-/// once it was told no, nobody comes back.
+/// The driver asks whether a result is wanted: it may learn so of one that is just leaving, but
+/// once it learned no, nobody comes back.
 pub fn a_future_is_dropped_while_the_driver_asks() {
     check(|| {
         let (completer, mut future) = pair();
@@ -117,7 +117,7 @@ pub fn a_future_is_polled_while_the_driver_asks() {
     });
 }
 
-/// The last to look at a segment makes it spare, whoever that is, and it is used again.
+/// The last reference to a segment makes it spare, and it is used again.
 pub fn a_segment_is_used_again_while_others_let_go_of_it() {
     check(|| {
         let pool = CompleterPool::<()>::new();

@@ -110,7 +110,7 @@ async fn delivered(codec: &str, copy_max: &str, with: With) {
 }
 
 #[tokio::test]
-async fn what_is_lent_arrives_whole_by_every_way() {
+async fn borrowed_payloads_arrive_whole_by_every_way() {
     for codec in ["none", "gzip", "snappy", "lz4"] {
         for copy_max in ["0", "65535"] {
             delivered(codec, copy_max, |record| record).await;
@@ -120,7 +120,7 @@ async fn what_is_lent_arrives_whole_by_every_way() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_tasks_lend_at_the_same_time() {
+async fn many_tasks_send_borrowed_payloads_at_the_same_time() {
     let cluster = cluster("t", 4);
     let (producer, ledger) = producer(uncopied(&cluster).set("queue.buffering.max.messages", "20"));
     let tasks = (0..4).map(|_| {

@@ -189,7 +189,7 @@ async fn a_record_that_is_refused_has_the_very_same_payload() {
     let permit = producer.reserve_bytes(LARGE - 1).await.unwrap();
     refusals.has_back(number, permit.send(longer).await.unwrap_err().record());
 
-    // The queue is full; with a message in flight, the permit is not lent to those who wait.
+    // The queue is full; with a message in flight, the queue is not overbooked.
     cluster.broker_down(1).unwrap();
     let in_flight = producer.try_enqueue(ledger.record()).unwrap();
     let permit = producer.try_reserve().unwrap();
@@ -208,10 +208,10 @@ async fn a_record_that_is_refused_has_the_very_same_payload() {
     producer.send(error.into_record()).await.unwrap();
     ledger.all_came_to_their_end().await;
 
-    // All room is back.
+    // All capacity is back.
     until(|| producer.in_flight_count() == 0).await;
-    let room = producer.reserve_bytes(KBYTES * 1024).now_or_never();
-    let permit = room.unwrap().unwrap();
+    let capacity = producer.reserve_bytes(KBYTES * 1024).now_or_never();
+    let permit = capacity.unwrap().unwrap();
     producer.close().await;
     let late = refusals.record();
     let number = *late.get_opaque();

@@ -141,7 +141,11 @@ async fn after_a_fatal_error_every_send_fails_at_once_with_its_code_and_reason()
             assert_eq!(error.is_fenced(), row.code == Code::Fenced, "{error:?}");
             let source = error.error().source().expect("the fatal error");
             row.check(source.downcast_ref().expect("a KafkaError"));
-            assert!(error.to_string().contains(row.reason), "{error}");
+            assert!(source.to_string().contains(row.reason), "{source}");
+            assert!(!error.to_string().contains(row.reason), "{error}");
+            // That error is the one that `Display` shows, so it has the same source.
+            let same = Error::source(&error).unwrap();
+            assert_eq!(same.to_string(), source.to_string());
         }
         assert_as_given(error.record(), "t", Some(0));
         row.check(&producer.fatal_error().unwrap());
@@ -157,9 +161,9 @@ async fn after_a_fatal_error_every_send_fails_at_once_with_its_code_and_reason()
         assert_eq!(producer.in_flight_count(), 0);
         until(|| !producer.context().fatal().is_empty()).await;
         producer.close().await;
-        let heard = producer.context().fatal();
-        assert_eq!(heard.len(), 1, "{heard:?}");
-        row.check(&heard[0]);
+        let reported = producer.context().fatal();
+        assert_eq!(reported.len(), 1, "{reported:?}");
+        row.check(&reported[0]);
     }
 }
 
@@ -205,14 +209,18 @@ async fn after_a_fatal_error_sends_fail_at_once_also_while_the_queue_is_full() {
     let record = || record("t", Some(0));
     FATAL[0].check_refused(&producer.try_enqueue(record()).unwrap_err().into());
     let sent = producer.send(record()).now_or_never();
-    FATAL[0].check_refused(&sent.expect("it does not wait for room").unwrap_err());
+    FATAL[0].check_refused(&sent.expect("it does not wait for capacity").unwrap_err());
     let enqueued = producer.enqueue(record()).now_or_never();
-    FATAL[0].check_refused(&enqueued.expect("it does not wait for room").unwrap_err());
+    FATAL[0].check_refused(
+        &enqueued
+            .expect("it does not wait for capacity")
+            .unwrap_err(),
+    );
     drop(permits);
 }
 
-/// A producer with 50 records in flight, several requests among them, the first of which has a fatal
-/// error as its answer: it is held until the broker's round trip takes no time.
+/// A producer with 50 records in flight, several requests among them, the first of which has a
+/// fatal error as its answer: it is held until the broker's round trip takes no time.
 async fn before_a_fatal_error(cluster: &MockCluster) -> (Producer, Vec<DeliveryFuture>) {
     let producer: Producer = FATAL[0]
         .config(cluster)

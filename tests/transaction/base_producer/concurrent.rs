@@ -14,11 +14,11 @@ use tokio_rdkafka::{
 use super::{SHORT, counting, delay_end, plain_error, requests, send, setting, transactional};
 use crate::support::mock::{DEADLINE, blocking_until, cluster, config};
 
-/// Calls back into its producer, and keeps what it was told.
+/// Calls back into its producer, and keeps their results.
 #[derive(Default)]
 struct Reentrant {
     producer: OnceLock<Weak<BaseProducer<Reentrant>>>,
-    told: Mutex<Vec<(&'static str, Result<(), KafkaError>)>>,
+    results: Mutex<Vec<(&'static str, Result<(), KafkaError>)>>,
     reports: AtomicUsize,
 }
 
@@ -30,8 +30,8 @@ impl ProducerContext for Reentrant {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {
         self.reports.fetch_add(1, Ordering::SeqCst);
         let producer = self.producer.get().unwrap().upgrade().unwrap();
-        // Reports of others may be served in this one.
-        producer.poll(Duration::ZERO);
+        // It serves nothing here.
+        assert_eq!(producer.poll(Duration::MAX), 0);
         let results = [
             (
                 "commit_transaction",
@@ -43,7 +43,7 @@ impl ProducerContext for Reentrant {
             ),
             ("flush", producer.flush(Duration::MAX)),
         ];
-        self.told.lock().unwrap().extend(results);
+        self.results.lock().unwrap().extend(results);
     }
 }
 
@@ -77,13 +77,13 @@ fn in_a_delivery_callback_nothing_waits_for_that_delivery() {
         }
         assert_eq!(context.reports.load(Ordering::SeqCst), 20 * round);
     }
-    let told = std::mem::take(&mut *context.told.lock().unwrap());
-    assert_eq!(told.len(), 3 * 60);
-    for (call, result) in told {
+    let results = std::mem::take(&mut *context.results.lock().unwrap());
+    assert_eq!(results.len(), 3 * 60);
+    for (call, result) in results {
         let error = plain_error(result, Code::State, false);
         let text = error.to_string();
         assert!(
-            text.starts_with(call) && text.contains("delivery callback"),
+            text.starts_with(call) && text.contains("called from a callback"),
             "{text}"
         );
     }
@@ -202,7 +202,8 @@ fn no_record_of_another_thread_slips_past_a_commit() {
             producer.begin_transaction().unwrap();
             blocking_until(|| accepted.load(Ordering::SeqCst) > before);
             producer.commit_transaction(DEADLINE).unwrap();
-            // Those that are refused count for a moment; nothing would end one that has slipped past.
+            // Those that are refused count for a moment; nothing would end one that has slipped
+            // past.
             blocking_until(|| producer.in_flight_count() == 0);
         }
     });

@@ -166,7 +166,7 @@ fn a_fatal_error_has_its_code_and_reason_in_every_call() {
     }
 }
 
-/// The mock lets two producers be; what each request of the older one is told.
+/// The mock lets two producers be; what each request of the older one is answered.
 #[test]
 fn a_fenced_producer_says_so_in_every_call() {
     for (api_key, code) in [

@@ -42,8 +42,8 @@ fn with_coordinator_of_the_group() -> (MockCluster, ClientConfig) {
     (cluster, config)
 }
 
-/// The group's coordinator leaves the cluster, and librdkafka still waits for it: without connections
-/// that are closed when they are idle, it would do so for ever.
+/// The group's coordinator leaves the cluster, and librdkafka still waits for it: without
+/// connections that are closed when they are idle, it would do so for ever.
 #[tokio::test]
 async fn offsets_reach_the_next_coordinator_of_the_group() {
     let (cluster, mut config) = with_coordinator_of_the_group();
