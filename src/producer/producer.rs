@@ -108,9 +108,11 @@ use crate::sync::{coop, log};
 ///
 /// - Records for those partitions wait until a request has waited for `socket.timeout.ms`, here 31 s
 ///   by [default](crate::ClientConfig#changed-defaults). Then librdkafka closes the connection, asks
-///   another broker and sends the records again. Measured: 31 to 33 s, for records in flight and for
-///   later ones. A producer without another connection may need another 10 s
-///   (`api.version.request.timeout.ms`), because it first tries to connect to the same broker.
+///   another broker and sends the records again. Measured: 31 to 35 s, for records in flight and for
+///   later ones.
+/// - A producer without a connection to another broker waits another 10 s
+///   (`api.version.request.timeout.ms`). librdkafka connects to one, but does not ask it until its
+///   attempt to reconnect to the silent broker has failed.
 /// - Records for other partitions wait while the cluster counts the broker as an in-sync replica (9
 ///   s, with `acks=all`).
 /// - Records of requests that the broker had received may be written twice. `enable.idempotence`

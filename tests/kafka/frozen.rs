@@ -1,8 +1,10 @@
 //! A partition's leader that is frozen (`SIGSTOP`): it keeps its connections and answers nothing.
 //!
 //! The cluster soon has another leader. A producer at its default settings learns so once a request
-//! has waited for `socket.timeout.ms`, which is 31 s. If it has no other connection, it may wait
-//! another 10 s in vain to connect to the frozen broker (`api.version.request.timeout.ms`).
+//! has waited for `socket.timeout.ms`, which is 31 s. If it has no other connection, it learns so
+//! another 10 s later (`api.version.request.timeout.ms`): librdkafka connects to another broker, but
+//! its request for metadata is skipped there ("already being requested"), and is not repeated while
+//! the attempt to reconnect to the frozen broker waits for an answer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
