@@ -52,6 +52,12 @@ use crate::values::RDKafkaLogLevel;
 /// for timeouts only before each attempt to connect. With 10 s they would fail up to 10 s after
 /// `message.timeout.ms`.
 ///
+/// `socket.timeout.ms` is 31 s instead of 60 s, or a second more than `request.timeout.ms` if that is
+/// above 30 s, and at most librdkafka's default. It limits how long a
+/// [broker that does not answer](crate::Producer#a-broker-that-does-not-answer) stops the partitions
+/// that it leads. It is longer than `request.timeout.ms`, so that a broker which waits for its
+/// replicas can say so first.
+///
 /// If `transactional.id` is set and `connections.max.idle.ms` is not, the latter becomes half of
 /// `transaction.timeout.ms`, but at least 10 and at most 30 seconds. With librdkafka's default of 0
 /// (never), a transaction may wait without end to send offsets after their group's coordinator was

@@ -3,8 +3,8 @@
 use super::config::ClientConfig;
 use super::config_errors::{property_error, refused};
 use super::config_values::{
-    MAX_IDLE, MAX_RECONNECT_BACKOFF, is_transactional, max_idle, max_reconnect_backoff,
-    transaction_timeout,
+    MAX_IDLE, MAX_RECONNECT_BACKOFF, SOCKET_TIMEOUT, is_transactional, max_idle,
+    max_reconnect_backoff, socket_timeout, transaction_timeout,
 };
 use crate::error::KafkaError;
 use crate::ffi::Conf;
@@ -38,6 +38,12 @@ impl ClientConfig {
             let backoff = max_reconnect_backoff(&conf);
             conf.set(MAX_RECONNECT_BACKOFF, &backoff.to_string())
                 .expect("the value is in librdkafka's range");
+        }
+        if self.get(SOCKET_TIMEOUT).is_none() {
+            if let Some(timeout) = socket_timeout(&conf) {
+                conf.set(SOCKET_TIMEOUT, &timeout.as_millis().to_string())
+                    .expect("the value is in librdkafka's range");
+            }
         }
         Ok(conf)
     }
@@ -191,12 +197,40 @@ fn check_number(conf: &Conf, property: &str, value: &str) -> Result<(), KafkaErr
 mod tests {
     use super::*;
 
-    fn max_idle_with(properties: &[(&str, &str)]) -> String {
+    fn value_with(property: &str, properties: &[(&str, &str)]) -> String {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", "localhost:9092");
         config.extend(properties.iter().copied());
         let conf = config.to_conf().unwrap();
-        conf.get(MAX_IDLE).unwrap()
+        conf.get(property).unwrap()
+    }
+
+    fn max_idle_with(properties: &[(&str, &str)]) -> String {
+        value_with(MAX_IDLE, properties)
+    }
+
+    #[test]
+    fn a_request_waits_a_second_longer_than_a_broker_may_take() {
+        let with = |properties: &[(&str, &str)]| value_with(SOCKET_TIMEOUT, properties);
+        assert_eq!(with(&[]), "31000");
+        // Other requests need their time, too.
+        assert_eq!(with(&[("request.timeout.ms", "5000")]), "31000");
+        assert_eq!(with(&[("request.timeout.ms", "45000")]), "46000");
+        assert_eq!(with(&[("topic.request.timeout.ms", "45000")]), "46000");
+        assert_eq!(with(&[("request.timeout.ms", "90000")]), "60000");
+        assert_eq!(with(&[(SOCKET_TIMEOUT, "60000")]), "60000");
+    }
+
+    /// librdkafka refuses one that is longer than the transaction, and has a default for it.
+    #[test]
+    fn a_request_does_not_wait_longer_than_a_transaction() {
+        let id = ("transactional.id", "tests");
+        let timeout = |millis| [id, ("transaction.timeout.ms", millis)];
+        assert_eq!(value_with(SOCKET_TIMEOUT, &[id]), "31000");
+        let properties = timeout("10000");
+        // What is not set, librdkafka changes when a client is created.
+        assert_eq!(value_with(SOCKET_TIMEOUT, &properties), "60000");
+        assert_eq!(value_with(SOCKET_TIMEOUT, &timeout("31101")), "31000");
     }
 
     #[test]

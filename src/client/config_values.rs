@@ -36,6 +36,34 @@ pub(super) fn max_reconnect_backoff(conf: &Conf) -> u64 {
         .map_or(DEFAULT, |least: u64| least.max(DEFAULT))
 }
 
+/// The property that limits how long a request waits for its answer.
+pub(super) const SOCKET_TIMEOUT: &str = "socket.timeout.ms";
+
+/// Returns the default of [`SOCKET_TIMEOUT`], or `None` if librdkafka's is not longer.
+///
+/// A broker that has stopped answering keeps its connection: librdkafka goes on sending to it, and
+/// asks it for the new leaders, until a request has waited for this time. With librdkafka's default
+/// of 60 s a partition stands still for that long.
+///
+/// It must be longer than what a broker may take for a produce request (`request.timeout.ms`, 30 s
+/// by default): the broker's own answer has to come first.
+pub(super) fn socket_timeout(conf: &Conf) -> Option<Duration> {
+    const LEAST: Duration = Duration::from_secs(30);
+    const MARGIN: Duration = Duration::from_secs(1);
+    const OF_LIBRDKAFKA: Duration = Duration::from_secs(60);
+    // librdkafka returns no default of a topic property while none is set.
+    let request = conf.get("request.timeout.ms");
+    let request = request.and_then(|millis| millis.parse().ok());
+    let timeout = request.map_or(LEAST, |millis| LEAST.max(Duration::from_millis(millis))) + MARGIN;
+    let theirs = if is_transactional(conf) {
+        // librdkafka derives its default from this, and refuses one that is longer.
+        transaction_timeout(conf).saturating_sub(Duration::from_millis(100))
+    } else {
+        OF_LIBRDKAFKA
+    };
+    (timeout < theirs).then_some(timeout)
+}
+
 /// Returns `transaction.timeout.ms`.
 pub(crate) fn transaction_timeout(conf: &Conf) -> Duration {
     let millis = conf.get("transaction.timeout.ms");

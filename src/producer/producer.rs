@@ -99,6 +99,35 @@ use crate::sync::{coop, log};
 /// leader for this producer. Delete the topic, wait until sends report that it is unknown, and only
 /// then create it again. Otherwise create a new producer.
 ///
+/// # A broker that does not answer
+///
+/// A broker that crashes is noticed at once, because its connections break. A broker that hangs, or
+/// whose host is cut off, keeps them. The cluster gives its partitions to other leaders, in Kafka by
+/// default after 9 s, but librdkafka does not know: it sends its records, and often its requests for
+/// metadata, to the broker that it has used last.
+///
+/// - Records for those partitions wait until a request has waited for `socket.timeout.ms`, here 31 s
+///   by [default](crate::ClientConfig#changed-defaults). Then librdkafka closes the connection, asks
+///   another broker and sends the records again. Measured: 31 to 35 s, for records in flight and for
+///   later ones.
+/// - A producer without a connection to another broker waits another 10 s
+///   (`api.version.request.timeout.ms`). librdkafka connects to one, but does not ask it until its
+///   attempt to reconnect to the silent broker has failed.
+/// - Records for other partitions wait while the cluster counts the broker as an in-sync replica (9
+///   s, with `acks=all`).
+/// - Records of requests that the broker had received may be written twice. `enable.idempotence`
+///   prevents that.
+/// - `cluster` and `partitions_for` may time out meanwhile.
+///
+/// If your topics have several partitions, a smaller `topic.metadata.refresh.interval.ms` shortens
+/// the wait: the producer then asks a random one of the brokers that it uses. With 10 s, and a
+/// cluster that notices after 4 s, sends went on after 7 s. The request is about all topics that the
+/// producer has used, so it costs the brokers work if there are many. It does not help a producer
+/// that uses one broker.
+///
+/// A smaller `socket.timeout.ms` shortens the wait too. It should not be below `request.timeout.ms`:
+/// then requests that only wait for slow replicas are sent again.
+///
 /// # Threads
 ///
 /// librdkafka runs its own threads: two for each client, one for each broker, and with

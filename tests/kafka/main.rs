@@ -15,9 +15,11 @@
 //! nodes apart from the others.
 
 mod base_producer;
+mod capacity;
 mod chaos;
 #[cfg(feature = "rdkafka")]
 mod consumed;
+mod frozen;
 mod logins;
 mod metadata;
 mod ready;
@@ -40,9 +42,11 @@ fn main() -> ExitCode {
         logins::trials(),
         rights::trials(),
         base_producer::trials(),
+        capacity::trials(),
         transactional_producer::trials(),
         #[cfg(feature = "rdkafka")]
         consumed::trials(),
+        frozen::trials(),
         chaos::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
