@@ -107,6 +107,7 @@ mod tests {
             fails(Some(base.send(record()).map_err(KafkaError::from))),
             fails(Some(base.flush(DEADLINE))),
             fails(Some(base.begin_transaction())),
+            base.poll(Duration::MAX) == 0,
         ];
         base.purge(PurgeConfig::default().queue());
         // A drop waits for nobody either.
