@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::time::{self, Sleep};
@@ -38,19 +38,24 @@ impl Timer {
         Ok(Self { sleep })
     }
 
-    /// Awaits the answer of a broker. If the runtime has no timers, the answer itself keeps the
-    /// limit.
+    /// Awaits the answer of a broker, which also keeps the limit, though not to the millisecond. So a
+    /// runtime may have no timers, or a paused clock, which jumps ahead while a broker takes real
+    /// time.
     pub(super) async fn limit_answer<T>(
         runtime: &Handle,
         limit: Duration,
         answer: impl Future<Output = Result<T, KafkaError>>,
     ) -> Result<T, KafkaError> {
-        match Self::new(runtime, limit) {
-            Ok(timer) => timer
-                .limit(answer)
-                .await
-                .unwrap_or_else(|_| Err(KafkaError::no_answer())),
-            Err(_) => answer.await,
+        let began = Instant::now();
+        let mut answer = pin!(answer);
+        let limited = match Self::new(runtime, limit) {
+            Ok(timer) => timer.limit(answer.as_mut()).await,
+            Err(_) => Err(Elapsed),
+        };
+        match limited {
+            Ok(answer) => answer,
+            Err(Elapsed) if began.elapsed() < limit => answer.await,
+            Err(Elapsed) => Err(KafkaError::no_answer()),
         }
     }
 
