@@ -103,8 +103,11 @@ impl<C: ProducerContext> Shared<C> {
                 Outcome::Delivered
             }
             Err(failure) => {
-                self.fail(failure, &mut completer);
-                Outcome::of_failure(failure.code(), self.core.has_fatal_error())
+                let outcome = Outcome::of_failure(failure.code(), self.core.has_fatal_error());
+                if !self.fail(failure, &mut completer) {
+                    chunk.before_close.count(outcome);
+                }
+                outcome
             }
         };
         chunk.bytes += bytes;
@@ -118,18 +121,24 @@ impl<C: ProducerContext> Shared<C> {
         self.core.report(&*self.context, &result, opaque);
     }
 
+    /// Makes the result of a failure. Returns false if nobody gets the record: the callback alone
+    /// sees it.
     #[cold]
-    fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) {
+    fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) -> bool {
         let (partition, timestamp) = completer.carried().requested();
         if let Some(epoch) = self.transactions.epoch() {
             epoch.fail(&self.core.message_error(failure.code().raw(), partition));
         }
         if completer.is_tracked() {
             completer.set_result(Err(self.undelivered(failure, partition, timestamp)));
-        } else if lock(&self.trackers).is_closing() {
+            return true;
+        }
+        let is_closing = lock(&self.trackers).is_closing();
+        if is_closing {
             let record = self.undelivered(failure, partition, timestamp);
             lock(&self.trackers).keep_record(record);
         }
+        is_closing
     }
 
     /// The failure with its record; its opaque is the callback's.
@@ -150,17 +159,20 @@ impl<C: ProducerContext> Shared<C> {
         let Chunk {
             messages,
             tally,
+            before_close,
             bytes,
             wakeups,
             completions,
         } = chunk;
         let count = messages.len();
         let tally = mem::take(tally);
+        let before_close = mem::take(before_close);
         self.core.count_delivered(tally.delivered);
         {
             let mut trackers = lock(&self.trackers);
             let completed = messages.iter().map(|it| (it.number, it.outcome));
             trackers.account(tally, completed, completions);
+            trackers.fell_before_close(before_close);
             if is_last {
                 trackers.event_served(completions);
             }
