@@ -194,6 +194,13 @@ async fn permits_that_move_keep_the_limit() {
     assert_eq!(producer.context().seen().len(), 200);
 }
 
+/// It runs on the same thread.
+async fn let_the_driver_look() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Nothing is in flight whose delivery would wake anybody.
 #[tokio::test]
 async fn a_permit_that_is_dropped_does_not_stop_those_who_wait_for_another() {
@@ -204,6 +211,7 @@ async fn a_permit_that_is_dropped_does_not_stop_those_who_wait_for_another() {
     let second = producer.reserve().await.unwrap();
     let mut waits = pin!(producer.reserve());
     assert!(futures::poll!(&mut waits).is_pending());
+    let_the_driver_look().await;
     drop(first);
     // And now because of the second one.
     let third = time::timeout(DEADLINE, &mut waits).await;
@@ -221,6 +229,7 @@ async fn a_permit_that_is_dropped_does_not_stop_those_behind_one_that_is_not_pol
     assert!(futures::poll!(&mut never).is_pending());
     let mut waits = pin!(producer.reserve());
     assert!(futures::poll!(&mut waits).is_pending());
+    let_the_driver_look().await;
     drop(second);
     let third = time::timeout(DEADLINE, &mut waits).await;
     drop((first, never, third.expect("capacity").unwrap()));
