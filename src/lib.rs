@@ -129,8 +129,9 @@
 //!
 //! # Transactions
 //!
-//! [`TransactionalProducer::begin`] returns a [`Transaction`]. It sends like a [`Producer`], and
-//! ends with [`commit`](Transaction::commit) or [`abort`](Transaction::abort).
+//! [`TransactionalProducer::begin`] returns a [`Transaction`]. It sends like a [`Producer`], has no
+//! other call of one ([`SendOnly`]), and ends with [`commit`](Transaction::commit) or
+//! [`abort`](Transaction::abort).
 //! [`TransactionalProducer::run`] commits or aborts according to what a function returns. For
 //! exactly-once processing, add the consumer's offsets with
 //! [`send_offsets`](Transaction::send_offsets) or [`ConsumedOffsets`].

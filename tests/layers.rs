@@ -239,3 +239,29 @@ fn what_is_against_the_rules_is_found() {
     let unnamed = check(&[("driver/mod", ""), ("driver/a", "use super::B;")]);
     assert!(unnamed[0].contains("without the name"), "{unnamed:?}");
 }
+
+/// A subscriber may panic, and its panic must stop nothing. The context's default callbacks are
+/// guarded as a user's own.
+#[test]
+fn every_event_of_tracing_is_guarded() {
+    for (module, text) in sources("src") {
+        if module == "client/context" {
+            continue;
+        }
+        let code: String = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .flat_map(str::split_whitespace)
+            .collect();
+        for (start, _) in code.match_indices("tracing::") {
+            let is_guarded = ["log(||", "log(||{"]
+                .iter()
+                .any(|it| code[..start].ends_with(it));
+            assert!(
+                is_guarded,
+                "{module}: {}",
+                &code[start..][..60.min(code.len() - start)]
+            );
+        }
+    }
+}

@@ -41,8 +41,29 @@ fn failure_of(
                 None
             }
         }
+        RDKafkaErrorCode::BadMessage => match response_size(text)?.to_be_bytes() {
+            // A TLS record: an alert, or a part of a handshake.
+            [0x15 | 0x16, 3, ..] => Some(ConnectFailure::SecurityProtocol),
+            _ if says(&["in state APIVERSION_QUERY"]) => Some(ConnectFailure::NotKafka),
+            // librdkafka's next try assumes a broker without ApiVersions, and so one that is up.
+            // No response has a size of 512 MiB, which are four spaces.
+            start if start.iter().all(|byte| matches!(byte, b' '..=b'~')) => {
+                Some(ConnectFailure::NotKafka)
+            }
+            _ => None,
+        },
         _ => None,
     }
+}
+
+/// librdkafka's words for a response whose size cannot be true.
+const INVALID_SIZE: &str = "Invalid response size ";
+
+/// Returns the size of a response that librdkafka took for invalid. It is the first four bytes of
+/// the response.
+fn response_size(text: &str) -> Option<i32> {
+    let (_, size) = text.split_once(INVALID_SIZE)?;
+    size.split(' ').next()?.parse().ok()
 }
 
 /// Returns an explanation to put before librdkafka's text, if that does not explain itself.
@@ -56,6 +77,7 @@ fn explanation(failure: ConnectFailure) -> Option<&'static str> {
             Some("the broker does not accept the client's certificate")
         }
         ConnectFailure::SecurityProtocol => Some("the broker may use another security.protocol"),
+        ConnectFailure::NotKafka => Some("the server on this port does not speak Kafka's protocol"),
         _ => None,
     }
 }
@@ -87,16 +109,25 @@ pub(crate) fn client_error(
         Some(explanation) if failure == ConnectFailure::UnknownCa => {
             format!("{explanation}: {shown}")
         }
-        Some(explanation) => format!("{explanation}: {}", without_advice(shown)),
+        Some(explanation) => {
+            let is_http = response_size(text) == Some(i32::from_be_bytes(*b"HTTP"));
+            let protocol = if is_http { " but HTTP" } else { "" };
+            format!("{explanation}{protocol}: {}", without_advice(shown))
+        }
         None => shown.to_owned(),
     };
     KafkaError::connect(failure, code, text)
 }
 
-/// Cuts off librdkafka's advice, which assumes an unknown CA for every refused certificate.
+/// Cuts off librdkafka's advice, which would mislead: it assumes an unknown CA for every refused
+/// certificate, and a large response for every invalid size.
 fn without_advice(text: &str) -> &str {
-    const ADVICE: &str = ": broker certificate could not be verified";
-    text.split_once(ADVICE).map_or(text, |(text, _)| text)
+    const ADVICE: [&str; 2] = [
+        ": broker certificate could not be verified",
+        ": increase receive.message.max.bytes",
+    ];
+    let advice = ADVICE.iter().find_map(|advice| text.find(advice));
+    &text[..advice.unwrap_or(text.len())]
 }
 
 /// Returns the `host:port` of the broker that a text is about.
@@ -202,5 +233,36 @@ mod tests {
         );
         assert_eq!(failure(&format!("{closed} in state UP)")), None);
         assert_eq!(failure("h:1/1: Disconnected (after 9ms in state UP)"), None);
+    }
+
+    #[test]
+    fn a_response_of_another_protocol_is_told_by_its_first_bytes() {
+        let error = |start: &[u8; 4], state: &str| {
+            let text = format!(
+                "h:1/bootstrap: Receive failed: Invalid response size {} (0..100000000): increase \
+                 receive.message.max.bytes (after 1ms in state {state})",
+                i32::from_be_bytes(*start)
+            );
+            client_error(RDKafkaErrorCode::BadMessage.raw(), &text, &text, |_| None)
+        };
+        for state in ["APIVERSION_QUERY", "UP"] {
+            let http = error(b"HTTP", state);
+            assert_eq!(http.connect_failure(), Some(ConnectFailure::NotKafka));
+            assert!(!http.is_retriable());
+            let text = http.to_string();
+            assert!(text.contains("h:1") && text.contains("HTTP"), "{text}");
+            assert!(!text.contains("receive.message.max.bytes"), "{text}");
+            let ssh = error(b"SSH-", state);
+            assert_eq!(ssh.connect_failure(), Some(ConnectFailure::NotKafka));
+            assert!(!ssh.to_string().contains("HTTP"), "{ssh}");
+            let tls = error(&[0x15, 3, 3, 0], state).connect_failure();
+            assert_eq!(tls, Some(ConnectFailure::SecurityProtocol));
+        }
+        let binary = |state| error(&[0xff, 0, 0, 1], state).connect_failure();
+        assert_eq!(binary("APIVERSION_QUERY"), Some(ConnectFailure::NotKafka));
+        // It may be a broker's large response.
+        assert_eq!(binary("UP"), None);
+        let large = error(&[0x10, 0, 0, 0], "UP").to_string();
+        assert!(large.contains("receive.message.max.bytes"), "{large}");
     }
 }

@@ -48,6 +48,11 @@ impl<O: Opaque> Core<O> {
         KafkaError::with_text(code, self.secrets.redact(text))
     }
 
+    /// Returns a text without secrets.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        self.secrets.redact(text).into_owned()
+    }
+
     /// Returns the error of a transactional call.
     pub(crate) fn call_error(&self, call: &str, error: CallError) -> KafkaError {
         // librdkafka's advice to poll the queue would mislead: the queue is served during the

@@ -35,7 +35,9 @@ mod transaction_times;
 
 pub use config::{ClientConfig, FromClientConfig, FromClientConfigAndContext};
 pub(crate) use config_values::{QueueLimits, is_transactional, transaction_timeout};
-pub(crate) use connection_diagnosis::{broker_of, client_error};
+pub(crate) use connection_diagnosis::broker_of;
+#[cfg(test)]
+pub(crate) use connection_diagnosis::client_error;
 pub use context::{ClientContext, DefaultProducerContext, ProducerContext};
 pub(crate) use core::Core;
 pub use oauth_token::OAuthToken;

@@ -4,16 +4,25 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::client::{broker_of, client_error};
-use crate::error::RDKafkaErrorCode;
+use crate::client::broker_of;
+use crate::error::{ConnectFailure, KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Event, Opaque};
 use crate::sync::{Changed, Notifier, lock};
 
-/// Grace period for the remaining brokers, or the same one, after one has failed.
+/// Grace period for the remaining brokers and addresses, after one has failed.
+///
+/// librdkafka reports that all brokers are down when the first address of the last one has failed,
+/// and then connects to the next address.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The facility of librdkafka's log lines about brokers that have failed.
 const FAILED: &str = "FAIL";
+
+/// The largest number of brokers whose failures are kept.
+const MAX_FAILURES: usize = 128;
+
+/// The largest number of advertised addresses that are kept.
+const MAX_ADVERTISED: usize = 32;
 
 /// What is known of the brokers, and who waits for one.
 #[derive(Debug, Default)]
@@ -25,26 +34,46 @@ pub(crate) struct BrokerWatch {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The last failure of each broker, since one has been up.
+    /// The last failure of each broker, since one has been up, by its address.
     failures: HashMap<String, Failure>,
+    /// The addresses that the cluster advertises, if a bootstrap server has answered and no broker
+    /// yet.
+    advertised: Vec<Advertised>,
     /// When all were found to be down.
     all_down: Option<Instant>,
     /// How many messages had been delivered by the last failure: a later delivery disproves it.
     delivered: u64,
+    /// Whether a broker has ever been up.
+    has_been_up: bool,
     /// How many wait for the next answer.
     waiting: usize,
     /// How many answers there were.
     answers: u64,
 }
 
+/// An address that the cluster advertises.
+#[derive(Clone, Debug)]
+pub(crate) struct Advertised {
+    /// `host:port`, as in librdkafka's texts.
+    pub(crate) address: String,
+    /// The same without secrets.
+    pub(crate) shown: String,
+}
+
 /// The failure of a broker.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure {
-    pub(crate) code: i32,
-    /// librdkafka's, which may contain values of the configuration.
-    pub(crate) text: String,
+struct Failure {
+    error: KafkaError,
+    /// The address without secrets, if the cluster advertises it: librdkafka knows it from a
+    /// bootstrap server.
+    advertised: Option<String>,
     /// Whether it does not go away by itself.
     is_lasting: bool,
+    /// Whether the broker was up.
+    was_up: bool,
+    /// When it first failed, since one has been up.
+    first: Instant,
+    /// When it last failed; if that is lasting, when it first did so.
     at: Instant,
 }
 
@@ -53,7 +82,7 @@ impl Failure {
     /// instead of an answer if it wants a login, for example. Each broker that comes up makes
     /// librdkafka count anew how many are down.
     fn cut_off_since(&self, since: Instant) -> bool {
-        self.at >= since && self.text.contains("in state UP")
+        self.at >= since && self.was_up
     }
 }
 
@@ -71,54 +100,111 @@ pub(crate) enum Verdict {
 impl State {
     fn forget(&mut self) {
         self.failures.clear();
+        self.advertised.clear();
         self.all_down = None;
     }
 
     fn disprove_by_deliveries(&mut self, delivered: u64) {
         if delivered > self.delivered {
             self.delivered = delivered;
+            self.has_been_up = true;
             self.forget();
         }
     }
 
-    fn record(&mut self, code: RDKafkaErrorCode, text: &str, at: Instant) {
-        match code {
-            RDKafkaErrorCode::AllBrokersDown => self.all_down = Some(at),
-            RDKafkaErrorCode::Authentication
-            | RDKafkaErrorCode::SSL
-            | RDKafkaErrorCode::Resolve
-            | RDKafkaErrorCode::BrokerTransportFailure => {
-                let failure = client_error(code.raw(), text, text, |_| None).connect_failure();
-                let is_lasting = failure.is_some_and(|failure| failure.is_lasting());
-                let broker = broker_of(text);
-                let before = self.failures.get(broker);
-                let at = match before {
-                    Some(before) if before.is_lasting && is_lasting => before.at,
-                    _ => at,
-                };
-                let failure = Failure {
-                    code: code.raw(),
-                    text: text.to_owned(),
-                    is_lasting,
-                    at,
-                };
-                self.failures.insert(broker.to_owned(), failure);
+    /// `shown` returns a text without secrets.
+    fn record(
+        &mut self,
+        error: &KafkaError,
+        text: &str,
+        shown: impl FnOnce(&str) -> String,
+        at: Instant,
+    ) {
+        match error.code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                // Without a failure before, brokers may have closed idle connections.
+                let before = self.all_down.filter(|_| !self.failures.is_empty());
+                self.all_down = before.or(Some(at));
             }
+            Some(
+                RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::BadMessage,
+            ) => self.record_failure(error, text, shown, at),
             _ => {}
         }
     }
 
+    fn record_failure(
+        &mut self,
+        error: &KafkaError,
+        text: &str,
+        shown: impl FnOnce(&str) -> String,
+        at: Instant,
+    ) {
+        let broker = broker_of(text);
+        let mut failure = Failure {
+            error: error.clone(),
+            advertised: has_broker_id(text).then(|| shown(broker)),
+            is_lasting: error
+                .connect_failure()
+                .is_some_and(ConnectFailure::is_lasting),
+            was_up: text.contains("in state UP"),
+            first: at,
+            at,
+        };
+        match self.failures.get(broker) {
+            Some(before) => {
+                failure.first = before.first;
+                if before.is_lasting && failure.is_lasting {
+                    failure.at = before.at;
+                }
+            }
+            None if self.failures.len() == MAX_FAILURES => self.drop_least_failure(),
+            None => {}
+        }
+        self.failures.insert(broker.to_owned(), failure);
+    }
+
+    fn drop_least_failure(&mut self) {
+        let by_weight = |(_, failure): &(&String, &Failure)| (failure.is_lasting, failure.at);
+        let least = self.failures.iter().min_by_key(by_weight);
+        if let Some(broker) = least.map(|(broker, _)| broker.clone()) {
+            self.failures.remove(&broker);
+        }
+    }
+
+    /// A bootstrap server has answered. That disproves what was known of the bootstrap servers, but
+    /// only once: if the advertised addresses fail, librdkafka asks the bootstrap servers again and
+    /// again.
+    fn bootstrap_answered(&mut self, advertised: impl Iterator<Item = Advertised>) {
+        if self.advertised.is_empty() {
+            self.all_down = None;
+            self.failures
+                .retain(|_, failure| failure.advertised.is_some());
+        }
+        self.advertised = advertised.take(MAX_ADVERTISED).collect();
+    }
+
+    /// When all advertised addresses had failed. librdkafka does not report it reliably: it counts the
+    /// bootstrap servers, too, until it has left them.
+    fn all_advertised_failed(&self) -> Option<Instant> {
+        let failed = |it: &Advertised| Some(self.failures.get(&it.address)?.first);
+        let failed: Option<Vec<_>> = self.advertised.iter().map(failed).collect();
+        failed?.into_iter().max()
+    }
+
     /// The verdict for one who has waited since then.
     fn verdict(&self, since: Instant, now: Instant) -> Verdict {
-        if self.all_down.is_some_and(|at| at >= since) {
-            return Verdict::NotUp;
-        }
         let is_grave = |failure: &&Failure| failure.is_lasting || failure.cut_off_since(since);
         let grave = self.failures.values().filter(is_grave);
         let grave = grave.map(|failure| failure.at).min();
-        // Without a failure, brokers may have closed idle connections.
-        let all_down = self.all_down.filter(|_| !self.failures.is_empty());
-        match [grave, all_down].into_iter().flatten().min() {
+        let is_known = |at: &Instant| *at >= since || !self.failures.is_empty();
+        let all_down = self.all_down.filter(is_known);
+        let all_failed = [grave, all_down, self.all_advertised_failed()];
+        match all_failed.into_iter().flatten().min() {
             None => Verdict::Wait(None),
             Some(at) => match (at.max(since) + GRACE).saturating_duration_since(now) {
                 Duration::ZERO => Verdict::NotUp,
@@ -128,17 +214,41 @@ impl State {
     }
 
     /// The failure that says the most.
-    fn reason(&self) -> Option<&Failure> {
-        let failures = self.failures.values();
-        failures.max_by_key(|failure| (failure.is_lasting, failure.at))
+    fn reason(&self) -> Option<KafkaError> {
+        let weight = |failure: &&Failure| (failure.is_lasting, failure.at);
+        if !self.advertised.is_empty() {
+            let failure = |advertised: &Advertised| self.failures.get(&advertised.address);
+            let failures = self.advertised.iter().filter_map(failure);
+            let cause = failures.max_by_key(weight);
+            let addresses = self.advertised.iter().map(|it| it.shown.as_str());
+            let cause = cause.map(|failure| failure.error.clone());
+            return Some(KafkaError::advertised(addresses, cause));
+        }
+        let failure = self.failures.values().max_by_key(weight)?;
+        let error = failure.error.clone();
+        // The probe may have missed the answer of the bootstrap server: librdkafka asks, too.
+        let is_advertised = |failure: &Failure| failure.advertised.is_some();
+        if self.has_been_up || !self.failures.values().all(is_advertised) {
+            return Some(error);
+        }
+        let addresses = self.failures.values();
+        let addresses = addresses.filter_map(|failure| failure.advertised.as_deref());
+        Some(KafkaError::advertised(addresses, Some(error)))
     }
 }
 
 impl BrokerWatch {
-    /// Records an event that is about brokers.
-    pub(crate) fn record<O: Opaque>(&self, event: &Event<O>, delivered: u64) {
+    /// Records an event that is about brokers. `error` returns the error of a code and a text, and
+    /// `shown` a text without secrets.
+    pub(crate) fn record<O: Opaque>(
+        &self,
+        event: &Event<O>,
+        delivered: u64,
+        error: impl FnOnce(i32, &str) -> KafkaError,
+        shown: impl FnOnce(&str) -> String,
+    ) {
         let (code, text) = match event {
-            Event::Error { code, text, .. } => (RDKafkaErrorCode::from(*code), text.as_str()),
+            Event::Error { code, text, .. } => (*code, text.as_str()),
             // A failure that librdkafka takes for less than an error shows in its log line alone.
             Event::Log {
                 level,
@@ -147,13 +257,14 @@ impl BrokerWatch {
             } if facility == FAILED && *level > 3 => {
                 let thread_and_text = text.split_once("]: ");
                 let text = thread_and_text.map_or(text.as_str(), |(_, text)| text);
-                (RDKafkaErrorCode::BrokerTransportFailure, text)
+                (RDKafkaErrorCode::BrokerTransportFailure.raw(), text)
             }
             _ => return,
         };
+        let error = error(code, text);
         let mut state = lock(&self.state);
         state.disprove_by_deliveries(delivered);
-        state.record(code, text, Instant::now());
+        state.record(&error, text, shown, Instant::now());
     }
 
     /// Wakes the waiters, which then ask for the verdict again.
@@ -197,8 +308,15 @@ impl BrokerWatch {
             let mut state = lock(&self.state);
             state.answers += 1;
             state.waiting = 0;
+            state.has_been_up = true;
             state.forget();
         }
+        self.notify();
+    }
+
+    /// A bootstrap server has answered, which is none of the brokers.
+    pub(crate) fn bootstrap_answered(&self, advertised: impl Iterator<Item = Advertised>) {
+        lock(&self.state).bootstrap_answered(advertised);
         self.notify();
     }
 
@@ -212,34 +330,101 @@ impl BrokerWatch {
         is_awaited
     }
 
-    /// The failure that says the most.
-    pub(crate) fn failure(&self) -> Option<Failure> {
-        lock(&self.state).reason().cloned()
+    /// The failure that says the most, unless a message was delivered since then.
+    pub(crate) fn failure(&self, delivered: u64) -> Option<KafkaError> {
+        let mut state = lock(&self.state);
+        state.disprove_by_deliveries(delivered);
+        state.reason()
     }
+}
+
+/// Whether a text is about a broker with an id: those of `bootstrap.servers` and the coordinators have
+/// none.
+fn has_broker_id(text: &str) -> bool {
+    let name = text.split_once(": ").map_or("", |(name, _)| name);
+    let id = name.rsplit_once('/').map_or("", |(_, id)| id);
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::client_error;
 
     const REFUSED: &str = "a:1/bootstrap: Connect to a:1 failed: Connection refused";
     const REFUSED_BY_B: &str = "b:1/bootstrap: Connect to b:1 failed: Connection refused";
     const NOT_LET_IN: &str = "a:1/bootstrap: SASL authentication error";
+
+    impl State {
+        fn fail(&mut self, code: RDKafkaErrorCode, text: &str, at: Instant) {
+            let error = client_error(code.raw(), text, text, |_| None);
+            self.record(&error, text, str::to_owned, at);
+        }
+
+        fn refuse(&mut self, text: &str, at: Instant) {
+            self.fail(RDKafkaErrorCode::BrokerTransportFailure, text, at);
+        }
+
+        fn all_down(&mut self, at: Instant) {
+            self.fail(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down", at);
+        }
+    }
 
     fn soon(left: Duration) -> Verdict {
         Verdict::Wait(Some(left))
     }
 
     #[test]
-    fn all_down_while_asking_is_the_end() {
+    fn all_down_while_asking_is_the_end_after_the_grace_period() {
         let start = Instant::now();
         let mut state = State::default();
         assert_eq!(state.verdict(start, start), Verdict::Wait(None));
-        state.record(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, start);
+        state.refuse(REFUSED, start);
         let later = start + GRACE * 10;
         assert_eq!(state.verdict(start, later), Verdict::Wait(None));
-        state.record(RDKafkaErrorCode::AllBrokersDown, "1/1", start);
-        assert_eq!(state.verdict(start, start), Verdict::NotUp);
+        state.all_down(start);
+        assert_eq!(state.verdict(start, start), soon(GRACE));
+        assert_eq!(state.verdict(start, start + GRACE), Verdict::NotUp);
+        // Without a reason.
+        let mut state = State::default();
+        state.all_down(start);
+        assert_eq!(state.verdict(start, start), soon(GRACE));
+        assert_eq!(state.verdict(start, start + GRACE), Verdict::NotUp);
+    }
+
+    /// The events of a name with two addresses: the first refuses, the second may.
+    #[test]
+    fn the_first_address_of_the_only_name_does_not_decide() {
+        let first = "localhost:9092/bootstrap: Connect to ipv6#[::1]:9092 failed: Connection \
+                     refused (after 0ms in state CONNECT)";
+        let second = "localhost:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection \
+                      refused (after 0ms in state CONNECT)";
+        let watch = BrokerWatch::default();
+        let (start, answers) = (Instant::now(), watch.begin_waiting());
+        {
+            let mut state = lock(&watch.state);
+            state.refuse(first, start);
+            state.all_down(start);
+            let connected = start + Duration::from_millis(3);
+            assert_eq!(
+                state.verdict(start, connected),
+                soon(GRACE - (connected - start))
+            );
+        }
+        watch.answered();
+        assert_eq!(watch.verdict(answers, start, 0), Verdict::Up);
+        assert!(watch.failure(0).is_none());
+
+        // Both refuse, in turn: librdkafka reports each, and only once that all are down.
+        let mut state = State::default();
+        state.refuse(first, start);
+        state.all_down(start);
+        for (attempt, text) in [second, first, second].into_iter().enumerate() {
+            state.refuse(text, start + GRACE / 4 * attempt as u32);
+        }
+        assert_eq!(state.verdict(start, start + GRACE), Verdict::NotUp);
+        let reason = state.reason().unwrap();
+        assert_eq!(reason.connect_failure(), Some(ConnectFailure::Refused));
     }
 
     #[test]
@@ -247,10 +432,10 @@ mod tests {
         let start = Instant::now();
         let asking = start + GRACE * 100;
         let mut state = State::default();
-        state.record(RDKafkaErrorCode::AllBrokersDown, "1/1", start);
+        state.all_down(start);
         // Without a reason.
         assert_eq!(state.verdict(asking, asking + GRACE), Verdict::Wait(None));
-        state.record(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, start);
+        state.refuse(REFUSED, start);
         assert_eq!(state.verdict(asking, asking), soon(GRACE));
         assert_eq!(state.verdict(asking, asking + GRACE), Verdict::NotUp);
         state.disprove_by_deliveries(1);
@@ -262,37 +447,105 @@ mod tests {
     fn what_lasts_is_not_put_off_by_being_repeated() {
         let start = Instant::now();
         let mut state = State::default();
-        state.record(RDKafkaErrorCode::Authentication, NOT_LET_IN, start);
+        state.fail(RDKafkaErrorCode::Authentication, NOT_LET_IN, start);
         assert_eq!(state.verdict(start, start), soon(GRACE));
         let later = start + GRACE / 2;
-        state.record(RDKafkaErrorCode::Authentication, NOT_LET_IN, later);
-        state.record(
-            RDKafkaErrorCode::BrokerTransportFailure,
-            REFUSED_BY_B,
-            later,
-        );
+        state.fail(RDKafkaErrorCode::Authentication, NOT_LET_IN, later);
+        state.refuse(REFUSED_BY_B, later);
         assert_eq!(state.verdict(start, later), soon(GRACE / 2));
-        assert_eq!(
-            state.reason().map(|failure| &*failure.text),
-            Some(NOT_LET_IN)
-        );
+        let reason = state.reason().unwrap().to_string();
+        assert!(reason.starts_with(NOT_LET_IN), "{reason}");
         // It was up.
         let cut_off = "b:1/bootstrap: Disconnected (after 2ms in state UP)";
-        state.record(RDKafkaErrorCode::BrokerTransportFailure, cut_off, later);
-        state.record(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
+        state.refuse(cut_off, later);
+        state.refuse(REFUSED, later);
         assert_eq!(state.verdict(start, later), soon(GRACE));
         let asking = later + GRACE;
         assert_eq!(
             state.verdict(asking, later + GRACE * 9),
             Verdict::Wait(None)
         );
-        state.record(
-            RDKafkaErrorCode::BrokerTransportFailure,
-            REFUSED_BY_B,
-            later,
-        );
+        state.refuse(REFUSED_BY_B, later);
         // The same broker, another failure.
-        state.record(RDKafkaErrorCode::BrokerTransportFailure, REFUSED, later);
+        state.refuse(REFUSED, later);
         assert_eq!(state.verdict(start, start + GRACE), Verdict::Wait(None));
+    }
+
+    /// The events of a bootstrap server that answers and an advertised address that refuses: when it
+    /// has refused, librdkafka asks the bootstrap server again.
+    #[test]
+    fn an_answer_of_a_bootstrap_server_is_not_enough() {
+        let start = Instant::now();
+        let mut state = State::default();
+        let answered = |state: &mut State| {
+            let advertised = ["a:1", "b:1", "c:1", "d:1"].map(|address| Advertised {
+                address: address.to_owned(),
+                shown: address.to_owned(),
+            });
+            state.bootstrap_answered(advertised.into_iter());
+        };
+        // The first address of the bootstrap server.
+        state.refuse("boot:1/bootstrap: Connection refused", start);
+        state.all_down(start);
+        answered(&mut state);
+        let later = start + GRACE * 9;
+        assert_eq!(state.verdict(start, later), Verdict::Wait(None));
+        let text = state.reason().unwrap().to_string();
+        assert!(text.contains("a:1, b:1, c:1, …"), "{text}");
+        assert!(text.contains("advertised.listeners"), "{text}");
+
+        state.refuse("b:1/2: Connect to b:1 failed: Connection refused", later);
+        assert_eq!(state.verdict(start, later), Verdict::Wait(None));
+        for address in ["a:1", "c:1", "d:1"] {
+            state.refuse(&format!("{address}/1: Connection refused"), later);
+        }
+        for round in 0..4 {
+            let at = later + GRACE / 4 * round;
+            assert_eq!(state.verdict(start, at), soon(GRACE / 4 * (4 - round)));
+            // Neither of these puts it off.
+            state.refuse("b:1/2: Connect to ipv4#b:1 failed: Connection refused", at);
+            state.all_down(at);
+            answered(&mut state);
+        }
+        assert_eq!(state.verdict(start, later + GRACE), Verdict::NotUp);
+        let reason = state.reason().unwrap();
+        assert_eq!(reason.connect_failure(), Some(ConnectFailure::Refused));
+        assert!(reason.to_string().contains("c:1, …"), "{reason}");
+        let source = std::error::Error::source(&reason).unwrap().to_string();
+        assert!(source.starts_with("b:1/2: "), "{source}");
+        assert!(!reason.to_string().contains(&source), "{reason}");
+    }
+
+    #[test]
+    fn an_advertised_address_is_told_by_the_id_of_its_broker() {
+        let start = Instant::now();
+        let refused = "ssl://a:1/12: Connect to a:1 failed: Connection refused";
+        let mut state = State::default();
+        state.refuse(refused, start);
+        let text = state.reason().unwrap().to_string();
+        assert!(text.contains("advertises: a:1;"), "{text}");
+        // A bootstrap server fails as well, so it may be that no server is up.
+        state.refuse(REFUSED_BY_B, start);
+        let is_plain = |state: &State| !state.reason().unwrap().to_string().contains("advertises");
+        assert!(is_plain(&state));
+        // A broker that was up has gone away.
+        state.disprove_by_deliveries(1);
+        state.refuse(refused, start);
+        assert!(is_plain(&state));
+    }
+
+    #[test]
+    fn the_failures_are_bounded_and_the_lasting_ones_kept() {
+        let start = Instant::now();
+        let mut state = State::default();
+        state.fail(RDKafkaErrorCode::Authentication, NOT_LET_IN, start);
+        for broker in 0..MAX_FAILURES * 2 {
+            let text = format!("host-{broker}:1/{broker}: Connection refused");
+            state.refuse(&text, start + Duration::from_millis(broker as u64));
+        }
+        assert_eq!(state.failures.len(), MAX_FAILURES);
+        assert!(state.failures["a:1"].is_lasting);
+        let last = format!("host-{}:1", MAX_FAILURES * 2 - 1);
+        assert!(state.failures.contains_key(&last));
     }
 }

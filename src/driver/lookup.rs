@@ -135,7 +135,7 @@ impl<T> LookupWaiter<'_, T> {
 impl<T> Drop for LookupWaiter<'_, T> {
     fn drop(&mut self) {
         // The sender, which is dropped under the lock, must not call a waker there. The waker itself
-        // is dropped with the receiver, after this.
+        // is dropped by this, or with the receiver.
         self.result.close();
         lock(&self.lookup.0).by_ticket.remove(&self.ticket);
     }
@@ -184,6 +184,43 @@ mod tests {
 
     use super::super::blocking::{BlockingCall, BlockingCalls};
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn waiting(lookup: &Lookup<u8>) -> usize {
+        lock(&lookup.0).by_ticket.len()
+    }
+
+    #[test]
+    fn nothing_is_kept_of_those_who_stop_waiting() {
+        let lookup = Lookup::default();
+        let (waiter, ()) = lookup.wait(LONG, || ());
+        for _ in 0..1_000 {
+            drop(lookup.wait(LONG, || ()));
+        }
+        assert_eq!(waiting(&lookup), 1);
+        drop(waiter);
+        assert_eq!(waiting(&lookup), 0);
+        assert!(lookup.waiting_or(|| ()).is_none());
+    }
+
+    #[test]
+    fn a_call_answers_those_who_waited_when_it_began() {
+        let lookup = Lookup::default();
+        let (cancelled, ()) = lookup.wait(LONG, || ());
+        let (mut early, ()) = lookup.wait(LONG, || ());
+        let last = lookup.waiting_or(|| ()).unwrap().last;
+        let (mut later, ()) = lookup.wait(LONG, || ());
+        let (mut late, ()) = lookup.wait(Duration::ZERO, || ());
+        drop(cancelled);
+        lookup.answer(last, &Ok(7));
+        assert_eq!(early.result.try_recv().unwrap().unwrap(), 7);
+        assert!(later.result.try_recv().is_err());
+        lookup.answer_late();
+        assert!(late.result.try_recv().unwrap().unwrap_err().is_timed_out());
+        lookup.answer(u64::MAX, &Ok(8));
+        assert_eq!(later.result.try_recv().unwrap().unwrap(), 8);
+    }
 
     #[tokio::test]
     async fn a_panic_of_the_call_answers_all_who_wait() {

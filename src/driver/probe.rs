@@ -5,17 +5,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::blocking::{BlockingCall, NotBegun, UnderWay};
-use super::broker_state::Verdict;
+use super::broker_state::{Advertised, Verdict};
 use super::shared::Shared;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::ffi::Answerer;
 
 /// How long one question waits for its answer, at first and at most. A broker that takes longer is
 /// not up.
 const FIRST_SLICE: Duration = Duration::from_millis(200);
 const LAST_SLICE: Duration = Duration::from_secs(1);
 
-/// The least time between two questions.
+/// The least time between two questions: at first after an answer of a bootstrap server, and
+/// otherwise.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl<C: ProducerContext> Shared<C> {
@@ -37,23 +40,36 @@ impl<C: ProducerContext> Shared<C> {
 
     fn probe(&self, mut call: UnderWay) {
         let mut slice = FIRST_SLICE;
+        let mut pause = FIRST_PAUSE;
         while !self.core.is_closed() && self.brokers.is_awaited_or(|| call.leave()) {
             let started = Instant::now();
             let client = self.core.client();
-            if client.is_some_and(|client| client.is_answered_within(slice)) {
-                self.brokers.answered();
-            } else {
-                // It returns early if a connection breaks.
-                thread::sleep(PAUSE.saturating_sub(started.elapsed()));
-                slice = (slice * 2).min(LAST_SLICE);
+            match client.and_then(|client| client.answerer(slice)) {
+                Some(Answerer::Broker) => self.brokers.answered(),
+                // Not enough: records go to the addresses that the cluster advertises. librdkafka
+                // leaves the bootstrap servers as soon as it knows those, and connects there for the
+                // next question.
+                Some(Answerer::Bootstrap(addresses)) => {
+                    let advertised = addresses.into_iter().map(|address| Advertised {
+                        shown: self.core.shown(&address),
+                        address,
+                    });
+                    self.brokers.bootstrap_answered(advertised);
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(PAUSE);
+                }
+                None => {
+                    // It returns early if a connection breaks.
+                    thread::sleep(PAUSE.saturating_sub(started.elapsed()));
+                    slice = (slice * 2).min(LAST_SLICE);
+                }
             }
         }
     }
 
     /// What is known of why no broker is up.
     pub(crate) fn broker_failure(&self) -> Option<KafkaError> {
-        let failure = self.brokers.failure()?;
-        Some(self.core.client_error(failure.code, &failure.text))
+        self.brokers.failure(self.core.delivered())
     }
 }
 

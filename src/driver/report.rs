@@ -56,9 +56,11 @@ impl fmt::Display for FlushError {
     }
 }
 
+/// `Display` shows the error that [`error`](FlushError::error) returns, so the source is that error's
+/// source.
 impl Error for FlushError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }
 

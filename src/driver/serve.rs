@@ -8,6 +8,7 @@ use super::serving::{CHUNK, Chunk, Popped};
 use super::shared::{Completer, Shared};
 use super::trackers::Outcome;
 use crate::client::ProducerContext;
+use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
 use crate::message::{DeliveryError, SendError};
 use crate::sync::{lock, wake};
@@ -76,7 +77,10 @@ impl<C: ProducerContext> Shared<C> {
         match event {
             Event::Answer(answer) => self.answer(answer),
             event => {
-                self.brokers.record(&event, self.core.delivered());
+                let error = |code, text: &str| self.core.client_error(code, text);
+                let shown = |text: &str| self.core.shown(text);
+                self.brokers
+                    .record(&event, self.core.delivered(), error, shown);
                 self.core.serve_client_event(&*self.context, event);
                 self.brokers.notify();
             }
@@ -126,31 +130,40 @@ impl<C: ProducerContext> Shared<C> {
     #[cold]
     fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) -> bool {
         let (partition, timestamp) = completer.carried().requested();
-        if let Some(epoch) = self.transactions.epoch() {
-            epoch.fail(&self.core.message_error(failure.code().raw(), partition));
+        let is_kept = completer.is_tracked() || lock(&self.trackers).is_closing();
+        let epoch = self.transactions.epoch();
+        if !is_kept && epoch.is_none() {
+            return false;
         }
+        let error = self.failure(failure.code(), partition);
+        if let Some(epoch) = epoch {
+            epoch.fail(&error);
+        }
+        if !is_kept {
+            return false;
+        }
+        // The opaque is the callback's.
+        let record = failure.to_record(partition, timestamp);
         if completer.is_tracked() {
-            completer.set_result(Err(self.undelivered(failure, partition, timestamp)));
-            return true;
+            let error = SendError::undelivered(error, failure.persistence(), record);
+            completer.set_result(Err(error));
+        } else {
+            let error = SendError::undelivered(error, failure.persistence(), record);
+            lock(&self.trackers).keep_record(error);
         }
-        let is_closing = lock(&self.trackers).is_closing();
-        if is_closing {
-            let record = self.undelivered(failure, partition, timestamp);
-            lock(&self.trackers).keep_record(record);
-        }
-        is_closing
+        true
     }
 
-    /// The failure with its record; its opaque is the callback's.
-    fn undelivered<D>(
-        &self,
-        failure: &DeliveryError<'_>,
-        partition: i32,
-        timestamp: Option<i64>,
-    ) -> SendError<D> {
-        let error = self.core.message_error(failure.code().raw(), partition);
-        let record = failure.to_record(partition, timestamp);
-        SendError::undelivered(error, failure.persistence(), record)
+    /// The error of a message. If no broker has taken it, the last failure of a broker is its source.
+    fn failure(&self, code: RDKafkaErrorCode, partition: i32) -> KafkaError {
+        let error = self.core.message_error(code.raw(), partition);
+        if error.is_fatal() || !is_without_answer(code) {
+            return error;
+        }
+        match self.broker_failure() {
+            Some(cause) => error.caused_by(cause),
+            None => error,
+        }
     }
 
     /// Accounts for the chunk, releases its capacity, then resolves its futures, then wakes those
@@ -188,4 +201,16 @@ impl<C: ProducerContext> Shared<C> {
         completions.resolve_all();
         count
     }
+}
+
+/// Whether a message with the code failed because no broker answered.
+fn is_without_answer(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::MessageTimedOut
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::TimedOutQueue
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+    )
 }

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use super::shared::Shared;
 use crate::client::{OAuthToken, ProducerContext};
 use crate::error::BoxError;
-use crate::sync::{catch_panic, log};
+use crate::sync::{catch_panic, drop_foreign, log};
 
 /// The task that gets a token, while one is wanted. It is aborted when this is dropped.
 ///
@@ -68,11 +68,7 @@ fn answer<C: ProducerContext>(
             Ok(()) => return,
             Err(error) => error.to_string(),
         },
-        Ok(Err(error)) => {
-            // `Display` of the error is the user's code.
-            let text = catch_panic(|| with_causes(&*error));
-            text.unwrap_or_else(|_| "an error whose text panicked".to_owned())
-        }
+        Ok(Err(error)) => text_of(error),
         Err(panic) => {
             core.callback_panicked("refresh_oauth_token", &panic);
             format!("refresh_oauth_token panicked: {panic}")
@@ -88,6 +84,13 @@ fn answer<C: ProducerContext>(
     }
 }
 
+/// The text of a user's error. Its `Display` and its drop are the user's code.
+fn text_of(error: BoxError) -> String {
+    let text = catch_panic(|| with_causes(&*error));
+    drop_foreign(error);
+    text.unwrap_or_else(|_| "an error whose text panicked".to_owned())
+}
+
 /// The error's text and those of its causes.
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -98,4 +101,43 @@ fn with_causes(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::panic::resume_unwind;
+
+    use super::*;
+
+    /// Panics in its drop, and perhaps in its text.
+    #[derive(Debug)]
+    struct Panicking {
+        has_text: bool,
+    }
+
+    impl fmt::Display for Panicking {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            if !self.has_text {
+                resume_unwind(Box::new("as asked"));
+            }
+            f.write_str("no token")
+        }
+    }
+
+    impl Error for Panicking {}
+
+    impl Drop for Panicking {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("as asked"));
+        }
+    }
+
+    /// A panic would leave librdkafka without an answer, and it would not ask for a token again.
+    #[test]
+    fn an_error_that_panics_has_a_text() {
+        assert_eq!(text_of(Box::new(Panicking { has_text: true })), "no token");
+        let text = text_of(Box::new(Panicking { has_text: false }));
+        assert_eq!(text, "an error whose text panicked");
+    }
 }

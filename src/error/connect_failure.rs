@@ -39,6 +39,9 @@ pub enum ConnectFailure {
     /// The broker closed the connection during the first exchange. Mostly its listener has another
     /// `security.protocol`.
     SecurityProtocol,
+    /// The server answered in another protocol than Kafka's, for instance in HTTP. Mostly
+    /// `bootstrap.servers` has the port of another service.
+    NotKafka,
 }
 
 impl ConnectFailure {

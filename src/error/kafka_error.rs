@@ -16,6 +16,27 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// It has a text and, if librdkafka or a broker reported it, a [code](Self::code). The predicates,
 /// for instance [`is_retriable`](Self::is_retriable), say what a caller can do.
 ///
+/// `Display` does not repeat the text of the [source](Error::source), so print both:
+///
+/// ```
+/// # use tokio_rdkafka::SendError;
+/// /// As `anyhow` does with `{:#}`.
+/// fn with_sources(error: &dyn std::error::Error) -> String {
+///     let mut text = error.to_string();
+///     let mut source = error.source();
+///     while let Some(error) = source {
+///         text = format!("{text}: {error}");
+///         source = error.source();
+///     }
+///     text
+/// }
+/// # fn print(error: &SendError) {
+/// // record to "orders" failed (not persisted): Local: Message timed out (_MSG_TIMED_OUT):
+/// // kafka:9092/bootstrap: Failed to resolve 'kafka:9092': Name or service not known (…) (_RESOLVE)
+/// eprintln!("{}", with_sources(error));
+/// # }
+/// ```
+///
 /// A clone shares the error. Neither `Display` nor `Debug` shows a configuration value.
 #[derive(Clone)]
 pub struct KafkaError(Arc<Inner>);
@@ -126,7 +147,7 @@ impl KafkaError {
 
     /// The error of a message that was purged because of a fatal error.
     pub(crate) fn after_fatal(self, fatal: KafkaError) -> Self {
-        let text = format!("{}, after a fatal error: {}", self.0.text, fatal.0.text);
+        let text = format!("{}, after a fatal error", self.0.text);
         Self::new(Kind::Fatal, self.0.code, text).caused_by(fatal)
     }
 
@@ -224,12 +245,39 @@ impl KafkaError {
         let Some(reason) = reason else {
             return Self::with_text(code, text);
         };
-        let text = format!("{text}: {}", reason.0.text);
         let error = match reason.connect_failure() {
             Some(failure) => Self::connect(failure, code, text),
             None => Self::with_text(code, text),
         };
         error.caused_by(reason)
+    }
+
+    /// A bootstrap server has answered, but none of these addresses, which the cluster advertises.
+    /// `cause` is the failure of one of them, if known.
+    pub(crate) fn advertised<'a>(
+        addresses: impl Iterator<Item = &'a str>,
+        cause: Option<KafkaError>,
+    ) -> Self {
+        const MOST_NAMED: usize = 3;
+        let mut named: Vec<_> = addresses.take(MOST_NAMED + 1).collect();
+        if named.len() > MOST_NAMED {
+            named[MOST_NAMED] = "…";
+        }
+        let text = format!(
+            "a bootstrap server has answered, but no broker at the addresses that the cluster \
+             advertises: {}; see advertised.listeners of the brokers",
+            named.join(", ")
+        );
+        let transport = RDKafkaErrorCode::BrokerTransportFailure;
+        let Some(cause) = cause else {
+            return Self::with_text(transport, text);
+        };
+        let code = cause.code().unwrap_or(transport);
+        let error = match cause.connect_failure() {
+            Some(failure) => Self::connect(failure, code, text),
+            None => Self::with_text(code, text),
+        };
+        error.caused_by(cause)
     }
 
     pub(crate) fn no_answer() -> Self {
@@ -291,7 +339,9 @@ impl KafkaError {
     /// known.
     ///
     /// It may be set in errors of [`Producer::ready`](crate::Producer::ready) and in those that
-    /// [`ClientContext::error`](crate::ClientContext::error) receives.
+    /// [`ClientContext::error`](crate::ClientContext::error) receives. It may also be set in the
+    /// [source](Error::source) of a record's error: see
+    /// [`SendError::error`](crate::SendError::error).
     pub fn connect_failure(&self) -> Option<ConnectFailure> {
         match self.0.kind {
             Kind::Connect(failure) => Some(failure),
@@ -300,6 +350,9 @@ impl KafkaError {
     }
 
     /// Returns true if the producer is closed.
+    ///
+    /// It was closed by its user, its runtime has ended, or this process is a forked child of the
+    /// one that created it. The text says which.
     pub fn is_closed(&self) -> bool {
         self.0.kind == Kind::Closed
     }

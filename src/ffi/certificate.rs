@@ -30,6 +30,9 @@ mod x509 {
     pub(super) const IP_ADDRESS_MISMATCH: c_int = 64;
 }
 
+/// How many brokers have their failure kept.
+const MAX_FAILURES: usize = 1000;
+
 /// Why each broker's certificate was refused, by the broker's `host:port`. A broker whose last
 /// certificate was accepted has no entry.
 #[derive(Debug, Default)]
@@ -65,6 +68,10 @@ impl CertificateFailures {
 
     fn record(&self, broker: &str, failure: Option<ConnectFailure>) {
         let mut failures = lock(&self.0);
+        if failures.len() >= MAX_FAILURES && !failures.contains_key(broker) {
+            // Brokers may come and go under ever new names. All that is lost is a reason.
+            failures.clear();
+        }
         match failure {
             Some(failure) => drop(failures.insert(broker.to_owned(), failure)),
             None => drop(failures.remove(broker)),

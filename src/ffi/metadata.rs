@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka_sys::bindings as sys;
 
 use super::client::Client;
-use super::convert::{LONGEST_REQUEST, millis, timeout_millis, to_string};
+use super::convert::{LONGEST_REQUEST, millis, to_string};
 use super::redeclared::rd_kafka_metadata;
 use crate::error::KafkaError;
 use crate::values::{PartitionInfo, TopicInfo};
@@ -47,28 +47,36 @@ impl Client {
         }
     }
 
-    /// Returns true if a broker answers a metadata request within `timeout`. Blocks.
+    /// Returns who answers a metadata request, or `None` if nobody does within `timeout`. Blocks.
     ///
     /// librdkafka first waits for a broker that is connected and authenticated, and connects to one
     /// if there is none. The request is about the topics that the client knows.
-    pub(crate) fn is_answered_within(&self, timeout: Duration) -> bool {
-        let mut metadata = ptr::null();
-        // SAFETY: the client is valid, and NULL stands for no topic. On success the pointer is set
-        // to an object that is ours; otherwise it stays NULL.
+    pub(crate) fn answerer(&self, timeout: Duration) -> Option<Answerer> {
+        let metadata = Metadata::fetch(self, false, timeout).ok()?;
+        // SAFETY: the array and the strings live as long as the metadata, and the count is that of
+        // the array. Everything is copied.
         unsafe {
-            let code = rd_kafka_metadata(
-                self.as_ptr(),
-                0,
-                ptr::null_mut(),
-                &mut metadata,
-                timeout_millis(timeout),
-            );
-            if !metadata.is_null() {
-                sys::rd_kafka_metadata_destroy(metadata);
+            let metadata = metadata.0.as_ptr();
+            if (*metadata).orig_broker_id >= 0 {
+                return Some(Answerer::Broker);
             }
-            code == 0
+            let brokers = elements((*metadata).brokers, (*metadata).broker_cnt);
+            let address = |broker: *const sys::rd_kafka_metadata_broker| {
+                format!("{}:{}", to_string((*broker).host), (*broker).port)
+            };
+            Some(Answerer::Bootstrap(brokers.map(address).collect()))
         }
     }
+}
+
+/// Who has answered a metadata request.
+#[derive(Debug)]
+pub(crate) enum Answerer {
+    /// A broker, at the address that the cluster advertises for it.
+    Broker,
+    /// A server of `bootstrap.servers`. Has the addresses that the cluster advertises, `host:port` as
+    /// in librdkafka's texts.
+    Bootstrap(Vec<String>),
 }
 
 /// Owner of `rd_kafka_metadata_t`.

@@ -55,6 +55,7 @@ pub(crate) use completion::{Abandoned, Completer, Completers, Receiver};
 pub(crate) use conf::{Conf, ConfError};
 pub(crate) use event::{DeliveryEvent, Event};
 pub(crate) use message::BorrowedMessage;
+pub(crate) use metadata::Answerer;
 pub(crate) use oauth::RawToken;
 #[cfg(feature = "rdkafka")]
 pub(crate) use offsets::offsets_of_list;

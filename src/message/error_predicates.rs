@@ -51,9 +51,10 @@ macro_rules! error_predicates {
             }
         }
 
+        /// `Display` shows the error that `error` returns, so the source is that error's source.
         impl<$($generics)*> std::error::Error for $error {
             fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-                Some(self.error())
+                std::error::Error::source(self.error())
             }
         }
     };

@@ -109,6 +109,12 @@ impl<D> SendError<D> {
     }
 
     /// Returns why the record was not delivered.
+    ///
+    /// If no broker has taken the message in time or its connection broke, the
+    /// [source](std::error::Error::source) is the last failure of a broker. It is a [`KafkaError`],
+    /// whose [`connect_failure`](KafkaError::connect_failure) tells a refused connection from an
+    /// unknown host or a rejected login. There is no source if no broker has failed since a message
+    /// was last delivered.
     pub fn error(&self) -> &KafkaError {
         &self.0.error
     }

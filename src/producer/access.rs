@@ -125,6 +125,7 @@ impl Access for SendOnly {}
 
 mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::FullAccess {}
-    impl Sealed for super::SendOnly {}
 }
+
+impl sealed::Sealed for FullAccess {}
+impl sealed::Sealed for SendOnly {}

@@ -15,13 +15,18 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// If that fails, it returns why, without waiting for a record to time out. It fails:
     ///
-    /// - as soon as all brokers have failed since the call, with the reason of one of them;
+    /// - 1 s after all brokers have failed, with the reason of one of them;
     /// - 1 s after one broker has failed for a lasting reason, such as a wrong password or a bad
     ///   certificate, if no other broker is up by then;
     /// - 1 s after one broker has closed the connection instead of answering, if none is up by
     ///   then;
-    /// - 1 s after the call, if all brokers or one of them had failed for a lasting reason before
-    ///   it.
+    /// - 1 s after the call, if one of these was the case before it.
+    ///
+    /// In that second librdkafka connects to the other addresses of a host name that has several.
+    ///
+    /// An answer of a server of `bootstrap.servers` is not enough, because records go to the
+    /// addresses that the cluster advertises. `ready` waits until a broker has answered there. If
+    /// none does, the error names those addresses, up to three.
     ///
     /// librdkafka keeps trying to connect in any case, so `ready` can be called again.
     ///
@@ -48,19 +53,19 @@ impl<C: ProducerContext> Producer<C> {
     /// within 1 s after the last caller has stopped waiting, and [`close`](Self::close) waits for
     /// it.
     ///
-    /// Source: `rd_kafka_metadata`, and the event `RD_KAFKA_EVENT_ERROR` with the codes
-    /// `_AUTHENTICATION`, `_SSL`, `_RESOLVE`, `_TRANSPORT` and `_ALL_BROKERS_DOWN`. librdkafka
-    /// suppresses identical errors for 30 s, so the last one of each broker is kept. Some failures
-    /// appear only in librdkafka's log; they count if `log_level` is at least 6, which is the
-    /// default.
+    /// Source: `rd_kafka_metadata` (`orig_broker_id`) and the event `RD_KAFKA_EVENT_ERROR` with the
+    /// codes `_AUTHENTICATION`, `_SSL`, `_RESOLVE`, `_TRANSPORT`, `_BAD_MSG` and
+    /// `_ALL_BROKERS_DOWN`. librdkafka suppresses identical errors for 30 s, so the last one of each
+    /// broker is kept. Some failures appear only in librdkafka's log; they count if `log_level` is at
+    /// least 6, which is the default.
     ///
     /// # Errors
     ///
     /// - No broker is up. [`connect_failure`](KafkaError::connect_failure) says why, if that is
     ///   known. [`is_retriable`](KafkaError::is_retriable) is true if the reason may go away by
     ///   itself.
-    /// - [Timed out](KafkaError::is_timed_out) after `timeout`, with the last failure of a broker
-    ///   if there was one.
+    /// - [Timed out](KafkaError::is_timed_out) after `timeout`. Its source is the last failure of a
+    ///   broker, or the advertised addresses that do not answer, if that is known.
     /// - The producer is [closed](KafkaError::is_closed) or has had a [fatal](KafkaError::is_fatal)
     ///   error, or the system cannot start a thread.
     ///

@@ -415,9 +415,11 @@ impl<C: ProducerContext> fmt::Display for CommitError<'_, C> {
     }
 }
 
+/// `Display` shows the error that [`error`](CommitError::error) returns, so the source is that
+/// error's source.
 impl<C: ProducerContext> Error for CommitError<'_, C> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }
 

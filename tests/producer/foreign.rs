@@ -206,6 +206,32 @@ fn a_waker_may_close_the_producer_when_it_is_dropped() {
     wakers_may_call_the_producer(On::Drop, true);
 }
 
+/// Otherwise lists of those who wait could grow without a limit, and the waker would be dropped at any
+/// time later, perhaps under a lock.
+#[test]
+fn a_future_that_is_dropped_leaves_no_waker_behind() {
+    within_deadline(async {
+        let (cluster, producer) = stuck().await;
+        // Others go on waiting for the same.
+        let mut others = futures_of(&producer);
+        for other in &mut others {
+            let _ = futures::poll!(other);
+        }
+        let counting = Arc::new(Counting {
+            wakes: AtomicUsize::new(0),
+            panics: false,
+        });
+        for (index, mut future) in futures_of(&producer).into_iter().enumerate() {
+            let waker = Waker::from(Arc::clone(&counting));
+            let _ = Pin::new(&mut future).poll(&mut Context::from_waker(&waker));
+            drop((waker, future));
+            assert_eq!(Arc::strong_count(&counting), 1, "future {index}");
+        }
+        cluster.broker_up(1).unwrap();
+        join_all(others).await;
+    });
+}
+
 /// Counts, and may panic.
 struct Counting {
     wakes: AtomicUsize,

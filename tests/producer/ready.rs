@@ -2,10 +2,11 @@
 
 use std::cell::OnceCell;
 use std::future::poll_fn;
-use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio_rdkafka::{
@@ -318,4 +319,142 @@ fn a_runtime_may_end_while_somebody_waits() {
         .unwrap();
     let closed = runtime.block_on(async { tokio::time::timeout(AT_ONCE, producer.close()).await });
     closed.expect("the end");
+}
+
+/// Starts a server for `bootstrap.servers` that is none of the cluster's brokers: it passes requests
+/// on, and changes the port of the broker in each response. Returns its address.
+fn bootstrap(cluster: &MockCluster, advertised: u16) -> String {
+    let broker = cluster.bootstrap_servers();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // It ends with the process.
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, broker) = (client.unwrap(), broker.clone());
+            thread::spawn(move || pass_on(&client, &broker, advertised));
+        }
+    });
+    address
+}
+
+/// Ends with an error when one of the two has closed the connection.
+fn pass_on(client: &TcpStream, broker: &str, advertised: u16) -> io::Result<()> {
+    let to_broker = TcpStream::connect(broker)?;
+    let (mut requests, mut from_client) = (to_broker.try_clone()?, client.try_clone()?);
+    thread::spawn(move || {
+        let _ = io::copy(&mut from_client, &mut requests);
+        requests.shutdown(Shutdown::Both)
+    });
+    let (host, port) = broker.split_once(':').unwrap();
+    let end_point = |port: u16| [host.as_bytes(), &u32::from(port).to_be_bytes()].concat();
+    let (real, shown) = (end_point(port.parse().unwrap()), end_point(advertised));
+    let mut responses = &to_broker;
+    let mut to_client = client;
+    loop {
+        let mut size = [0; 4];
+        responses.read_exact(&mut size)?;
+        let mut response = vec![0; u32::from_be_bytes(size) as usize];
+        responses.read_exact(&mut response)?;
+        for at in 0..response.len().saturating_sub(real.len()) {
+            if response[at..].starts_with(&real) {
+                response[at..at + real.len()].copy_from_slice(&shown);
+            }
+        }
+        to_client.write_all(&size)?;
+        to_client.write_all(&response)?;
+    }
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", with_sources(source)),
+        None => error.to_string(),
+    }
+}
+
+/// An answer of the bootstrap server is not enough, for as long as the address that it advertises
+/// refuses.
+#[tokio::test]
+async fn an_advertised_address_that_refuses_is_never_ready() {
+    let cluster = cluster("t", 1);
+    let bootstrap = bootstrap(&cluster, 1);
+    let producer = producer(&bootstrap);
+    for _ in 0..3 {
+        let error = failure_of(&producer).await;
+        assert_eq!(error.connect_failure(), Some(ConnectFailure::Refused));
+        assert!(error.is_retriable());
+        let text = error.to_string();
+        assert!(text.contains(REFUSING), "{text}");
+        assert!(text.contains("advertised.listeners"), "{text}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("Connection refused"), "{source}");
+        assert!(!text.contains(&source), "{text}");
+    }
+    producer.close().await;
+}
+
+/// A timeout names them, too.
+#[tokio::test]
+async fn an_advertised_address_that_does_not_answer_is_named() {
+    let cluster = cluster("t", 1);
+    let (_listener, silent) = silent();
+    let (_, port) = silent.split_once(':').unwrap();
+    let bootstrap = bootstrap(&cluster, port.parse().unwrap());
+    let mut config = config(&cluster);
+    config
+        .set("bootstrap.servers", &bootstrap)
+        .set("api.version.request.timeout.ms", "100");
+    let producer: Producer = config.create().unwrap();
+    let started = Instant::now();
+    let text = loop {
+        let error = producer.ready(Duration::from_millis(500)).await;
+        let error = error.unwrap_err();
+        if std::error::Error::source(&error).is_some() {
+            break with_sources(&error);
+        }
+        assert!(started.elapsed() < DEADLINE, "{error:?}");
+    };
+    assert!(text.contains(&silent), "{text}");
+    assert!(text.contains("advertised.listeners"), "{text}");
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn a_bootstrap_server_that_is_no_broker_leads_to_one_that_is_ready() {
+    let cluster = MockCluster::new(1).unwrap();
+    let real = cluster.bootstrap_servers();
+    let (_, port) = real.split_once(':').unwrap();
+    let bootstrap = bootstrap(&cluster, port.parse().unwrap());
+    let producer = producer(&bootstrap);
+    producer.ready(DEADLINE).await.unwrap();
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_http_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // It ends with the process.
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            thread::spawn(move || -> io::Result<()> {
+                let mut client = client?;
+                let mut request = [0; 1_000];
+                while client.read(&mut request)? > 0 {
+                    client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")?;
+                }
+                Ok(())
+            });
+        }
+    });
+    let producer = producer(&address);
+    for _ in 0..2 {
+        let error = failure_of(&producer).await;
+        let failure = error.connect_failure();
+        assert_eq!(failure, Some(ConnectFailure::NotKafka), "{error:?}");
+        assert!(!error.is_retriable());
+        let text = error.to_string();
+        assert!(text.contains("HTTP") && text.contains(&address), "{text}");
+    }
+    producer.close().await;
 }

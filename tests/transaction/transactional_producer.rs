@@ -3,13 +3,18 @@
 mod stuck;
 
 use std::error::Error;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt, stream};
 use tokio_rdkafka::{
     Access, ApiKey, ClientConfig, ConsumerGroupMetadata, DefaultProducerContext, KafkaError,
     MockCluster, ProduceExt, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode,
-    SendError, TopicPartitionOffset, Transaction, TransactionOutcome, TransactionalProducer,
+    SendError, SendOnly, TopicPartitionOffset, Transaction, TransactionOutcome,
+    TransactionalProducer,
 };
 
 use crate::support::mock::{DEADLINE, Drop, cluster, config, payloads, poll_then_drop, until};
@@ -489,6 +494,70 @@ async fn a_commit_tells_why_records_were_purged() {
     assert_eq!(cause.code(), failed.code());
     error.into_parts().0.unwrap().abort().await.unwrap();
     assert_works(&mut producer).await;
+}
+
+/// Calls a transaction's handle when it is woken or dropped, and panics when it is woken.
+struct Calling {
+    handle: Producer<DefaultProducerContext, SendOnly>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Calling {
+    fn call(&self) {
+        let _ = self.handle.topic("t");
+        drop(self.handle.try_reserve());
+        drop(self.handle.try_enqueue(record(9)));
+        let _ = self.handle.in_flight_count();
+        self.calls.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Wake for Calling {
+    fn wake(self: Arc<Self>) {
+        self.call();
+        resume_unwind(Box::new("as asked"));
+    }
+}
+
+impl std::ops::Drop for Calling {
+    fn drop(&mut self) {
+        self.call();
+    }
+}
+
+#[tokio::test]
+async fn wakers_that_call_a_transactions_handle_and_panic_stop_nothing() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    for commits in [true, false] {
+        let transaction = producer.begin().await.unwrap();
+        let handle = transaction.handle();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let waker = || {
+            Waker::from(Arc::new(Calling {
+                handle: handle.clone(),
+                calls: Arc::clone(&calls),
+            }))
+        };
+        transaction.enqueue_detached(record(0)).await.unwrap();
+        let mut flush = Box::pin(transaction.flush());
+        let _ = flush.as_mut().poll(&mut Context::from_waker(&waker()));
+        drop(flush);
+        let mut end = Box::pin(async move {
+            if commits {
+                transaction.commit().await.map_err(KafkaError::from)
+            } else {
+                transaction.abort().await
+            }
+        });
+        let before = calls.load(Ordering::SeqCst);
+        let polled = end.as_mut().poll(&mut Context::from_waker(&waker()));
+        assert!(polled.is_pending());
+        // It is woken, and dropped.
+        until(|| calls.load(Ordering::SeqCst) >= before + 2).await;
+        end.await.unwrap();
+        assert_works(&mut producer).await;
+    }
 }
 
 #[tokio::test]

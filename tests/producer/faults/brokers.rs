@@ -1,13 +1,14 @@
 //! Brokers that are down or slow, and leaders that change.
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio_rdkafka::{
-    ClientConfig, DeliveryFuture, MockCluster, Persistence, Producer, ProducerRecord,
-    RDKafkaErrorCode as Code,
+    ClientConfig, ConnectFailure, DeliveryFuture, KafkaError, MockCluster, Persistence, Producer,
+    ProducerRecord, RDKafkaErrorCode as Code, SendError,
 };
 
 use super::{MAX_MESSAGES, assert_payload, enqueue_all, hasty, record};
@@ -48,6 +49,71 @@ async fn a_broker_that_is_down_for_longer_than_the_timeout_fails_every_record() 
         broker_down_for_longer_than_the_timeout(true),
         broker_down_for_longer_than_the_timeout(false),
     );
+}
+
+/// The failure of a broker that is the source of a record's error. Each text is in the chain once.
+fn broker_failure(error: &SendError) -> Option<&KafkaError> {
+    let mut texts = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(source) = next {
+        let text = source.to_string();
+        assert!(
+            texts.iter().all(|outer| !outer.contains(&text)),
+            "{texts:?}: {text}"
+        );
+        texts.push(text);
+        next = source.source();
+    }
+    error.source()?.downcast_ref()
+}
+
+#[tokio::test]
+async fn a_record_that_times_out_tells_why_no_broker_took_it() {
+    let failure = async |servers: &str| {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", servers)
+            .set("message.timeout.ms", "1000");
+        let producer: Producer = config.create().unwrap();
+        let error = producer.send(record("t", None)).await.unwrap_err();
+        assert_eq!(error.code(), Some(Code::MessageTimedOut));
+        assert!(error.is_timed_out() && error.is_retriable());
+        let cause = broker_failure(&error).expect("the failure of the broker");
+        assert!(cause.to_string().contains(servers), "{cause}");
+        cause.connect_failure()
+    };
+    let (refused, unknown) = tokio::join!(failure("127.0.0.1:1"), failure("nowhere.invalid:9092"));
+    assert_eq!(refused, Some(ConnectFailure::Refused));
+    assert_eq!(unknown, Some(ConnectFailure::UnknownHost));
+}
+
+#[tokio::test]
+async fn the_failure_of_a_broker_is_no_reason_after_a_delivery() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = hasty(&cluster)
+        .set("message.timeout.ms", "2000")
+        .set("retries", "0")
+        .create()
+        .unwrap();
+    let down = async || {
+        cluster.broker_down(1).unwrap();
+        let error = producer.send(record("t", None)).await.unwrap_err();
+        let cause = broker_failure(&error).expect("the failure of the broker");
+        assert!(
+            !cause.to_string().is_empty() && !cause.is_timed_out(),
+            "{cause}"
+        );
+        cluster.broker_up(1).unwrap();
+    };
+    down().await;
+    while producer.send(record("t", None)).await.is_err() {}
+    // The broker is up, and takes its time.
+    cluster
+        .broker_round_trip_time(1, Duration::from_secs(30))
+        .unwrap();
+    let error = producer.send(record("t", None)).await.unwrap_err();
+    assert!(error.is_timed_out(), "{error:?}");
+    assert!(broker_failure(&error).is_none(), "{error:?}");
 }
 
 #[tokio::test]

@@ -141,7 +141,11 @@ async fn after_a_fatal_error_every_send_fails_at_once_with_its_code_and_reason()
             assert_eq!(error.is_fenced(), row.code == Code::Fenced, "{error:?}");
             let source = error.error().source().expect("the fatal error");
             row.check(source.downcast_ref().expect("a KafkaError"));
-            assert!(error.to_string().contains(row.reason), "{error}");
+            assert!(source.to_string().contains(row.reason), "{source}");
+            assert!(!error.to_string().contains(row.reason), "{error}");
+            // That error is the one that `Display` shows, so it has the same source.
+            let same = Error::source(&error).unwrap();
+            assert_eq!(same.to_string(), source.to_string());
         }
         assert_as_given(error.record(), "t", Some(0));
         row.check(&producer.fatal_error().unwrap());
