@@ -5,8 +5,11 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -24,11 +27,24 @@ fn threads_of_ours() -> usize {
     ours.count() - 1
 }
 
+/// Those of ours by their ids.
+fn blocking_threads() -> Vec<PathBuf> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let paths = tasks.flatten().map(|task| task.path());
+    let is_ours = |path: &PathBuf| {
+        let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+        name.trim() == "rdkafka-block"
+    };
+    paths.filter(is_ours).collect()
+}
+
 /// One test in this binary: it counts the threads of the process.
 #[tokio::test]
 async fn callers_share_threads() {
     flushes_that_run_at_the_same_time_share_one_thread().await;
     questions_about_the_cluster_share_one_thread_for_each_kind().await;
+    waiters_for_capacity_are_watched_by_one_thread().await;
+    waiters_behind_unused_permits_are_watched().await;
 }
 
 async fn flushes_that_run_at_the_same_time_share_one_thread() {
@@ -102,4 +118,54 @@ async fn questions_about_the_cluster_share_one_thread_for_each_kind() {
     // The search for a broker, `topics`, and `ready`; see `Producer`'s documentation.
     assert!((1..=3).contains(&most), "{most} threads");
     until(|| threads_of_ours() == 0).await;
+    producer.close().await;
+    until(|| blocking_threads().is_empty()).await;
+}
+
+/// After each delivery, nothing is in flight for a moment while others wait.
+async fn waiters_for_capacity_are_watched_by_one_thread() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.messages", "1")
+        .create()
+        .unwrap();
+    let unused = producer.reserve().await.unwrap();
+    let watches = RefCell::new(BTreeSet::new());
+    let is_seen = || {
+        watches.borrow_mut().extend(blocking_threads());
+        !watches.borrow().is_empty()
+    };
+    let sends = (0..500).map(|_| async {
+        producer.send(ProducerRecord::to("t")).await.unwrap();
+        is_seen();
+    });
+    let sends = join_all(sends);
+    let begins = async {
+        until(is_seen).await;
+        drop(unused);
+    };
+    futures::join!(sends, begins);
+    assert_eq!(watches.borrow().len(), 1);
+    // It ends with them, and does not delay a close.
+    producer.close().await;
+    until(|| blocking_threads().is_empty()).await;
+}
+
+/// No delivery, and no permit that is dropped, tells the driver to look.
+async fn waiters_behind_unused_permits_are_watched() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.messages", "1")
+        .create()
+        .unwrap();
+    let first = producer.reserve().await.unwrap();
+    // The queue is overbooked because of the first one.
+    let second = producer.reserve().await.unwrap();
+    until(|| blocking_threads().is_empty()).await;
+    let mut waits = pin!(producer.reserve());
+    assert!(futures::poll!(&mut waits).is_pending());
+    until(|| !blocking_threads().is_empty()).await;
+    drop(first);
+    // And now because of the second one.
+    drop((waits.await.unwrap(), second));
 }

@@ -116,16 +116,28 @@ impl Capacity {
     /// Acquires capacity for several messages with `bytes` of payload in all.
     ///
     /// It succeeds if nobody waits and as much again is left for others. The caller must use or
-    /// release the capacity at once.
-    pub(crate) fn try_acquire_many(&self, messages: usize, bytes: usize) -> bool {
+    /// [release](Self::release_batch) the capacity soon.
+    pub(crate) fn try_acquire_many(&self, messages: usize, bytes: usize) -> Option<Grant> {
         let mut state = lock(&self.state);
         let is_there = !state.is_closed
             && state.waiters.is_empty()
             && state.fits(self.limits, 2 * messages, 2 * bytes);
-        if is_there {
-            state.acquire(messages, bytes);
+        is_there.then(|| state.acquire(messages, bytes))
+    }
+
+    /// Releases what is left of the capacity of a batch. `grant` is the batch's first one.
+    ///
+    /// If the queue has been overbooked since, because the batch took long, that ends. It may be
+    /// overbooked again because of permits.
+    pub(crate) fn release_batch(&self, grant: Grant, messages: usize, bytes: usize) -> Wakeups {
+        let mut wakeups = Wakeups::default();
+        let mut state = lock(&self.state);
+        if grant.generation != state.generation {
+            state.overbooked = Amount::default();
         }
-        is_there
+        state.release(messages, bytes);
+        state.admit(self.limits, &mut wakeups);
+        wakeups
     }
 
     /// Waits for capacity for one message with `bytes` of payload and acquires it.
@@ -306,17 +318,15 @@ impl Capacity {
         drop_foreign(waker);
     }
 
-    /// Returns the number of moves so far, or `None` if nobody waits or if
-    /// [`relieve`](Self::relieve) cannot admit anybody.
-    pub(crate) fn moves_to_relieve(&self) -> Option<u64> {
+    /// Returns the number of moves so far, or `None` if nobody waits.
+    pub(crate) fn moves_if_awaited(&self) -> Option<u64> {
         let state = lock(&self.state);
-        let can_relieve = state.waiters.granted() > 0 || state.overbooking(self.limits).is_some();
-        (can_relieve && !state.waiters.is_empty()).then_some(state.moves)
+        (!state.waiters.is_empty()).then_some(state.moves)
     }
 
     /// Admits waiters although nothing is released.
     ///
-    /// Call it if nothing is in flight and [`moves_to_relieve`](Self::moves_to_relieve) has not
+    /// Call it if nothing is in flight and [`moves_if_awaited`](Self::moves_if_awaited) has not
     /// changed for long. Then admitted waiters that nobody polls, or unused permits, hold the
     /// capacity, and no delivery will release any.
     ///

@@ -8,20 +8,23 @@ use std::time::{Duration, Instant};
 use super::blocking::{BlockingCall, UnderWay};
 use super::shared::Shared;
 use crate::client::ProducerContext;
-use crate::sync::log;
+use crate::sync::{lock, log};
 
-/// How long capacity may be held unused, with nothing in flight and nobody moving, while others
-/// wait for it.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How late the watch notices that it is not needed any more.
+/// How long the watch sleeps between two looks.
 const SLICE: Duration = Duration::from_millis(20);
 
-/// A look at the queue every now and then, until nobody needs it.
+/// For how many slices, which are 1 s, capacity may be held unused, with nothing in flight and nobody
+/// moving, while others wait for it. If the whole process is stopped for long, that is one slice.
+const PATIENCE: u32 = 50;
+
+/// A look at the queue every now and then, until nobody waits.
 #[derive(Debug)]
 pub(super) struct CapacityWatch {
-    /// The count of moves at the last look, and since when it has been the same.
+    /// The count of moves at the last look; `None` if something was in flight.
     moves: Option<u64>,
+    /// For how many slices it has been the same.
+    slices: u32,
+    /// When the last slice ended.
     since: Instant,
 }
 
@@ -29,22 +32,24 @@ impl CapacityWatch {
     fn new() -> Self {
         Self {
             moves: None,
+            slices: 0,
             since: Instant::now(),
         }
     }
 
     /// [Relieves](super::capacity::Capacity::relieve) the queue if nobody has moved for long. Returns
-    /// when to look again, or `None` if nobody waits in vain. The time is real time: a runtime may have
-    /// none, or a paused clock.
-    fn look<C: ProducerContext>(&mut self, shared: &Shared<C>) -> Option<Duration> {
-        let moves = shared.moves_in_vain()?;
-        if self.moves != Some(moves) {
-            (self.moves, self.since) = (Some(moves), Instant::now());
-        }
-        let left = PATIENCE.saturating_sub(self.since.elapsed());
-        if !left.is_zero() {
-            return Some(left.min(SLICE));
-        }
+    /// false if nobody waits; otherwise call it again after a slice. The time is real time: a runtime
+    /// may have none, or a paused clock.
+    fn look<C: ProducerContext>(&mut self, shared: &Shared<C>) -> bool {
+        let Some(moves) = shared.capacity.moves_if_awaited() else {
+            return false;
+        };
+        // A delivery will release capacity.
+        let moves = (shared.core.in_flight() == 0).then_some(moves);
+        let is_stuck = self.is_stuck(moves, Instant::now());
+        let Some(moves) = moves.filter(|_| is_stuck) else {
+            return true;
+        };
         let (held, wakeups) = shared.capacity.relieve(moves);
         drop(wakeups);
         if let Some(held) = held {
@@ -56,17 +61,31 @@ impl CapacityWatch {
                 );
             });
         }
-        Some(Duration::ZERO)
+        true
+    }
+
+    /// Returns true if the moves have been the same for long. The next time is as long after this.
+    fn is_stuck(&mut self, moves: Option<u64>, now: Instant) -> bool {
+        if moves.is_none() || self.moves != moves {
+            (self.moves, self.slices, self.since) = (moves, 0, now);
+        } else if now.duration_since(self.since) >= SLICE {
+            (self.slices, self.since) = (self.slices + 1, now);
+        }
+        let is_stuck = self.slices >= PATIENCE;
+        if is_stuck {
+            self.slices = 0;
+        }
+        is_stuck
     }
 }
 
 impl<C: ProducerContext> Shared<C> {
-    /// While somebody waits for capacity that no delivery will release, has a thread look after it.
+    /// While somebody waits for capacity and nothing is in flight, has a thread look after it.
     ///
     /// If the system has no thread, it looks itself, in `watch`, and returns true: to be called again
     /// soon.
     pub(super) fn watch_capacity(self: &Arc<Self>, watch: &mut Option<CapacityWatch>) -> bool {
-        if self.moves_in_vain().is_none() {
+        if self.core.in_flight() > 0 || self.capacity.moves_if_awaited().is_none() {
             *watch = None;
             return false;
         }
@@ -84,19 +103,59 @@ impl<C: ProducerContext> Shared<C> {
     }
 
     fn keep_looking(&self, call: UnderWay) {
+        *lock(&self.capacity_watch) = Some(thread::current());
         let mut watch = CapacityWatch::new();
-        while let Some(pause) = watch.look(self) {
-            thread::sleep(pause);
+        while watch.look(self) {
+            thread::park_timeout(SLICE);
         }
         // The driver looks again when this has ended.
         drop(call);
     }
 
-    /// If somebody waits for capacity that no delivery will release: the count of moves.
-    fn moves_in_vain(&self) -> Option<u64> {
-        if self.core.in_flight() > 0 {
-            return None;
+    /// Has the watch look now: after a close nobody waits, and the watch need not delay its end.
+    pub(super) fn end_capacity_watch(&self) {
+        if let Some(thread) = &*lock(&self.capacity_watch) {
+            thread.unpark();
         }
-        self.capacity.moves_to_relieve()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns whether each of several looks, one a slice, found the queue stuck.
+    fn looks(watch: &mut CapacityWatch, now: &mut Instant, moves: Option<u64>, count: u32) -> bool {
+        (0..count).any(|_| {
+            *now += SLICE;
+            watch.is_stuck(moves, *now)
+        })
+    }
+
+    #[test]
+    fn the_queue_is_stuck_after_a_second_without_a_move() {
+        let (mut watch, mut now) = (CapacityWatch::new(), Instant::now());
+        assert!(!looks(&mut watch, &mut now, Some(1), PATIENCE));
+        assert!(looks(&mut watch, &mut now, Some(1), 1));
+        // As long again.
+        assert!(!looks(&mut watch, &mut now, Some(1), PATIENCE - 1));
+        assert!(looks(&mut watch, &mut now, Some(1), 1));
+        // A move, or something in flight.
+        for moves in [Some(2), None] {
+            assert!(!looks(&mut watch, &mut now, Some(1), PATIENCE - 1));
+            assert!(!looks(&mut watch, &mut now, moves, 1));
+        }
+        assert!(!looks(&mut watch, &mut now, Some(1), PATIENCE));
+    }
+
+    #[test]
+    fn the_time_of_a_process_that_stands_still_does_not_count() {
+        let (mut watch, mut now) = (CapacityWatch::new(), Instant::now());
+        assert!(!looks(&mut watch, &mut now, Some(1), 2));
+        now += Duration::from_secs(3_600);
+        assert!(!watch.is_stuck(Some(1), now));
+        assert!(!looks(&mut watch, &mut now, Some(1), PATIENCE - 3));
+        // Looks within one slice are one.
+        assert!((0..100).all(|_| !watch.is_stuck(Some(1), now)));
     }
 }

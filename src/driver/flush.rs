@@ -123,7 +123,7 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Calls all purges that were asked for as one. Returns false if there are none.
     fn call_purge(&self, adapt: impl FnOnce(PurgeConfig) -> PurgeConfig) -> bool {
-        let Some((config, last)) = lock(&self.trackers).take_asked() else {
+        let Some((config, ids)) = lock(&self.trackers).take_asked() else {
             return false;
         };
         self.core.purge(adapt(config));
@@ -132,7 +132,7 @@ impl<C: ProducerContext> Shared<C> {
             let mut trackers = lock(&self.trackers);
             let number = self.purges_called.load(Ordering::SeqCst) + 1;
             // Known to the trackers first: whoever sees the number must find it there.
-            trackers.purge_called(last, number, queued);
+            trackers.purge_called(ids, number, queued);
             self.purges_called.store(number, Ordering::SeqCst);
         }
         self.wake();

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::blocking::UnderWay;
 use crate::error::KafkaError;
 use crate::sync::{catch_panic, lock};
 use crate::values::TopicInfo;
@@ -27,8 +29,26 @@ struct Waiting<T> {
 }
 
 struct Waiter<T> {
-    deadline: Option<Instant>,
+    since: Instant,
+    timeout: Duration,
     result: oneshot::Sender<Result<T, KafkaError>>,
+}
+
+/// Those who wait at a time.
+#[derive(Debug)]
+pub(super) struct Waiters {
+    /// The last one who began.
+    pub(super) last: u64,
+    /// The longest time that any of them has left.
+    pub(super) left: Duration,
+    /// The longest time that any of them has waited.
+    pub(super) waited: Duration,
+}
+
+/// The blocking call that answers. If its thread panics, all who wait get an error.
+pub(super) struct Answering<'l, T: Clone> {
+    pub(super) lookup: &'l Lookup<T>,
+    pub(super) under_way: UnderWay,
 }
 
 /// One who waits; dropping it ends the waiting.
@@ -50,7 +70,8 @@ impl<T: Clone> Lookup<T> {
         waiting.last_ticket += 1;
         let ticket = waiting.last_ticket;
         let waiter = Waiter {
-            deadline: Instant::now().checked_add(timeout),
+            since: Instant::now(),
+            timeout,
             result: sender,
         };
         waiting.by_ticket.insert(ticket, waiter);
@@ -62,15 +83,19 @@ impl<T: Clone> Lookup<T> {
         (waiter, begin())
     }
 
-    /// The last one who waits, and the longest time that any of them has left; `None` if nobody waits,
-    /// and then `leave` was called.
-    pub(super) fn waiting_or(&self, leave: impl FnOnce()) -> Option<(u64, Duration)> {
+    /// Those who wait now; `None` if nobody does, and then `leave` was called.
+    pub(super) fn waiting_or(&self, leave: impl FnOnce()) -> Option<Waiters> {
         let waiting = lock(&self.0);
-        let left = waiting.by_ticket.values().map(Waiter::left).max();
-        if left.is_none() {
+        let Some(left) = waiting.by_ticket.values().map(Waiter::left).max() else {
             leave();
-        }
-        Some((waiting.last_ticket, left?))
+            return None;
+        };
+        let waited = waiting.by_ticket.values().map(|it| it.since.elapsed());
+        Some(Waiters {
+            last: waiting.last_ticket,
+            left,
+            waited: waited.max().unwrap_or_default(),
+        })
     }
 
     /// Answers those who wait, up to that one.
@@ -116,11 +141,19 @@ impl<T> Drop for LookupWaiter<'_, T> {
     }
 }
 
+impl<T: Clone> Drop for Answering<'_, T> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Those who come after this have a call of their own.
+            self.under_way.leave();
+            self.lookup.answer(u64::MAX, &Err(KafkaError::no_answer()));
+        }
+    }
+}
+
 impl<T> Waiter<T> {
     fn left(&self) -> Duration {
-        let now = Instant::now();
-        let left = |deadline: Instant| deadline.saturating_duration_since(now);
-        self.deadline.map_or(Duration::MAX, left)
+        self.timeout.saturating_sub(self.since.elapsed())
     }
 
     fn answer(self, result: Result<T, KafkaError>) {
@@ -147,6 +180,9 @@ impl<T> fmt::Debug for Lookup<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::blocking::{BlockingCall, BlockingCalls};
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3600);
@@ -165,7 +201,7 @@ mod tests {
         assert_eq!(waiting(&lookup), 1);
         drop(waiter);
         assert_eq!(waiting(&lookup), 0);
-        assert_eq!(lookup.waiting_or(|| ()), None);
+        assert!(lookup.waiting_or(|| ()).is_none());
     }
 
     #[test]
@@ -173,7 +209,7 @@ mod tests {
         let lookup = Lookup::default();
         let (cancelled, ()) = lookup.wait(LONG, || ());
         let (mut early, ()) = lookup.wait(LONG, || ());
-        let (last, _) = lookup.waiting_or(|| ()).unwrap();
+        let last = lookup.waiting_or(|| ()).unwrap().last;
         let (mut later, ()) = lookup.wait(LONG, || ());
         let (mut late, ()) = lookup.wait(Duration::ZERO, || ());
         drop(cancelled);
@@ -184,5 +220,26 @@ mod tests {
         assert!(late.result.try_recv().unwrap().unwrap_err().is_timed_out());
         lookup.answer(u64::MAX, &Ok(8));
         assert_eq!(later.result.try_recv().unwrap().unwrap(), 8);
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_call_answers_all_who_wait() {
+        let calls = BlockingCalls::new(|| {});
+        let lookup = Arc::new(Lookup::<u32>::default());
+        let begin = || calls.begin(BlockingCall::AllTopics);
+        let (first, begun) = lookup.wait(Duration::MAX, begin);
+        let (second, joined) = lookup.wait(Duration::MAX, begin);
+        assert!(joined.is_err());
+        let answering = Arc::clone(&lookup);
+        let call = begun.unwrap().spawn(move |under_way| {
+            let _answering = Answering {
+                lookup: &answering,
+                under_way,
+            };
+            panic!("as it may");
+        });
+        call.unwrap();
+        assert!(first.answered().await.unwrap().is_err());
+        assert!(second.answered().await.unwrap().is_err());
     }
 }

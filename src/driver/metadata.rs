@@ -1,10 +1,11 @@
 //! Asking for metadata: by admin requests, and by blocking calls that are shared.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::blocking::{BlockingCall, NotBegun, UnderWay};
-use super::lookup::Lookup;
+use super::lookup::{Answering, Lookup, Waiters};
 use super::requests::Answered;
 use super::shared::Shared;
 use crate::client::ProducerContext;
@@ -16,9 +17,12 @@ use crate::values::TopicInfo;
 /// How long a broker has for its answer before another one is asked.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The time limit of the first call. If it is too short, the next call has twice the time. So a
-/// close need not wait for longer than the calls have already taken.
+/// The time limit of the first call. If it is too short, the next one may take as long as the longest
+/// wait so far. So a close need not wait for longer than that.
 const FIRST_SLICE: Duration = Duration::from_secs(1);
+
+/// The least time between two calls.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A blocking call with a time limit.
 type Call<T> = fn(&Client, Duration) -> Result<T, i32>;
@@ -141,12 +145,12 @@ impl<C: ProducerContext> Shared<C> {
 
     fn answer_waiters<T: Clone + Send + 'static>(
         &self,
-        mut under_way: UnderWay,
+        under_way: UnderWay,
         lookup: fn(&Self) -> &Lookup<T>,
         call: Call<T>,
     ) {
         let lookup = lookup(self);
-        let mut slice = FIRST_SLICE;
+        let mut answering = Answering { lookup, under_way };
         loop {
             let client = self.core.client().filter(|_| !self.core.is_closed());
             if client.is_none() {
@@ -154,30 +158,27 @@ impl<C: ProducerContext> Shared<C> {
             }
             lookup.answer_late();
             // Those who come later may ask for what has changed meanwhile.
-            let Some((last, left)) = lookup.waiting_or(|| under_way.leave()) else {
+            let waiters = lookup.waiting_or(|| answering.under_way.leave());
+            let Some(Waiters { last, left, waited }) = waiters else {
                 return;
             };
             let Some(client) = client else {
                 continue;
             };
-            let result = call(&client, left.min(slice));
+            let called = Instant::now();
+            let result = call(&client, left.min(waited.max(FIRST_SLICE)));
             drop(client);
             match result.map_err(RDKafkaErrorCode::from) {
                 Ok(found) => lookup.answer(last, &Ok(found)),
-                Err(
-                    RDKafkaErrorCode::OperationTimedOut
-                    // Also if no broker could be reached within the time limit.
-                    | RDKafkaErrorCode::BrokerTransportFailure,
-                ) if left > slice => {
-                    slice *= 2;
-                    continue;
-                }
+                // Also if no broker could be reached within the time limit.
                 Err(
                     RDKafkaErrorCode::OperationTimedOut | RDKafkaErrorCode::BrokerTransportFailure,
-                ) => lookup.answer_late(),
+                ) => {
+                    // It returns early if a connection breaks.
+                    thread::sleep(PAUSE.saturating_sub(called.elapsed()).min(left));
+                }
                 Err(code) => lookup.answer(last, &Err(KafkaError::from_code(code))),
             }
-            slice = FIRST_SLICE;
         }
     }
 }

@@ -107,8 +107,11 @@ impl<C: ProducerContext> Shared<C> {
                 Outcome::Delivered
             }
             Err(failure) => {
-                self.fail(failure, &mut completer);
-                Outcome::of_failure(failure.code(), self.core.has_fatal_error())
+                let outcome = Outcome::of_failure(failure.code(), self.core.has_fatal_error());
+                if !self.fail(failure, &mut completer) {
+                    chunk.before_close.count(outcome);
+                }
+                outcome
             }
         };
         chunk.bytes += bytes;
@@ -122,27 +125,33 @@ impl<C: ProducerContext> Shared<C> {
         self.core.report(&*self.context, &result, opaque);
     }
 
+    /// Makes the result of a failure. Returns false if nobody gets the record: the callback alone
+    /// sees it.
     #[cold]
-    fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) {
+    fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) -> bool {
         let (partition, timestamp) = completer.carried().requested();
-        let is_kept = !completer.is_tracked() && lock(&self.trackers).is_closing();
+        let is_kept = completer.is_tracked() || lock(&self.trackers).is_closing();
         let epoch = self.transactions.epoch();
-        if !completer.is_tracked() && !is_kept && epoch.is_none() {
-            return;
+        if !is_kept && epoch.is_none() {
+            return false;
         }
         let error = self.failure(failure.code(), partition);
         if let Some(epoch) = epoch {
             epoch.fail(&error);
         }
+        if !is_kept {
+            return false;
+        }
         // The opaque is the callback's.
-        let record = || failure.to_record(partition, timestamp);
+        let record = failure.to_record(partition, timestamp);
         if completer.is_tracked() {
-            let error = SendError::undelivered(error, failure.persistence(), record());
+            let error = SendError::undelivered(error, failure.persistence(), record);
             completer.set_result(Err(error));
-        } else if is_kept {
-            let error = SendError::undelivered(error, failure.persistence(), record());
+        } else {
+            let error = SendError::undelivered(error, failure.persistence(), record);
             lock(&self.trackers).keep_record(error);
         }
+        true
     }
 
     /// The error of a message. If no broker has taken it, the last failure of a broker is its source.
@@ -163,17 +172,20 @@ impl<C: ProducerContext> Shared<C> {
         let Chunk {
             messages,
             tally,
+            before_close,
             bytes,
             wakeups,
             completions,
         } = chunk;
         let count = messages.len();
         let tally = mem::take(tally);
+        let before_close = mem::take(before_close);
         self.core.count_delivered(tally.delivered);
         {
             let mut trackers = lock(&self.trackers);
             let completed = messages.iter().map(|it| (it.number, it.outcome));
             trackers.account(tally, completed, completions);
+            trackers.fell_before_close(before_close);
             if is_last {
                 trackers.event_served(completions);
             }

@@ -70,6 +70,8 @@ pub(super) struct Serving<D: Send + Sync + 'static> {
 pub(super) struct Chunk<D: Send + Sync + 'static> {
     pub(super) messages: Vec<Popped<D>>,
     pub(super) tally: Tally,
+    /// Those of them that failed without a future, while no close had begun.
+    pub(super) before_close: Tally,
     /// Payload bytes.
     pub(super) bytes: usize,
     pub(super) wakeups: Wakeups,
@@ -91,6 +93,7 @@ impl<D: Send + Sync + 'static> Serving<D> {
             chunk: Chunk {
                 messages: Vec::with_capacity(CHUNK),
                 tally: Tally::default(),
+                before_close: Tally::default(),
                 bytes: 0,
                 wakeups: Wakeups::default(),
                 completions: Completions::default(),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::Thread;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -36,6 +37,8 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) core: Core<Completer<C>>,
     pub(crate) context: Arc<C>,
     pub(crate) capacity: Capacity,
+    /// The thread that watches it, or that did so last.
+    pub(super) capacity_watch: Mutex<Option<Thread>>,
     pub(super) completers: CompleterPool<C::DeliveryOpaque>,
     pub(super) serving: ServingSlot<C::DeliveryOpaque>,
     pub(super) trackers: Mutex<Trackers>,
@@ -76,6 +79,7 @@ impl<C: ProducerContext> Shared<C> {
             core,
             context,
             capacity: Capacity::new(limits, waker(&wake)),
+            capacity_watch: Mutex::default(),
             completers: CompleterPool::new(),
             serving: ServingSlot::new(queue),
             trackers: Mutex::default(),
@@ -211,6 +215,7 @@ impl<C: ProducerContext> Shared<C> {
     pub(crate) fn stop_admission(&self) {
         self.core.close();
         drop(self.capacity.close());
+        self.end_capacity_watch();
         self.brokers.notify();
         self.wake();
     }

@@ -1,7 +1,7 @@
 //! The trackers of flushes, purges and a close, and the outcomes of their messages.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::{AddAssign, Sub};
+use std::ops::{AddAssign, RangeInclusive, Sub};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -119,8 +119,8 @@ pub(crate) struct Trackers {
     /// Flushes, by the end of their range.
     flushes: BTreeMap<(u64, u64), Tracker>,
     /// What the purges cover that have been asked for and have not been called, also those that
-    /// nobody waits for any more.
-    asked: Option<PurgeConfig>,
+    /// nobody waits for any more, and the first one's id.
+    asked: Option<(PurgeConfig, u64)>,
     /// Those who wait for purges that have not been called, by their id.
     uncalled: BTreeMap<u64, Tracker>,
     /// Those who wait for purges that have been called, by their id.
@@ -223,7 +223,10 @@ impl Trackers {
         }
         let (tracker, receiver) = self.tracker();
         let id = self.new_id();
-        self.asked = Some(self.asked.map_or(config, |asked| asked.and(config)));
+        self.asked = Some(match self.asked {
+            Some((asked, first)) => (asked.and(config), first),
+            None => (config, id),
+        });
         self.uncalled.insert(id, tracker);
         (TrackerKey::Purge { id }, receiver)
     }
@@ -250,25 +253,27 @@ impl Trackers {
         self.asked.is_some()
     }
 
-    /// Takes the purges that were asked for, to be called as one: what they cover together, and the
-    /// last one's id.
-    pub(crate) fn take_asked(&mut self) -> Option<(PurgeConfig, u64)> {
-        Some((self.asked.take()?, self.next_id))
+    /// Takes the purges that were asked for, to be called as one: what they cover together, and
+    /// their ids.
+    pub(crate) fn take_asked(&mut self) -> Option<(PurgeConfig, RangeInclusive<u64>)> {
+        let (config, first) = self.asked.take()?;
+        Some((config, first..=self.next_id))
     }
 
-    /// The purges up to the id `last` have been called, as the purge of that number. After that, before
+    /// The purges with these ids have been called, as the purge of that number. After that, before
     /// this call, the queue had `queued` events: their reports are among these, or in the event that
     /// is being served.
-    pub(crate) fn purge_called(&mut self, last: u64, number: u64, queued: u64) {
+    ///
+    /// Two threads may call purges at once, if the system had no thread for the first.
+    pub(crate) fn purge_called(&mut self, ids: RangeInclusive<u64>, number: u64, queued: u64) {
         // What was served since the queue was counted makes this more, never less. So does the
         // maximum, which keeps the purges in order.
         self.last_event = self.last_event.max(self.events_served + 1 + queued);
         let last_event = self.last_event;
-        while let Some(entry) = self.uncalled.first_entry() {
-            if *entry.key() > last {
-                break;
-            }
-            let (id, tracker) = entry.remove_entry();
+        let mut called = self.uncalled.split_off(ids.start());
+        self.uncalled
+            .append(&mut called.split_off(&(ids.end() + 1)));
+        for (id, tracker) in called {
             self.purges.insert(
                 id,
                 CalledPurge {
@@ -435,6 +440,14 @@ impl Trackers {
     pub(crate) fn keep_record(&mut self, record: SendError) {
         if let Some(close) = &mut self.close {
             close.records.push(record);
+        }
+    }
+
+    /// Failures that were accounted for just now came before a close, if one has begun since: its
+    /// report has none of their records.
+    pub(crate) fn fell_before_close(&mut self, failures: Tally) {
+        if let Some(close) = &mut self.close {
+            close.before += failures;
         }
     }
 

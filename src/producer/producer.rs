@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::access::{Access, FullAccess, SendOnly};
+use super::timer::ProducerRuntime;
 use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::driver::{Grant, Purpose, Shared, TransactionEpoch, Waiter};
 use crate::error::KafkaError;
@@ -199,7 +200,7 @@ pub struct Producer<C: ProducerContext = DefaultProducerContext, A: Access = Ful
 /// What all clones share and the driver does not. It is dropped with the last handle.
 struct ProducerHandle<C: ProducerContext> {
     shared: Arc<Shared<C>>,
-    runtime: Handle,
+    runtime: ProducerRuntime,
     max_block: Option<Duration>,
     /// The transaction that the records belong to; `None` without transactions. The producer
     /// outlives a handle that has one.
@@ -233,7 +234,7 @@ impl<C: ProducerContext> Producer<C> {
     ) -> Self {
         Self::of(Arc::new(ProducerHandle {
             shared,
-            runtime,
+            runtime: ProducerRuntime::new(runtime),
             max_block,
             epoch: None,
         }))
@@ -272,7 +273,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         &self.handle.shared
     }
 
-    pub(super) fn runtime(&self) -> &Handle {
+    pub(super) fn runtime(&self) -> &ProducerRuntime {
         &self.handle.runtime
     }
 

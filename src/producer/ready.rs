@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use super::producer::Producer;
-use super::timer::Timer;
+use super::timer::{ProducerRuntime, Timer};
 use crate::client::ProducerContext;
 use crate::driver::{BrokerWaiter, Shared, Verdict};
 use crate::error::KafkaError;
@@ -85,7 +83,7 @@ impl<C: ProducerContext> Producer<C> {
 }
 
 async fn until_up<C: ProducerContext>(
-    runtime: &Handle,
+    runtime: &ProducerRuntime,
     shared: &Shared<C>,
     waiter: &BrokerWaiter<'_, C>,
 ) -> Result<(), KafkaError> {

@@ -195,7 +195,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> Result<DeliveryFuture<C::DeliveryOpaque>, SendError<C::DeliveryOpaque>> {
-        self.runtime().block_on(self.enqueue(record))
+        self.runtime().handle.block_on(self.enqueue(record))
     }
 
     #[expect(

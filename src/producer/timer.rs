@@ -2,14 +2,53 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::time::{self, Sleep};
 
 use crate::error::KafkaError;
 use crate::sync::catch_panic;
+
+/// The runtime of a producer.
+#[derive(Debug)]
+pub(super) struct ProducerRuntime {
+    pub(super) handle: Handle,
+    /// tokio panics then, and has no way to ask. One panic, which the panic hook sees, is enough.
+    lacks_timers: AtomicBool,
+}
+
+impl ProducerRuntime {
+    pub(super) fn new(handle: Handle) -> Self {
+        Self {
+            handle,
+            lacks_timers: AtomicBool::new(false),
+        }
+    }
+
+    fn sleep(&self, limit: Duration) -> Option<Pin<Box<Sleep>>> {
+        if self.lacks_timers.load(Ordering::Relaxed) {
+            return None;
+        }
+        let _entered = self.handle.enter();
+        let sleep = catch_panic(|| Box::pin(time::sleep(limit)));
+        if sleep.is_err() {
+            self.lacks_timers.store(true, Ordering::Relaxed);
+        }
+        sleep.ok()
+    }
+}
+
+impl Clone for ProducerRuntime {
+    fn clone(&self) -> Self {
+        Self {
+            handle: self.handle.clone(),
+            lacks_timers: AtomicBool::new(self.lacks_timers.load(Ordering::Relaxed)),
+        }
+    }
+}
 
 /// A time limit. It works wherever it is awaited, also on an executor without timers.
 #[derive(Debug)]
@@ -26,10 +65,8 @@ impl Timer {
     /// # Errors
     ///
     /// If the runtime has no time driver.
-    pub(super) fn new(runtime: &Handle, limit: Duration) -> Result<Self, KafkaError> {
-        let _entered = runtime.enter();
-        // tokio panics then, and has no way to ask.
-        let sleep = catch_panic(|| Box::pin(time::sleep(limit))).map_err(|_| {
+    pub(super) fn new(runtime: &ProducerRuntime, limit: Duration) -> Result<Self, KafkaError> {
+        let sleep = runtime.sleep(limit).ok_or_else(|| {
             KafkaError::runtime(
                 "the tokio runtime of the producer has no timers: build it with enable_time, or \
                  use the call without a limit of time",
@@ -38,19 +75,24 @@ impl Timer {
         Ok(Self { sleep })
     }
 
-    /// Awaits the answer of a broker. If the runtime has no timers, the answer itself keeps the
-    /// limit.
+    /// Awaits the answer of a broker, which also keeps the limit, though not to the millisecond. So a
+    /// runtime may have no timers, or a paused clock, which jumps ahead while a broker takes real
+    /// time.
     pub(super) async fn limit_answer<T>(
-        runtime: &Handle,
+        runtime: &ProducerRuntime,
         limit: Duration,
         answer: impl Future<Output = Result<T, KafkaError>>,
     ) -> Result<T, KafkaError> {
-        match Self::new(runtime, limit) {
-            Ok(timer) => timer
-                .limit(answer)
-                .await
-                .unwrap_or_else(|_| Err(KafkaError::no_answer())),
-            Err(_) => answer.await,
+        let began = Instant::now();
+        let mut answer = pin!(answer);
+        let limited = match Self::new(runtime, limit) {
+            Ok(timer) => timer.limit(answer.as_mut()).await,
+            Err(_) => Err(Elapsed),
+        };
+        match limited {
+            Ok(answer) => answer,
+            Err(Elapsed) if began.elapsed() < limit => answer.await,
+            Err(Elapsed) => Err(KafkaError::no_answer()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use smallvec::SmallVec;
 
 use crate::client::ProducerContext;
-use crate::driver::Completer;
+use crate::driver::{Completer, Grant};
 use crate::ffi::BATCH;
 use crate::message::{DeliveryFuture, Fields, Plain, ProducerRecord, TopicName, ZERO_COPY_FROM};
 use crate::producer::{Access, Producer};
@@ -31,6 +31,8 @@ pub(crate) struct Batch<'p, 'a, C: ProducerContext, A: Access> {
 /// Capacity that was acquired for records to come.
 #[derive(Default)]
 struct SpareCapacity {
+    /// That of the first record, whose capacity may be used up.
+    first: Option<Grant>,
     messages: usize,
     bytes: usize,
 }
@@ -122,7 +124,11 @@ impl<'p, 'a, C: ProducerContext, A: Access> Batch<'p, 'a, C, A> {
     fn acquire_for(&mut self, bytes: usize, upcoming: usize) -> bool {
         let needs_spare = self.spare.messages == 0;
         if bytes > BYTES_PER_RECORD || (needs_spare && !self.acquire_spare(upcoming.min(BATCH))) {
-            return self.producer.shared().capacity.try_acquire(bytes).is_ok();
+            let Ok(grant) = self.producer.shared().capacity.try_acquire(bytes) else {
+                return false;
+            };
+            self.spare.first.get_or_insert(grant);
+            return true;
         }
         self.spare.messages -= 1;
         self.spare.bytes -= bytes;
@@ -132,12 +138,16 @@ impl<'p, 'a, C: ProducerContext, A: Access> Batch<'p, 'a, C, A> {
     fn acquire_spare(&mut self, messages: usize) -> bool {
         let capacity = &self.producer.shared().capacity;
         let bytes = (messages * BYTES_PER_RECORD).saturating_sub(self.spare.bytes);
-        let is_acquired = messages > 1 && capacity.try_acquire_many(messages, bytes);
-        if is_acquired {
-            self.spare.messages = messages;
-            self.spare.bytes += bytes;
+        if messages <= 1 {
+            return false;
         }
-        is_acquired
+        let Some(grant) = capacity.try_acquire_many(messages, bytes) else {
+            return false;
+        };
+        self.spare.first.get_or_insert(grant);
+        self.spare.messages = messages;
+        self.spare.bytes += bytes;
+        true
     }
 
     fn produce(&mut self) {
@@ -156,9 +166,14 @@ impl<'p, 'a, C: ProducerContext, A: Access> Batch<'p, 'a, C, A> {
 impl<C: ProducerContext, A: Access> Drop for Batch<'_, '_, C, A> {
     fn drop(&mut self) {
         self.produce();
-        let SpareCapacity { messages, bytes } = self.spare;
-        if (messages, bytes) != (0, 0) {
-            drop(self.producer.shared().capacity.release(messages, bytes));
+        let SpareCapacity {
+            first,
+            messages,
+            bytes,
+        } = self.spare;
+        if let Some(grant) = first {
+            let capacity = &self.producer.shared().capacity;
+            drop(capacity.release_batch(grant, messages, bytes));
         }
     }
 }

@@ -1,9 +1,13 @@
 //! What a producer tells of its cluster, on the mock cluster.
 
 use std::future::Future;
+use std::io::Read;
+use std::net::TcpListener;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use tokio::sync::oneshot;
 use tokio::time;
 use tokio_rdkafka::{
     Broker, ClientConfig, KafkaError, MockCluster, PartitionInfo, Producer, ProducerRecord,
@@ -295,6 +299,63 @@ fn the_end_of_the_runtime_ends_the_waiting() {
         assert!(asking.await.unwrap_err().is_closed());
         until(|| producer.is_closed()).await;
     });
+}
+
+/// Connections break at once, for a while. Then the broker is silent.
+#[tokio::test]
+async fn failures_in_quick_succession_do_not_delay_a_close() {
+    const BROKEN: usize = 200;
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let producer: Producer = ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            listener.local_addr().unwrap().to_string(),
+        )
+        .set("api.version.request", "false")
+        .set("broker.version.fallback", "0.9.0")
+        .set("reconnect.backoff.ms", "5")
+        .set("reconnect.backoff.max.ms", "20")
+        .set_log_level(RDKafkaLogLevel::Emerg)
+        .create()
+        .unwrap();
+    let (silent, is_silent) = oneshot::channel();
+    thread::spawn(move || {
+        for _ in 0..BROKEN {
+            let (mut connection, _) = listener.accept().unwrap();
+            let _ = connection.read(&mut [0; 100]);
+        }
+        let (mut connection, _) = listener.accept().unwrap();
+        let _ = connection.read(&mut [0; 100]);
+        silent.send(()).unwrap();
+        // Until the client ends it.
+        let _ = connection.read_to_end(&mut Vec::new());
+    });
+    let asking = async { producer.topics(Duration::MAX).await.unwrap_err() };
+    let closing = async {
+        is_silent.await.unwrap();
+        producer.close().await;
+    };
+    let both = async { futures::join!(asking, closing) };
+    let (error, ()) = time::timeout(DEADLINE, both).await.unwrap();
+    assert!(error.is_closed(), "{error}");
+}
+
+/// A paused clock jumps to the next timer while all tasks wait.
+#[tokio::test(start_paused = true)]
+async fn brokers_answer_in_real_time() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).create().unwrap();
+    let slow = Duration::from_millis(50);
+    cluster.broker_round_trip_time(-1, slow).unwrap();
+    producer.cluster(DEADLINE).await.unwrap();
+    producer.partitions_for("t", DEADLINE).await.unwrap();
+    assert_eq!(producer.topics(DEADLINE).await.unwrap().len(), 1);
+    let sent = producer.try_enqueue(ProducerRecord::to("t")).unwrap();
+    assert_eq!(producer.close_timeout(DEADLINE).await.delivered, 1);
+    sent.await.unwrap();
+    let error = lonely().cluster(slow).await.unwrap_err();
+    assert!(error.is_timed_out(), "{error}");
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::join_all;
+use tokio::time;
 use tokio_rdkafka::{MockCluster, OwnedPermit, Persistence, Producer, ProducerRecord};
 
-use crate::support::mock::{Counting, assert_capacity_is_whole, cluster, config, until};
+use crate::support::mock::{Counting, DEADLINE, assert_capacity_is_whole, cluster, config, until};
 
 /// A producer whose queue takes up to `messages` messages.
 fn producer(cluster: &MockCluster, messages: usize) -> Producer {
@@ -191,4 +192,46 @@ async fn permits_that_move_keep_the_limit() {
     }
     assert!((1..=4).contains(&most.load(Ordering::SeqCst)));
     assert_eq!(producer.context().seen().len(), 200);
+}
+
+/// It runs on the same thread.
+async fn let_the_driver_look() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Nothing is in flight whose delivery would wake anybody.
+#[tokio::test]
+async fn a_permit_that_is_dropped_does_not_stop_those_who_wait_for_another() {
+    let cluster = cluster("t", 1);
+    let producer = producer(&cluster, 1);
+    let first = producer.reserve().await.unwrap();
+    // The queue is overbooked because of the first one.
+    let second = producer.reserve().await.unwrap();
+    let mut waits = pin!(producer.reserve());
+    assert!(futures::poll!(&mut waits).is_pending());
+    let_the_driver_look().await;
+    drop(first);
+    // And now because of the second one.
+    let third = time::timeout(DEADLINE, &mut waits).await;
+    drop((second, third.expect("capacity").unwrap()));
+    assert_capacity_is_whole(&producer, 1);
+}
+
+#[tokio::test]
+async fn a_permit_that_is_dropped_does_not_stop_those_behind_one_that_is_not_polled() {
+    let cluster = cluster("t", 1);
+    let producer = producer(&cluster, 1);
+    let first = producer.reserve().await.unwrap();
+    let second = producer.reserve().await.unwrap();
+    let mut never = Box::pin(producer.reserve());
+    assert!(futures::poll!(&mut never).is_pending());
+    let mut waits = pin!(producer.reserve());
+    assert!(futures::poll!(&mut waits).is_pending());
+    let_the_driver_look().await;
+    drop(second);
+    let third = time::timeout(DEADLINE, &mut waits).await;
+    drop((first, never, third.expect("capacity").unwrap()));
+    assert_capacity_is_whole(&producer, 1);
 }

@@ -1,14 +1,16 @@
 //! How a producer ends: close, drop of the last handle, and a runtime that goes first.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::executor::block_on;
 use futures::future::join_all;
 use tokio::runtime::Runtime;
 use tokio_rdkafka::{
-    DeliveryFuture, MockCluster, Persistence, Producer, ProducerRecord, PurgeConfig,
-    RDKafkaErrorCode,
+    ClientContext, DeliveryFuture, DeliveryResult, MockCluster, Persistence, Producer,
+    ProducerContext, ProducerRecord, PurgeConfig, RDKafkaErrorCode, WeakProducer,
 };
 
 use crate::support::mock::{Counting, blocking_until, cluster, config, until_records};
@@ -158,6 +160,48 @@ async fn close_gives_up_at_its_deadline_and_says_what_was_not_delivered() {
     assert_eq!(keys, (0..50).collect::<Vec<_>>());
     assert_eq!(producer.context().seen().len(), 100);
     assert_eq!(producer.context().failed(), 100);
+}
+
+/// Its callback closes the producer when the third record fails.
+#[derive(Default)]
+struct Closes {
+    producer: OnceLock<WeakProducer<Arc<Closes>>>,
+    failed: AtomicUsize,
+}
+
+impl ClientContext for Closes {}
+
+impl ProducerContext for Closes {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {
+        if self.failed.fetch_add(1, Ordering::SeqCst) == 2 {
+            let producer = self.producer.get().and_then(WeakProducer::upgrade);
+            // It begins when it is first polled.
+            assert!(producer.unwrap().close().now_or_never().is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_close_from_a_callback_counts_the_records_that_it_returns() {
+    let cluster = cluster("t", 1);
+    let producer = Producer::builder(config(&cluster).set("linger.ms", "60000"))
+        .context(Arc::new(Closes::default()))
+        .create()
+        .unwrap();
+    let is_set = producer.context().producer.set(producer.downgrade());
+    is_set.ok().unwrap();
+    for _ in 0..5 {
+        producer
+            .try_enqueue_detached(ProducerRecord::to("t"))
+            .unwrap();
+    }
+    // All reports come in one event.
+    producer.purge(PurgeConfig::default().queue()).await;
+    let report = producer.close().await;
+    assert_eq!(producer.context().failed.load(Ordering::SeqCst), 5);
+    assert_eq!((report.undelivered, report.records().len()), (2, 2));
 }
 
 #[tokio::test]

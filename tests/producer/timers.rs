@@ -1,5 +1,9 @@
 //! Limits of time on runtimes without timers, and on executors that are not tokio's.
 
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use futures::executor;
@@ -74,6 +78,33 @@ fn a_runtime_without_timers_is_reported_and_all_else_works() {
         producer.close_timeout(DEADLINE).await;
         assert_eq!(payloads(&cluster, "t").await, ["1", "2"]);
     });
+}
+
+/// tokio panics if it is asked for a timer then.
+#[test]
+fn a_runtime_without_timers_is_asked_for_one_once() {
+    let (panics, here) = (Arc::new(AtomicUsize::new(0)), thread::current().id());
+    let (counted, before) = (Arc::clone(&panics), panic::take_hook());
+    // Other tests of the process go on meanwhile.
+    panic::set_hook(Box::new(move |panic| {
+        if thread::current().id() == here {
+            counted.fetch_add(1, Ordering::SeqCst);
+        } else {
+            before(panic);
+        }
+    }));
+    let runtime = Builder::new_current_thread().build().unwrap();
+    let cluster = cluster("t", 1);
+    runtime.block_on(async {
+        let producer: Producer = config(&cluster).create().unwrap();
+        for _ in 0..3 {
+            producer.ready(DEADLINE).await.unwrap_err();
+            producer.flush_timeout(DEADLINE).await.unwrap_err();
+            producer.cluster(DEADLINE).await.unwrap();
+            producer.topics(DEADLINE).await.unwrap();
+        }
+    });
+    assert_eq!(panics.load(Ordering::SeqCst), 1);
 }
 
 /// A deadline of the caller's own, after which the delivery's future is still there.

@@ -5,12 +5,14 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::task::{Context, Waker};
+use std::thread;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt};
+use tokio::sync::oneshot;
 use tokio_rdkafka::{
     Access, ApiKey, ClientContext, DefaultProducerContext, DeliveryResult, Headers, MockCluster,
     PartitionRequest, Partitioner, Producer, ProducerContext, ProducerRecord, RDKafkaErrorCode,
@@ -611,4 +613,44 @@ async fn a_commit_in_the_middle_of_a_run_refuses_it() {
     commit.await.unwrap();
     assert_capacity_is_whole(&clone, 1_000);
     assert!(cluster.records("t").await.unwrap().is_empty());
+}
+
+/// While the iterator blocks, the queue is overbooked because of the batch, for another's record.
+#[tokio::test]
+async fn a_batch_that_takes_long_raises_no_limit_for_good() {
+    const KBYTES: usize = 64;
+
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.kbytes", KBYTES.to_string())
+        .create()
+        .unwrap();
+    let (go_on, may_go_on) = mpsc::channel();
+    let (blocks, is_blocked) = oneshot::channel();
+    let mut blocks = Some(blocks);
+    let slow = producer.clone();
+    let sending = thread::spawn(move || {
+        let records = (0..COUNT).map(|index| {
+            if let Some(blocks) = blocks.take_if(|_| index == 3) {
+                blocks.send(()).unwrap();
+                may_go_on.recv().unwrap();
+            }
+            record(index)
+        });
+        let sent = slow.send_all(records).collect::<Vec<_>>();
+        futures::executor::block_on(sent).len()
+    });
+    is_blocked.await.unwrap();
+    let large = ProducerRecord::to("t").payload(vec![0; 50 * 1024]);
+    producer.send(large).await.unwrap();
+    go_on.send(()).unwrap();
+    until(|| sending.is_finished()).await;
+    assert_eq!(sending.join().unwrap(), COUNT);
+
+    assert_eq!(producer.in_flight_count(), 0);
+    let mut permits = Vec::new();
+    while let Some(permit) = producer.reserve_bytes(1024).now_or_never() {
+        permits.push(permit.unwrap());
+    }
+    assert_eq!(permits.len(), KBYTES);
 }

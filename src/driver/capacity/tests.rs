@@ -98,9 +98,9 @@ fn overbooking_admits_as_much_as_is_held_and_ends_with_its_use() {
     let capacity = capacity(2, 100);
     let unused = capacity.try_acquire(40).unwrap();
     let other = capacity.try_acquire(60).unwrap();
-    assert_eq!(capacity.moves_to_relieve(), None);
+    assert_eq!(capacity.moves_if_awaited(), None);
     let mut waiting: Vec<_> = (0..3).map(|_| Waiting::begin(&capacity, 10)).collect();
-    let moves = capacity.moves_to_relieve().unwrap();
+    let moves = capacity.moves_if_awaited().unwrap();
 
     let (held, wakeups) = capacity.relieve(moves);
     assert_eq!(held, Some(2));
@@ -134,15 +134,33 @@ fn the_queue_is_never_overbooked_above_twice_its_limits() {
         capacity.try_acquire(50).unwrap();
     }
     let mut waiting: Vec<_> = (0..3).map(|_| Waiting::begin(&capacity, 50)).collect();
-    let moves = capacity.moves_to_relieve().unwrap();
+    let moves = capacity.moves_if_awaited().unwrap();
     // Capacity was acquired or released since.
     assert_eq!(capacity.relieve(moves - 1).0, None);
     assert_eq!(capacity.relieve(moves).0, Some(2));
     assert_eq!(waiting[0].poll(), Poll::Ready(Ok(())));
     assert_eq!(waiting[1].poll(), Poll::Ready(Ok(())));
-    assert_eq!(capacity.moves_to_relieve(), None);
+    let moves = capacity.moves_if_awaited().unwrap();
+    assert_eq!(capacity.relieve(moves).0, None);
     assert_eq!(waiting[2].poll(), Poll::Pending);
     assert_eq!(acquired(&capacity), (4, 200));
+}
+
+#[test]
+fn overbooking_because_of_a_batch_ends_with_the_batch() {
+    let capacity = capacity(4, 100);
+    let batch = capacity.try_acquire_many(2, 50).unwrap();
+    let mut large = Waiting::begin(&capacity, 80);
+    let moves = capacity.moves_if_awaited().unwrap();
+    assert_eq!(capacity.relieve(moves).0, Some(2));
+    assert_eq!(large.poll(), Poll::Ready(Ok(())));
+    // One of its messages is in flight.
+    drop(capacity.release_batch(batch, 1, 40));
+    release(&capacity, 1, 10);
+    release(&capacity, 1, 80);
+    assert_eq!(acquired(&capacity), (0, 0));
+    capacity.try_acquire(100).unwrap();
+    assert_eq!(capacity.try_acquire(1), Err(CapacityError::Full));
 }
 
 #[test]
@@ -155,7 +173,7 @@ fn admitted_waiters_that_are_not_polled_lose_their_turn() {
     release(&capacity, 1, 1);
     assert_eq!(acquired(&capacity), (1, 5));
 
-    let moves = capacity.moves_to_relieve().unwrap();
+    let moves = capacity.moves_if_awaited().unwrap();
     assert_eq!(capacity.relieve(moves).0, None);
     assert_eq!(acquired(&capacity), (0, 0));
     assert_eq!((late.wakes(), never.wakes(), looks.wakes()), (1, 1, 1));
@@ -176,13 +194,13 @@ fn nothing_of_a_waker_runs_under_the_lock() {
 
     impl Drop for Looks {
         fn drop(&mut self) {
-            self.0.moves_to_relieve();
+            self.0.moves_if_awaited();
         }
     }
 
     impl Wake for Looks {
         fn wake(self: Arc<Self>) {
-            self.0.moves_to_relieve();
+            self.0.moves_if_awaited();
         }
     }
 

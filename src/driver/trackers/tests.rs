@@ -180,3 +180,43 @@ fn a_purge_ends_after_the_events_that_were_queued_when_it_was_called() {
     served(&mut setting);
     assert!(uncalled.try_recv().is_err());
 }
+
+#[test]
+fn a_purge_that_another_thread_calls_meanwhile_does_not_count_as_this_one() {
+    let mut setting = Setting::default();
+    let queue = PurgeConfig::default().queue();
+    let mut completions = Completions::default();
+    let (_, mut first) = setting.trackers.track_purge(queue);
+    let (_, first_ids) = setting.trackers.take_asked().unwrap();
+    let (_, mut second) = setting.trackers.track_purge(queue);
+    let (_, second_ids) = setting.trackers.take_asked().unwrap();
+    setting.trackers.purge_called(second_ids, 1, 0);
+    setting.trackers.queue_was_empty(1, &mut completions);
+    completions.resolve_all();
+    assert!(first.try_recv().is_err());
+    assert!(second.try_recv().is_ok());
+    setting.trackers.purge_called(first_ids, 2, 0);
+    setting.trackers.queue_was_empty(2, &mut completions);
+    completions.resolve_all();
+    assert!(first.try_recv().is_ok());
+}
+
+#[test]
+fn a_close_counts_only_failures_whose_records_it_has() {
+    let mut setting = Setting::default();
+    setting.issue(3);
+    let failed = |count| {
+        let mut tally = Tally::default();
+        (0..count).for_each(|_| tally.count(Outcome::Failed));
+        tally
+    };
+    // No close has begun.
+    setting.complete([0], Outcome::Failed);
+    setting.trackers.fell_before_close(failed(1));
+    setting.trackers.begin_close(None);
+    // One of these failed before, and is accounted for now.
+    setting.complete([1, 2], Outcome::Failed);
+    setting.trackers.fell_before_close(failed(1));
+    let close = setting.trackers.terminate(&mut Completions::default());
+    assert_eq!(close.failed, 1);
+}

@@ -171,7 +171,7 @@ pub fn the_first_leaves_while_the_queue_is_overbooked() {
         let overbooking = {
             let capacity = Arc::clone(&capacity);
             thread::spawn(move || {
-                if let Some(moves) = capacity.moves_to_relieve() {
+                if let Some(moves) = capacity.moves_if_awaited() {
                     drop(capacity.relieve(moves));
                 }
             })
