@@ -3,7 +3,8 @@
 //! It may use `client`, `message` and what is below them. To be read in this order:
 //!
 //! - `producer`: sends, polls, flushes and purges;
-//! - `callback_threads`: which threads are in a callback, where polling would nest and waiting deadlock;
+//! - `callback_threads`: which threads are in a callback, where polling would nest and waiting
+//!   deadlock;
 //! - `gate`: keeps records out of a transaction that is ending;
 //! - `transactions`: the transactional calls.
 

@@ -164,9 +164,9 @@ impl<C: ProducerContext> BaseProducer<C> {
 
     /// Waits for deliveries, errors or statistics, runs their callbacks, and returns their number.
     ///
-    /// It waits for up to `timeout`. It returns once it has served something and the queue is empty,
-    /// or after 128 events. Requests for tokens count too. Log lines are served, but they are not
-    /// counted and do not end the wait.
+    /// It waits for up to `timeout`. It returns once it has served something and the queue is
+    /// empty, or after 128 events. Requests for tokens count too. Log lines are served, but they
+    /// are not counted and do not end the wait.
     ///
     /// [`Duration::ZERO`] serves what has already arrived. [`Duration::MAX`] waits without a limit.
     ///

@@ -52,11 +52,11 @@ use crate::values::RDKafkaLogLevel;
 /// for timeouts only before each attempt to connect. With 10 s they would fail up to 10 s after
 /// `message.timeout.ms`.
 ///
-/// `socket.timeout.ms` is 31 s instead of 60 s, or a second more than `request.timeout.ms` if that is
-/// above 30 s, and at most librdkafka's default. It limits how long a
-/// [broker that does not answer](crate::Producer#a-broker-that-does-not-answer) stops the partitions
-/// that it leads. It is longer than `request.timeout.ms`, so that a broker which waits for its
-/// replicas can say so first.
+/// `socket.timeout.ms` is 31 s instead of 60 s, or a second more than `request.timeout.ms` if that
+/// is above 30 s, and at most librdkafka's default. It limits how long a [broker that does not
+/// answer](crate::Producer#a-broker-that-does-not-answer) stops the partitions that it leads. It is
+/// longer than `request.timeout.ms`, so that a broker which waits for its replicas can say so
+/// first.
 ///
 /// If `transactional.id` is set and `connections.max.idle.ms` is not, the latter becomes half of
 /// `transaction.timeout.ms`, but at least 10 and at most 30 seconds. With librdkafka's default of 0
@@ -128,9 +128,9 @@ impl ClientConfig {
     /// # Errors
     ///
     /// Returns an error that names the property if one is unknown, missing, refused, in conflict
-    /// with another, or has an invalid value. The error never shows a value that may be secret. Also
-    /// fails if librdkafka cannot create the client, for instance without threads, or if the runtime
-    /// has ended.
+    /// with another, or has an invalid value. The error never shows a value that may be secret.
+    /// Also fails if librdkafka cannot create the client, for instance without threads, or if the
+    /// runtime has ended.
     ///
     /// A [`Producer`](crate::Producer) refuses `transactional.id`, and a
     /// [`TransactionalProducer`](crate::TransactionalProducer) requires it.

@@ -112,8 +112,8 @@ impl<O: Opaque> Core<O> {
         Ok((core, queue))
     }
 
-    /// Returns the client, or `None` once it has been destroyed, and in a forked child, where its calls
-    /// could wait for ever.
+    /// Returns the client, or `None` once it has been destroyed, and in a forked child, where its
+    /// calls could wait for ever.
     ///
     /// [`destroy`](Self::destroy) waits for every clone, so callers should drop theirs soon.
     pub(crate) fn client(&self) -> Option<Arc<Client>> {

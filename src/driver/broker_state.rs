@@ -188,8 +188,8 @@ impl State {
         self.advertised = advertised.take(MAX_ADVERTISED).collect();
     }
 
-    /// When all advertised addresses had failed. librdkafka does not report it reliably: it counts the
-    /// bootstrap servers, too, until it has left them.
+    /// When all advertised addresses had failed. librdkafka does not report it reliably: it counts
+    /// the bootstrap servers, too, until it has left them.
     fn all_advertised_failed(&self) -> Option<Instant> {
         let failed = |it: &Advertised| Some(self.failures.get(&it.address)?.first);
         let failed: Option<Vec<_>> = self.advertised.iter().map(failed).collect();
@@ -250,11 +250,12 @@ impl BrokerWatch {
         let (code, text) = match event {
             Event::Error { code, text, .. } => (*code, text.as_str()),
             // A failure that librdkafka takes for less than an error shows in its log line alone.
+            // The lines of level debug repeat the others, without their code.
             Event::Log {
                 level,
                 facility,
                 text,
-            } if facility == FAILED && *level > 3 => {
+            } if facility == FAILED && (4..7).contains(level) => {
                 let thread_and_text = text.split_once("]: ");
                 let text = thread_and_text.map_or(text.as_str(), |(_, text)| text);
                 (RDKafkaErrorCode::BrokerTransportFailure.raw(), text)
@@ -321,7 +322,7 @@ impl BrokerWatch {
     }
 
     /// Calls `leave` if nobody waits for an answer; whether somebody does.
-    pub(crate) fn is_awaited_or(&self, leave: impl FnOnce()) -> bool {
+    pub(crate) fn has_waiters_or(&self, leave: impl FnOnce()) -> bool {
         let state = lock(&self.state);
         let is_awaited = state.waiting > 0;
         if !is_awaited {
@@ -338,8 +339,8 @@ impl BrokerWatch {
     }
 }
 
-/// Whether a text is about a broker with an id: those of `bootstrap.servers` and the coordinators have
-/// none.
+/// Whether a text is about a broker with an id: those of `bootstrap.servers` and the coordinators
+/// have none.
 fn has_broker_id(text: &str) -> bool {
     let name = text.split_once(": ").map_or("", |(name, _)| name);
     let id = name.rsplit_once('/').map_or("", |(_, id)| id);
@@ -350,6 +351,7 @@ fn has_broker_id(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::client::client_error;
+    use crate::ffi::Completer;
 
     const REFUSED: &str = "a:1/bootstrap: Connect to a:1 failed: Connection refused";
     const REFUSED_BY_B: &str = "b:1/bootstrap: Connect to b:1 failed: Connection refused";
@@ -471,8 +473,8 @@ mod tests {
         assert_eq!(state.verdict(start, start + GRACE), Verdict::Wait(None));
     }
 
-    /// The events of a bootstrap server that answers and an advertised address that refuses: when it
-    /// has refused, librdkafka asks the bootstrap server again.
+    /// The events of a bootstrap server that answers and an advertised address that refuses: when
+    /// it has refused, librdkafka asks the bootstrap server again.
     #[test]
     fn an_answer_of_a_bootstrap_server_is_not_enough() {
         let start = Instant::now();
@@ -532,6 +534,32 @@ mod tests {
         state.disprove_by_deliveries(1);
         state.refuse(refused, start);
         assert!(is_plain(&state));
+    }
+
+    #[test]
+    fn a_debug_line_repeats_a_failure_and_does_not_replace_it() {
+        let watch = BrokerWatch::default();
+        let record = |event: Event<Completer<(), ()>>| {
+            let error = |code, text: &str| client_error(code, text, text, |_| None);
+            watch.record(&event, 0, error, str::to_owned);
+            watch.failure(0)
+        };
+        let log = |level| Event::Log {
+            level,
+            facility: FAILED.to_owned(),
+            text: format!("[thrd:a:1/bootstrap]: {NOT_LET_IN} (_AUTHENTICATION)"),
+        };
+        assert!(record(log(7)).is_none());
+        let refused = Event::Error {
+            code: RDKafkaErrorCode::Authentication.raw(),
+            text: NOT_LET_IN.to_owned(),
+            is_fatal: false,
+        };
+        record(refused);
+        let failure = record(log(7)).unwrap();
+        assert_eq!(failure.code(), Some(RDKafkaErrorCode::Authentication));
+        let later = record(log(6)).unwrap();
+        assert_eq!(later.code(), Some(RDKafkaErrorCode::BrokerTransportFailure));
     }
 
     #[test]

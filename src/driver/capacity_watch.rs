@@ -13,8 +13,9 @@ use crate::sync::{lock, log};
 /// How long the watch sleeps between two looks.
 const SLICE: Duration = Duration::from_millis(20);
 
-/// For how many slices, which are 1 s, capacity may be held unused, with nothing in flight and nobody
-/// moving, while others wait for it. If the whole process is stopped for long, that is one slice.
+/// For how many slices, which are 1 s, capacity may be held unused, with nothing in flight and
+/// nobody moving, while others wait for it. If the whole process is stopped for long, that is one
+/// slice.
 const PATIENCE: u32 = 50;
 
 /// A look at the queue every now and then, until nobody waits.
@@ -37,9 +38,9 @@ impl CapacityWatch {
         }
     }
 
-    /// [Relieves](super::capacity::Capacity::relieve) the queue if nobody has moved for long. Returns
-    /// false if nobody waits; otherwise call it again after a slice. The time is real time: a runtime
-    /// may have none, or a paused clock.
+    /// [Relieves](super::capacity::Capacity::relieve) the queue if nobody has moved for long.
+    /// Returns false if nobody waits; otherwise call it again after a slice. The time is real time:
+    /// a runtime may have none, or a paused clock.
     fn look<C: ProducerContext>(&mut self, shared: &Shared<C>) -> bool {
         let Some(moves) = shared.capacity.moves_if_awaited() else {
             return false;
@@ -82,8 +83,8 @@ impl CapacityWatch {
 impl<C: ProducerContext> Shared<C> {
     /// While somebody waits for capacity and nothing is in flight, has a thread look after it.
     ///
-    /// If the system has no thread, it looks itself, in `watch`, and returns true: to be called again
-    /// soon.
+    /// If the system has no thread, it looks itself, in `watch`, and returns true: to be called
+    /// again soon.
     pub(super) fn watch_capacity(self: &Arc<Self>, watch: &mut Option<CapacityWatch>) -> bool {
         if self.core.in_flight() > 0 || self.capacity.moves_if_awaited().is_none() {
             *watch = None;

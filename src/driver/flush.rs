@@ -43,12 +43,12 @@ impl<C: ProducerContext> Shared<C> {
         trackers.has_flushes() || (is_last && self.core.in_flight() > 0)
     }
 
-    /// While a flush, a close or a fatal error wants a flush, sees to it that one is under way. If the
-    /// system has no thread for it, keeps the deadline of the close without one, and returns true: to
-    /// be called again soon.
+    /// While a flush, a close or a fatal error wants a flush, sees to it that one is under way. If
+    /// the system has no thread for it, keeps the deadline of the close without one, and returns
+    /// true: to be called again soon.
     ///
-    /// After a fatal error librdkafka purges its queue once. What was in flight then comes back into
-    /// the queue if its answer says that it should be tried again, and would stay there until
+    /// After a fatal error librdkafka purges its queue once. What was in flight then comes back
+    /// into the queue if its answer says that it should be tried again, and would stay there until
     /// `message.timeout.ms`.
     pub(super) fn keep_flushing(self: &Arc<Self>) -> bool {
         if self.ensure_flush().is_ok() {

@@ -134,8 +134,8 @@ impl<T> LookupWaiter<'_, T> {
 
 impl<T> Drop for LookupWaiter<'_, T> {
     fn drop(&mut self) {
-        // The sender, which is dropped under the lock, must not call a waker there. The waker itself
-        // is dropped by this, or with the receiver.
+        // The sender, which is dropped under the lock, must not call a waker there. The waker
+        // itself is dropped by this, or with the receiver.
         self.result.close();
         lock(&self.lookup.0).by_ticket.remove(&self.ticket);
     }

@@ -17,8 +17,8 @@ use crate::values::TopicInfo;
 /// How long a broker has for its answer before another one is asked.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The time limit of the first call. If it is too short, the next one may take as long as the longest
-/// wait so far. So a close need not wait for longer than that.
+/// The time limit of the first call. If it is too short, the next one may take as long as the
+/// longest wait so far. So a close need not wait for longer than that.
 const FIRST_SLICE: Duration = Duration::from_secs(1);
 
 /// The least time between two calls.

@@ -41,14 +41,14 @@ impl<C: ProducerContext> Shared<C> {
     fn probe(&self, mut call: UnderWay) {
         let mut slice = FIRST_SLICE;
         let mut pause = FIRST_PAUSE;
-        while !self.core.is_closed() && self.brokers.is_awaited_or(|| call.leave()) {
+        while !self.core.is_closed() && self.brokers.has_waiters_or(|| call.leave()) {
             let started = Instant::now();
             let client = self.core.client();
             match client.and_then(|client| client.answerer(slice)) {
                 Some(Answerer::Broker) => self.brokers.answered(),
                 // Not enough: records go to the addresses that the cluster advertises. librdkafka
-                // leaves the bootstrap servers as soon as it knows those, and connects there for the
-                // next question.
+                // leaves the bootstrap servers as soon as it knows those, and connects there for
+                // the next question.
                 Some(Answerer::Bootstrap(addresses)) => {
                     let advertised = addresses.into_iter().map(|address| Advertised {
                         shown: self.core.shown(&address),

@@ -56,8 +56,8 @@ impl fmt::Display for FlushError {
     }
 }
 
-/// `Display` shows the error that [`error`](FlushError::error) returns, so the source is that error's
-/// source.
+/// `Display` shows the error that [`error`](FlushError::error) returns, so the source is that
+/// error's source.
 impl Error for FlushError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.error.source()

@@ -154,7 +154,8 @@ impl<C: ProducerContext> Shared<C> {
         true
     }
 
-    /// The error of a message. If no broker has taken it, the last failure of a broker is its source.
+    /// The error of a message. If no broker has taken it, the last failure of a broker is its
+    /// source.
     fn failure(&self, code: RDKafkaErrorCode, partition: i32) -> KafkaError {
         let error = self.core.message_error(code.raw(), partition);
         if error.is_fatal() || !is_without_answer(code) {

@@ -261,8 +261,8 @@ impl Trackers {
     }
 
     /// The purges with these ids have been called, as the purge of that number. After that, before
-    /// this call, the queue had `queued` events: their reports are among these, or in the event that
-    /// is being served.
+    /// this call, the queue had `queued` events: their reports are among these, or in the event
+    /// that is being served.
     ///
     /// Two threads may call purges at once, if the system had no thread for the first.
     pub(crate) fn purge_called(&mut self, ids: RangeInclusive<u64>, number: u64, queued: u64) {

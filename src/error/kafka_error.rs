@@ -31,8 +31,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///     text
 /// }
 /// # fn print(error: &SendError) {
-/// // record to "orders" failed (not persisted): Local: Message timed out (_MSG_TIMED_OUT):
-/// // kafka:9092/bootstrap: Failed to resolve 'kafka:9092': Name or service not known (…) (_RESOLVE)
+/// // record to "orders" failed (not persisted): Local: Message timed out (_MSG_TIMED_OUT): //
+/// kafka:9092/bootstrap: Failed to resolve 'kafka:9092': Name or service not known (…) (_RESOLVE)
 /// eprintln!("{}", with_sources(error));
 /// # }
 /// ```
@@ -303,8 +303,8 @@ impl KafkaError {
 
     /// Returns the name of the invalid configuration property, or of the record's invalid field.
     ///
-    /// The fields of a record are `topic`, `partition`, `timestamp`, `headers` and `payload`. `None`
-    /// if the error is of another kind, or if only its text names the property.
+    /// The fields of a record are `topic`, `partition`, `timestamp`, `headers` and `payload`.
+    /// `None` if the error is of another kind, or if only its text names the property.
     pub fn field(&self) -> Option<&str> {
         match &self.0.kind {
             Kind::Config(property) => property.as_deref(),
@@ -355,8 +355,8 @@ impl KafkaError {
     /// Records that a close purges have the code [`PurgeQueue`](RDKafkaErrorCode::PurgeQueue) or
     /// [`PurgeInflight`](RDKafkaErrorCode::PurgeInflight) instead.
     ///
-    /// The producer was closed by its user, its runtime has ended, or this process is a forked child of the
-    /// one that created it. The text says which.
+    /// The producer was closed by its user, its runtime has ended, or this process is a forked
+    /// child of the one that created it. The text says which.
     pub fn is_closed(&self) -> bool {
         self.0.kind == Kind::Closed
     }

@@ -74,8 +74,8 @@ impl Client {
 pub(crate) enum Answerer {
     /// A broker, at the address that the cluster advertises for it.
     Broker,
-    /// A server of `bootstrap.servers`. Has the addresses that the cluster advertises, `host:port` as
-    /// in librdkafka's texts.
+    /// A server of `bootstrap.servers`. Has the addresses that the cluster advertises, `host:port`
+    /// as in librdkafka's texts.
     Bootstrap(Vec<String>),
 }
 

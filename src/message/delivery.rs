@@ -53,11 +53,11 @@ impl Delivery {
     /// Returns the time from the enqueue until the producer's task served the delivery report.
     ///
     /// It is not the broker's response time alone. It includes `linger.ms`, retries, and the time
-    /// that the report waited in the queue. A runtime whose workers were blocked for 12 s adds up to
-    /// 12 s.
+    /// that the report waited in the queue. A runtime whose workers were blocked for 12 s adds up
+    /// to 12 s.
     ///
-    /// Source: `rd_kafka_message_latency`, which compares the enqueue with the time of its call. The
-    /// task calls it right before the delivery callback of the message.
+    /// Source: `rd_kafka_message_latency`, which compares the enqueue with the time of its call.
+    /// The task calls it right before the delivery callback of the message.
     pub fn latency(&self) -> Duration {
         Duration::from_micros(self.latency_micros)
     }
@@ -201,8 +201,8 @@ macro_rules! message {
 
                 /// Returns the time from the enqueue until this call.
                 ///
-                /// It includes `linger.ms`, retries, the time that the delivery report waited in the
-                /// queue, and what the callback has taken so far. A runtime whose workers were
+                /// It includes `linger.ms`, retries, the time that the delivery report waited in
+                /// the queue, and what the callback has taken so far. A runtime whose workers were
                 /// blocked for 12 s adds up to 12 s.
                 ///
                 /// Source: `rd_kafka_message_latency`, which compares the enqueue with the time of

@@ -60,8 +60,8 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// It resolves after their delivery futures have resolved, with the number of messages that
     /// were purged meanwhile. While others go on sending, it also waits for the reports that were
-    /// queued before its own, and for no later ones. Concurrent purges share one blocking call, which
-    /// selects what any of them selects: see [threads](Self#threads).
+    /// queued before its own, and for no later ones. Concurrent purges share one blocking call,
+    /// which selects what any of them selects: see [threads](Self#threads).
     ///
     /// Source: `rd_kafka_purge`.
     ///

@@ -103,14 +103,14 @@ use crate::sync::{coop, log};
 /// # A broker that does not answer
 ///
 /// A broker that crashes is noticed at once, because its connections break. A broker that hangs, or
-/// whose host is cut off, keeps them. The cluster gives its partitions to other leaders, in Kafka by
-/// default after 9 s, but librdkafka does not know: it sends its records, and often its requests for
-/// metadata, to the broker that it has used last.
+/// whose host is cut off, keeps them. The cluster gives its partitions to other leaders, in Kafka
+/// by default after 9 s, but librdkafka does not know: it sends its records, and often its requests
+/// for metadata, to the broker that it has used last.
 ///
-/// - Records for those partitions wait until a request has waited for `socket.timeout.ms`, here 31 s
-///   by [default](crate::ClientConfig#changed-defaults). Then librdkafka closes the connection, asks
-///   another broker and sends the records again. Measured: 31 to 35 s, for records in flight and for
-///   later ones.
+/// - Records for those partitions wait until a request has waited for `socket.timeout.ms`, here 31
+///   s by [default](crate::ClientConfig#changed-defaults). Then librdkafka closes the connection,
+///   asks another broker and sends the records again. Measured: 31 to 35 s, for records in flight
+///   and for later ones.
 /// - A producer without a connection to another broker waits another 10 s
 ///   (`api.version.request.timeout.ms`). librdkafka connects to one, but does not ask it until its
 ///   attempt to reconnect to the silent broker has failed.
@@ -122,12 +122,12 @@ use crate::sync::{coop, log};
 ///
 /// If your topics have several partitions, a smaller `topic.metadata.refresh.interval.ms` shortens
 /// the wait: the producer then asks a random one of the brokers that it uses. With 10 s, and a
-/// cluster that notices after 4 s, sends went on after 7 s. The request is about all topics that the
-/// producer has used, so it costs the brokers work if there are many. It does not help a producer
-/// that uses one broker.
+/// cluster that notices after 4 s, sends went on after 7 s. The request is about all topics that
+/// the producer has used, so it costs the brokers work if there are many. It does not help a
+/// producer that uses one broker.
 ///
-/// A smaller `socket.timeout.ms` shortens the wait too. It should not be below `request.timeout.ms`:
-/// then requests that only wait for slow replicas are sent again.
+/// A smaller `socket.timeout.ms` shortens the wait too. It should not be below
+/// `request.timeout.ms`: then requests that only wait for slow replicas are sent again.
 ///
 /// # Threads
 ///

@@ -53,9 +53,9 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// Source: `rd_kafka_metadata` (`orig_broker_id`) and the event `RD_KAFKA_EVENT_ERROR` with the
     /// codes `_AUTHENTICATION`, `_SSL`, `_RESOLVE`, `_TRANSPORT`, `_BAD_MSG` and
-    /// `_ALL_BROKERS_DOWN`. librdkafka suppresses identical errors for 30 s, so the last one of each
-    /// broker is kept. Some failures appear only in librdkafka's log; they count if `log_level` is at
-    /// least 6, which is the default.
+    /// `_ALL_BROKERS_DOWN`. librdkafka suppresses identical errors for 30 s, so the last one of
+    /// each broker is kept. Some failures appear only in librdkafka's log; they count if
+    /// `log_level` is at least 6, which is the default.
     ///
     /// # Errors
     ///

@@ -75,8 +75,8 @@ impl Timer {
         Ok(Self { sleep })
     }
 
-    /// Awaits the answer of a broker, which also keeps the limit, though not to the millisecond. So a
-    /// runtime may have no timers, or a paused clock, which jumps ahead while a broker takes real
+    /// Awaits the answer of a broker, which also keeps the limit, though not to the millisecond. So
+    /// a runtime may have no timers, or a paused clock, which jumps ahead while a broker takes real
     /// time.
     pub(super) async fn limit_answer<T>(
         runtime: &ProducerRuntime,

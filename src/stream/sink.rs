@@ -171,7 +171,8 @@ impl<C: ProducerContext, A: Access> ProducerSink<C, A> {
     /// Passes each failure to a function instead of returning it, and accepts further records.
     ///
     /// A failure that [`is_closed`](KafkaError::is_closed) or [`is_fatal`](KafkaError::is_fatal) is
-    /// still returned, and stops the sink. Records that a close purges go to the function. It runs while the sink is polled, so it must not block.
+    /// still returned, and stops the sink. Records that a close purges go to the function. It runs
+    /// while the sink is polled, so it must not block.
     pub fn on_failure(
         mut self,
         handle: impl FnMut(SendError<C::DeliveryOpaque>) + Send + 'static,

@@ -105,9 +105,9 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// [`commit`](Transaction::commit) as a [`KafkaError`].
     ///
     /// If the commit failed, `run` aborts the transaction. If that abort fails too, the next
-    /// [`begin`](Self::begin) repeats it. After a [retriable](KafkaError::is_retriable) error of the
-    /// commit, the next `begin` resumes it. Until then [`outcome`](Self::outcome) returns `Unknown`.
-    /// After a fatal error the brokers decide.
+    /// [`begin`](Self::begin) repeats it. After a [retriable](KafkaError::is_retriable) error of
+    /// the commit, the next `begin` resumes it. Until then [`outcome`](Self::outcome) returns
+    /// `Unknown`. After a fatal error the brokers decide.
     ///
     /// # Cancel safety
     ///
