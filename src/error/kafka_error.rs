@@ -31,8 +31,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///     text
 /// }
 /// # fn print(error: &SendError) {
-/// // record to "orders" failed (not persisted): Local: Message timed out (_MSG_TIMED_OUT): //
-/// kafka:9092/bootstrap: Failed to resolve 'kafka:9092': Name or service not known (…) (_RESOLVE)
+/// // record to "orders" failed (not persisted): Local: Message timed out (_MSG_TIMED_OUT):
+/// // kafka:9092/bootstrap: Failed to resolve 'kafka:9092': Name or service not … (_RESOLVE)
 /// eprintln!("{}", with_sources(error));
 /// # }
 /// ```
