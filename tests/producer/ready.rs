@@ -31,7 +31,7 @@ fn producer(bootstrap_servers: &str) -> Producer {
 const REFUSING: &str = "127.0.0.1:1";
 
 /// Takes connections, and never answers.
-fn silent() -> (TcpListener, String) {
+pub(crate) fn silent() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -323,7 +323,7 @@ fn a_runtime_may_end_while_somebody_waits() {
 
 /// Starts a server for `bootstrap.servers` that is none of the cluster's brokers: it passes requests
 /// on, and changes the port of the broker in each response. Returns its address.
-fn bootstrap(cluster: &MockCluster, advertised: u16) -> String {
+pub(crate) fn bootstrap(cluster: &MockCluster, advertised: u16) -> String {
     let broker = cluster.bootstrap_servers();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

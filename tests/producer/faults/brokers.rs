@@ -12,9 +12,15 @@ use tokio_rdkafka::{
 };
 
 use super::{MAX_MESSAGES, assert_payload, enqueue_all, hasty, record};
+use crate::ready::{bootstrap, silent};
 use crate::support::mock::{Counting, cluster, config, payloads};
 
 use Persistence::NotPersisted;
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// By how much a time-out may be late.
+const LATE: Duration = Duration::from_secs(1);
 
 async fn broker_down_for_longer_than_the_timeout(is_topic_known: bool) {
     let cluster = cluster("t", 1);
@@ -216,11 +222,8 @@ async fn leader_changes_keep_the_order_of_an_idempotent_producer() {
     assert!(producer.fatal_error().is_none());
 }
 
-/// Sends to a leader that is down, one record after the other, until librdkafka's own back-off
-/// would have grown to its 10 s: each fails at its time, and so does a close.
+/// Sends to a leader that is down, until librdkafka's own back-off would have grown to its 10 s.
 async fn messages_time_out_in_time(brokers: i32, idempotence: &str) {
-    const TIMEOUT: Duration = Duration::from_secs(2);
-    const LATE: Duration = Duration::from_secs(1);
     let cluster = MockCluster::new(brokers).unwrap();
     cluster.create_topic("t", 1, brokers).unwrap();
     cluster.partition_leader("t", 0, Some(1)).unwrap();
@@ -232,6 +235,27 @@ async fn messages_time_out_in_time(brokers: i32, idempotence: &str) {
         .unwrap();
     producer.send(record("t", None)).await.unwrap();
     cluster.broker_down(1).unwrap();
+    assert_time_outs_in_time(&producer).await;
+}
+
+/// Sends to a leader whose advertised address is of no use.
+async fn messages_time_out_in_time_at(address: &str, idempotence: &str) {
+    let cluster = cluster("t", 1);
+    let (_, port) = address.split_once(':').unwrap();
+    let producer: Producer = ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            bootstrap(&cluster, port.parse().unwrap()),
+        )
+        .set("enable.idempotence", idempotence)
+        .set("message.timeout.ms", TIMEOUT.as_millis().to_string())
+        .create()
+        .unwrap();
+    assert_time_outs_in_time(&producer).await;
+}
+
+/// Sends one record after the other for 9 s: each fails at its time, and so does a close.
+async fn assert_time_outs_in_time(producer: &Producer) {
     let outage = Instant::now();
     while outage.elapsed() < Duration::from_secs(9) {
         let started = Instant::now();
@@ -260,6 +284,25 @@ async fn messages_of_one_of_three_brokers_time_out_in_time() {
 #[tokio::test]
 async fn messages_of_an_idempotent_producer_time_out_in_time() {
     messages_time_out_in_time(1, "true").await;
+}
+
+#[tokio::test]
+async fn messages_to_an_address_that_refuses_time_out_in_time() {
+    let (listener, refusing) = silent();
+    drop(listener);
+    messages_time_out_in_time_at(&refusing, "false").await;
+}
+
+#[tokio::test]
+async fn messages_to_an_address_that_does_not_answer_time_out_in_time() {
+    let (_listener, silent) = silent();
+    messages_time_out_in_time_at(&silent, "false").await;
+}
+
+#[tokio::test]
+async fn idempotent_messages_to_an_address_that_does_not_answer_time_out_in_time() {
+    let (_listener, silent) = silent();
+    messages_time_out_in_time_at(&silent, "true").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
