@@ -182,6 +182,8 @@ impl<T> fmt::Debug for Lookup<T> {
 mod tests {
     use std::sync::Arc;
 
+    use tokio::time;
+
     use super::super::blocking::{BlockingCall, BlockingCalls};
     use super::*;
 
@@ -239,7 +241,8 @@ mod tests {
             panic!("as it may");
         });
         call.unwrap();
-        assert!(first.answered().await.unwrap().is_err());
-        assert!(second.answered().await.unwrap().is_err());
+        let both = async { futures::join!(first.answered(), second.answered()) };
+        let (first, second) = time::timeout(LONG / 60, both).await.unwrap();
+        assert!(first.unwrap().is_err() && second.unwrap().is_err());
     }
 }

@@ -114,7 +114,7 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// librdkafka has only a blocking call for this, which concurrent callers share: see
     /// [threads](Self#threads). A [`close`](Self::close) waits until the call returns. That takes
-    /// up to 1 s, or as long as the call has already taken if that is more.
+    /// up to 1 s, or as long as a caller has already waited if that is more.
     ///
     /// Source: `rd_kafka_metadata`.
     ///
