@@ -61,6 +61,8 @@ impl<C: ProducerContext> Shared<C> {
                 None => {
                     // It returns early if a connection breaks.
                     thread::sleep(PAUSE.saturating_sub(started.elapsed()));
+                    // A waiter may have no timer of its own.
+                    self.brokers.notify();
                     slice = (slice * 2).min(LAST_SLICE);
                 }
             }

@@ -1,11 +1,12 @@
 //! Metadata requests: brokers, topics and partitions.
 
 use std::ffi::CString;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::producer::Producer;
-use super::timer::Timer;
+use super::timer::{Elapsed, Timer};
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Client, Description};
@@ -44,7 +45,7 @@ impl<C: ProducerContext> Producer<C> {
     /// Dropping the future stops the wait and has no other effect.
     pub async fn cluster(&self, timeout: Duration) -> Result<ClusterInfo, KafkaError> {
         let answer = self.shared().request(Client::describe_cluster, timeout);
-        match Timer::limit_answer(self.runtime(), timeout, answer).await? {
+        match self.answer_within(timeout, answer).await? {
             Description::Cluster(cluster) => Ok(cluster),
             Description::Topics(_) => unreachable!("the answer is of the request's own kind"),
         }
@@ -90,7 +91,7 @@ impl<C: ProducerContext> Producer<C> {
         let name = CString::new(topic).expect("the check finds a NUL byte");
         let describe = |client: &Arc<Client>, ask| client.describe_topic(&name, ask);
         let answer = self.shared().request(describe, timeout);
-        let answer = Timer::limit_answer(self.runtime(), timeout, answer).await?;
+        let answer = self.answer_within(timeout, answer).await?;
         let Description::Topics(topics) = answer else {
             unreachable!("the answer is of the request's own kind");
         };
@@ -127,11 +128,20 @@ impl<C: ProducerContext> Producer<C> {
     /// Dropping the future stops the wait. The thread ends when its call returns.
     pub async fn topics(&self, timeout: Duration) -> Result<Vec<TopicInfo>, KafkaError> {
         let topics = self.shared().all_topics(timeout);
-        let mut topics = Timer::limit_answer(self.runtime(), timeout, topics).await?;
+        let mut topics = self.answer_within(timeout, topics).await?;
         topics.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         for topic in &mut topics {
             topic.partitions.sort_unstable_by_key(PartitionInfo::id);
         }
         Ok(topics)
+    }
+
+    async fn answer_within<T>(
+        &self,
+        timeout: Duration,
+        answer: impl Future<Output = Result<T, KafkaError>>,
+    ) -> Result<T, KafkaError> {
+        let answer = Timer::limit_answer(self.runtime(), timeout, answer).await;
+        answer.unwrap_or_else(|Elapsed| Err(KafkaError::no_answer()))
     }
 }

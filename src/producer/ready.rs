@@ -1,11 +1,11 @@
 //! The wait for a broker that is up.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::producer::Producer;
-use super::timer::{ProducerRuntime, Timer};
+use super::timer::{Elapsed, Timer};
 use crate::client::ProducerContext;
-use crate::driver::{BrokerWaiter, Shared, Verdict};
+use crate::driver::{BrokerWaiter, Verdict};
 use crate::error::KafkaError;
 
 impl<C: ProducerContext> Producer<C> {
@@ -29,7 +29,7 @@ impl<C: ProducerContext> Producer<C> {
     /// librdkafka keeps trying to connect in any case, so `ready` can be called again.
     ///
     /// ```no_run
-    /// use std::time::Duration;
+    /// use std::time::{Duration, Instant};
     /// use tokio_rdkafka::{ClientConfig, ConnectFailure, Producer};
     ///
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
@@ -65,7 +65,7 @@ impl<C: ProducerContext> Producer<C> {
     /// - [Timed out](KafkaError::is_timed_out) after `timeout`. Its source is the last failure of a
     ///   broker, or the advertised addresses that do not answer, if that is known.
     /// - The producer is [closed](KafkaError::is_closed) or has had a [fatal](KafkaError::is_fatal)
-    ///   error, its runtime has no timers, or the system cannot start a thread.
+    ///   error, or the system cannot start a thread.
     ///
     /// # Cancel safety
     ///
@@ -74,29 +74,29 @@ impl<C: ProducerContext> Producer<C> {
         let shared = self.shared();
         shared.check_open()?;
         let waiter = BrokerWaiter::new(shared);
-        let timer = Timer::new(self.runtime(), timeout)?;
-        match timer.limit(until_up(self.runtime(), shared, &waiter)).await {
-            Ok(result) => result,
-            Err(_) => Err(KafkaError::not_ready(timeout, shared.broker_failure())),
-        }
-    }
-}
-
-async fn until_up<C: ProducerContext>(
-    runtime: &ProducerRuntime,
-    shared: &Shared<C>,
-    waiter: &BrokerWaiter<'_, C>,
-) -> Result<(), KafkaError> {
-    loop {
-        // Created before the look: it also resolves for what changes before it is polled.
-        let changed = shared.brokers.changed();
-        match waiter.look()? {
-            Verdict::Up => return Ok(()),
-            Verdict::NotUp | Verdict::Wait(None) => changed.await,
-            Verdict::Wait(Some(left)) => {
-                // Changed or not, the next turn looks again.
-                let _ = Timer::new(runtime, left)?.limit(changed).await;
+        let began = Instant::now();
+        let not_ready = || Err(KafkaError::not_ready(timeout, shared.broker_failure()));
+        let up = async {
+            loop {
+                // Created before the look: it also resolves for what changes before it is polled.
+                let changed = shared.brokers.changed();
+                let verdict = waiter.look()?;
+                if verdict == Verdict::Up {
+                    return Ok(());
+                }
+                if began.elapsed() >= timeout {
+                    return not_ready();
+                }
+                match verdict {
+                    // Changed or not, the next turn looks again.
+                    Verdict::Wait(Some(left)) => {
+                        let _ = Timer::limit_answer(self.runtime(), left, changed).await;
+                    }
+                    _ => changed.await,
+                }
             }
-        }
+        };
+        let up = Timer::limit_answer(self.runtime(), timeout, up).await;
+        up.unwrap_or_else(|Elapsed| not_ready())
     }
 }

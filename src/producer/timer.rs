@@ -75,14 +75,14 @@ impl Timer {
         Ok(Self { sleep })
     }
 
-    /// Awaits the answer of a broker, which also keeps the limit, though not to the millisecond. So
-    /// a runtime may have no timers, or a paused clock, which jumps ahead while a broker takes real
+    /// Awaits what a thread that asks the brokers resolves, and resolves late rather than never. So a
+    /// runtime may have no timers, or a paused clock, which jumps ahead while a broker takes real
     /// time.
-    pub(super) async fn limit_answer<T>(
+    pub(super) async fn limit_answer<F: Future>(
         runtime: &ProducerRuntime,
         limit: Duration,
-        answer: impl Future<Output = Result<T, KafkaError>>,
-    ) -> Result<T, KafkaError> {
+        answer: F,
+    ) -> Result<F::Output, Elapsed> {
         let began = Instant::now();
         let mut answer = pin!(answer);
         let limited = match Self::new(runtime, limit) {
@@ -90,9 +90,8 @@ impl Timer {
             Err(_) => Err(Elapsed),
         };
         match limited {
-            Ok(answer) => answer,
-            Err(Elapsed) if began.elapsed() < limit => answer.await,
-            Err(Elapsed) => Err(KafkaError::no_answer()),
+            Err(Elapsed) if began.elapsed() < limit => Ok(answer.await),
+            limited => limited,
         }
     }
 

@@ -348,6 +348,7 @@ async fn brokers_answer_in_real_time() {
     let producer: Producer = config(&cluster).create().unwrap();
     let slow = Duration::from_millis(50);
     cluster.broker_round_trip_time(-1, slow).unwrap();
+    producer.ready(DEADLINE).await.unwrap();
     producer.cluster(DEADLINE).await.unwrap();
     producer.partitions_for("t", DEADLINE).await.unwrap();
     assert_eq!(producer.topics(DEADLINE).await.unwrap().len(), 1);
@@ -356,6 +357,10 @@ async fn brokers_answer_in_real_time() {
     sent.await.unwrap();
     let error = lonely().cluster(slow).await.unwrap_err();
     assert!(error.is_timed_out(), "{error}");
+    let error = lonely().ready(slow).await.unwrap_err();
+    assert!(error.is_timed_out(), "{error}");
+    let error = lonely().ready(DEADLINE).await.unwrap_err();
+    assert!(!error.is_timed_out(), "{error}");
 }
 
 #[tokio::test]

@@ -60,8 +60,7 @@ fn a_runtime_without_timers_is_reported_and_all_else_works() {
             .set("queue.buffering.max.messages", "1")
             .create()
             .unwrap();
-        let error = producer.ready(DEADLINE).await.unwrap_err();
-        assert!(error.to_string().contains("enable_time"), "{error}");
+        producer.ready(DEADLINE).await.unwrap();
         let error = producer.flush_timeout(DEADLINE).await.unwrap_err();
         assert!(error.to_string().contains("enable_time"), "{error}");
 
@@ -98,7 +97,7 @@ fn a_runtime_without_timers_is_asked_for_one_once() {
     runtime.block_on(async {
         let producer: Producer = config(&cluster).create().unwrap();
         for _ in 0..3 {
-            producer.ready(DEADLINE).await.unwrap_err();
+            producer.ready(DEADLINE).await.unwrap();
             producer.flush_timeout(DEADLINE).await.unwrap_err();
             producer.cluster(DEADLINE).await.unwrap();
             producer.topics(DEADLINE).await.unwrap();
