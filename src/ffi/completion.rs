@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A completer carries a value until it completes, and then leaves a result in the value's place.
-//! If it is dropped before, its receiver gets `None`.
+//! If it is dropped before, its receiver gets the result that [`Abandoned`] makes.
 //!
 //! A pair shares one slot. A segment is one allocation with [`SLOTS`] slots and one reference
 //! count. The count starts at two references for each slot: one for its completer, one for its
