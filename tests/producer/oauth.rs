@@ -250,7 +250,7 @@ async fn an_error_is_reported_each_time_and_asked_again() {
 async fn a_panic_or_a_bad_token_is_an_error() {
     for (act, text) in [
         (Act::Panic, "refresh_oauth_token panicked: as asked"),
-        (Act::Malformed, "character that is not allowed"),
+        (Act::Malformed, "character that RFC 7628 forbids"),
         (Act::Expired, "unexpired"),
     ] {
         let script = Script::new(&[act]);
