@@ -12,8 +12,8 @@ use crate::client::{
 };
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
-use crate::message::{EnqueueError, ProducerRecord, Topic};
-use crate::sync::drop_payloads;
+use crate::message::{DeliveryError, EnqueueError, ProducerRecord, Topic};
+use crate::sync::{drop_payloads, log};
 use crate::values::PurgeConfig;
 
 /// The most events that one `poll` serves, so that it returns even if deliveries keep arriving.
@@ -178,6 +178,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         if self.callback_threads.contains_current() || self.core.is_forked() {
             return 0;
         }
+        self.core.log.log_due();
         let deadline = Instant::now().checked_add(timeout);
         let (mut served, mut events) = (0, 0);
         loop {
@@ -212,12 +213,26 @@ impl<C: ProducerContext> BaseProducer<C> {
         let mut served = 0;
         while let Some((message, opaque)) = event.next() {
             let result = message.into_result();
-            self.core.count_delivered(u64::from(result.is_ok()));
+            match &result {
+                Ok(_) => self.core.count_delivered(1),
+                Err(failure) => self.failed(failure),
+            }
             self.core.report(&*self.context, &result, opaque.value);
             self.core.settle(1);
             served += 1;
         }
+        self.core.log.log_due();
         served
+    }
+
+    /// Logs a failure, which only the callback sees.
+    #[cold]
+    fn failed(&self, failure: &DeliveryError<'_>) {
+        let error = self
+            .core
+            .message_error(failure.code().raw(), failure.partition());
+        let (topic, persistence) = (failure.topic(), failure.persistence());
+        self.core.failed_unawaited(topic, persistence, &error);
     }
 
     /// Sends queued messages without waiting for `linger.ms`, and polls until nothing is in flight.
@@ -418,6 +433,16 @@ impl<C: ProducerContext> FromClientConfigAndContext<C> for BaseProducer<C> {
 impl<C: ProducerContext> Drop for BaseProducer<C> {
     fn drop(&mut self) {
         self.core.close();
+        let in_flight = self.core.in_flight();
+        if in_flight > 0 && !self.core.is_forked() {
+            log(|| {
+                tracing::warn!(
+                    in_flight,
+                    "a BaseProducer was dropped with messages in flight, which are purged: call \
+                     flush before"
+                );
+            });
+        }
         let everything = PurgeConfig::default().queue().inflight().non_blocking();
         while self.core.in_flight() > 0 && !self.core.is_forked() {
             // Repeated, because one purge can miss messages that move between two queues.

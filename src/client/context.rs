@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::oauth_token::OAuthToken;
 use super::partitioner::Partitioner;
+use super::thinned_log::{log_error, log_line};
 use crate::error::{BoxError, KafkaError};
 use crate::message::DeliveryResult;
 use crate::values::RDKafkaLogLevel;
@@ -35,7 +36,7 @@ pub trait ClientContext: Send + Sync + 'static {
     ///
     /// The default emits a [`tracing`] event with the target `librdkafka`.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_to_tracing(level, facility, message);
+        log_line(level, facility, message);
     }
 
     /// Called once for each client-level error that librdkafka raises.
@@ -48,7 +49,7 @@ pub trait ClientContext: Send + Sync + 'static {
         if error.is_fatal() {
             tracing::error!(target: "librdkafka", %error, "fatal error");
         } else {
-            tracing::warn!(target: "librdkafka", %error, "client error");
+            log_error(error);
         }
     }
 
@@ -136,26 +137,6 @@ pub trait ClientContext: Send + Sync + 'static {
             "an OAUTHBEARER token is needed, and the producer's context does not implement \
              ClientContext::oauth_token_requested"
         );
-    }
-}
-
-fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg
-        | RDKafkaLogLevel::Alert
-        | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => {
-            tracing::error!(target: "librdkafka", facility, ?level, "{message}");
-        }
-        RDKafkaLogLevel::Warning => {
-            tracing::warn!(target: "librdkafka", facility, ?level, "{message}");
-        }
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(target: "librdkafka", facility, ?level, "{message}");
-        }
-        RDKafkaLogLevel::Debug => {
-            tracing::debug!(target: "librdkafka", facility, ?level, "{message}");
-        }
     }
 }
 

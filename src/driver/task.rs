@@ -26,6 +26,7 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     let mut token_refresh = TokenRefresh::default();
     let mut capacity_watch = None;
     let mut pause = Pause::default();
+    let mut repeats = Repeats::default();
     loop {
         let mut served = 0;
         // Until the queue is empty, or terminated: log lines and statistics may keep arriving.
@@ -52,10 +53,11 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
         if shared.keep_flushing() || watches {
             pause.wait().await;
         } else {
-            shared.woken().await;
+            repeats.wait(shared).await;
         }
     }
     drop(token_refresh);
+    shared.core.log.log_all();
     driver.finish();
 }
 
@@ -80,6 +82,36 @@ impl Pause {
         }
         thread::sleep(Duration::from_millis(1));
         task::yield_now().await;
+    }
+}
+
+/// Waits for something to do, and logs the lines that were thinned out once they are due. Without
+/// such lines it sets no timer.
+#[derive(Debug, Default)]
+struct Repeats {
+    lacks_timers: bool,
+}
+
+impl Repeats {
+    async fn wait<C: ProducerContext>(&mut self, shared: &Shared<C>) {
+        // First, so that the first of a kind is never late.
+        shared.core.log.log_due();
+        if !self.lacks_timers {
+            if let Some(due) = shared.core.log.next_due() {
+                // It panics on a runtime without timers. The lines are logged with others, then.
+                match catch_panic(|| time::timeout(due, shared.woken())) {
+                    Ok(woken) => {
+                        if woken.await.is_err() {
+                            // Also if a paused clock has jumped ahead.
+                            shared.core.log.log_all();
+                        }
+                        return;
+                    }
+                    Err(_) => self.lacks_timers = true,
+                }
+            }
+        }
+        shared.woken().await;
     }
 }
 

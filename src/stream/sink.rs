@@ -406,6 +406,9 @@ impl<C: ProducerContext, A: Access> Drop for ProducerSink<C, A> {
         if Arc::strong_count(&self.counts) > 1 {
             *lock(&self.counts.left_by_sink) = mem::take(&mut self.in_flight);
         }
+        for failure in self.failures.drain(..) {
+            self.producer.shared().unseen(failure);
+        }
     }
 }
 
