@@ -63,7 +63,14 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 ///
 /// Dropping it blocks: it purges what has not been delivered, runs the callbacks for it, and waits
 /// for librdkafka's threads to end. Call [`flush`](Self::flush) before to deliver everything. Do
-/// not drop it on a thread that must not block.
+/// not drop it on a thread that must not block. A drop with messages in flight logs a warning.
+///
+/// # Failures
+///
+/// [`ProducerContext::delivery`] receives the failures, and the default context ignores them. So
+/// [`poll`](Self::poll) also logs them, as
+/// [those of a `Producer` that nobody awaits](crate::Producer#failures-that-nobody-awaits). The
+/// number of those after the first of a kind is logged by a `poll` 10 s later, or by the drop.
 ///
 /// A child that was forked has none of librdkafka's threads. There `send`, `flush` and
 /// transactional calls return an error for which [`is_closed`](KafkaError::is_closed) is true. A

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
@@ -118,12 +118,11 @@ impl ThinnedLog {
         self.has_pending.store(true, Ordering::Release);
     }
 
-    /// Logs the lines whose time has come.
+    /// Logs the lines whose time has come. Returns true if there were any.
     #[inline]
-    pub(crate) fn log_due(&self) {
-        if self.has_pending.load(Ordering::Acquire) {
-            self.log_if(|kind, now| kind.wait(now).is_zero());
-        }
+    pub(crate) fn log_due(&self) -> bool {
+        self.has_pending.load(Ordering::Acquire)
+            && self.log_if(|kind, now| kind.wait(now).is_zero())
     }
 
     /// Logs all lines.
@@ -145,22 +144,19 @@ impl ThinnedLog {
     }
 
     #[cold]
-    fn log_if(&self, is_due: impl Fn(&Kind, Instant) -> bool) {
+    fn log_if(&self, is_due: impl Fn(&Kind, Instant) -> bool) -> bool {
         let now = Instant::now();
-        let mut due = Vec::new();
-        {
+        let due: Vec<_> = {
             let mut kinds = lock(&self.kinds);
-            let mut is_pending = false;
-            for kind in kinds.iter_mut().filter(|kind| kind.count > 0) {
-                if is_due(kind, now) {
-                    due.extend(kind.take(now));
-                } else {
-                    is_pending = true;
-                }
-            }
+            let pending = kinds.iter_mut().filter(|kind| is_due(kind, now));
+            let due = pending.filter_map(|kind| kind.take(now)).collect();
+            let is_pending = kinds.iter().any(|kind| kind.count > 0);
             self.has_pending.store(is_pending, Ordering::Release);
-        }
+            due
+        };
+        let has_logged = !due.is_empty();
         due.into_iter().for_each(Due::log);
+        has_logged
     }
 
     /// Whether librdkafka has logged this text, of which it now raises an error.
@@ -172,7 +168,11 @@ impl ThinnedLog {
 
 impl Drop for ThinnedLog {
     fn drop(&mut self) {
-        self.log_all();
+        // Without the lock, which a forked child may have inherited as acquired.
+        let kinds = self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let due = kinds.iter_mut().filter_map(|kind| kind.take(now));
+        due.for_each(Due::log);
     }
 }
 
@@ -216,8 +216,9 @@ impl Kind {
     }
 
     fn take(&mut self, now: Instant) -> Option<Due> {
+        let line = self.line.take()?;
         Some(Due {
-            line: self.line.take()?,
+            line,
             count: mem::take(&mut self.count),
             since: self
                 .logged

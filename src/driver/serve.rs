@@ -170,6 +170,10 @@ impl<C: ProducerContext> Shared<C> {
     /// A future was dropped with the failure of its message, which nobody has seen.
     #[cold]
     pub(crate) fn unseen(&self, failure: SendError<C::DeliveryOpaque>) {
+        if self.core.is_forked() {
+            // The producer is its parent's, whose threads may have held the locks.
+            return drop_foreign(failure);
+        }
         let (failure, opaque) = failure.without_opaque();
         drop_foreign(opaque);
         let topic = failure.record().get_topic();

@@ -101,8 +101,8 @@ impl Repeats {
                 // It panics on a runtime without timers. The lines are logged with others, then.
                 match catch_panic(|| time::timeout(due, shared.woken())) {
                     Ok(woken) => {
-                        if woken.await.is_err() {
-                            // Also if a paused clock has jumped ahead.
+                        // A paused clock has jumped ahead if none is due.
+                        if woken.await.is_err() && !shared.core.log.log_due() {
                             shared.core.log.log_all();
                         }
                         return;
