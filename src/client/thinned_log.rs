@@ -232,7 +232,7 @@ impl Due {
     fn log(self) {
         let more = self.more();
         let count = self.count;
-        log(|| self.line.emit(&more, count));
+        self.line.emit(&more, count);
     }
 
     /// Returns what follows the text of a line that stands for others.
@@ -257,7 +257,7 @@ impl Line {
                 text,
             } => emit(*level, facility, text, more),
             Line::Error(error) => {
-                tracing::warn!(target: "librdkafka", %error, "client error{more}");
+                log(|| tracing::warn!(target: "librdkafka", %error, "client error{more}"));
             }
             Line::Failure {
                 topic,
@@ -270,17 +270,21 @@ impl Line {
                 let error = with_sources(error);
                 // Somebody has asked for a purge, and may still not know of these records.
                 if is_purged {
-                    tracing::warn!(
-                        target: "tokio_rdkafka::unawaited",
-                        records = count, topic, code, %persistence, error,
-                        "records were purged, and nobody awaits their results"
-                    );
+                    log(|| {
+                        tracing::warn!(
+                            target: "tokio_rdkafka::unawaited",
+                            records = count, topic, code, %persistence, error,
+                            "records were purged, and nobody awaits their results"
+                        )
+                    });
                 } else {
-                    tracing::error!(
-                        target: "tokio_rdkafka::unawaited",
-                        records = count, topic, code, %persistence, error,
-                        "records failed, and nobody awaits their results"
-                    );
+                    log(|| {
+                        tracing::error!(
+                            target: "tokio_rdkafka::unawaited",
+                            records = count, topic, code, %persistence, error,
+                            "records failed, and nobody awaits their results"
+                        )
+                    });
                 }
             }
         }
@@ -328,16 +332,16 @@ fn emit(level: RDKafkaLogLevel, facility: &str, text: &str, more: &str) {
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
         | RDKafkaLogLevel::Error => {
-            tracing::error!(target: "librdkafka", facility, ?level, "{text}{more}");
+            log(|| tracing::error!(target: "librdkafka", facility, ?level, "{text}{more}"));
         }
         RDKafkaLogLevel::Warning => {
-            tracing::warn!(target: "librdkafka", facility, ?level, "{text}{more}");
+            log(|| tracing::warn!(target: "librdkafka", facility, ?level, "{text}{more}"));
         }
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(target: "librdkafka", facility, ?level, "{text}{more}");
+            log(|| tracing::info!(target: "librdkafka", facility, ?level, "{text}{more}"));
         }
         RDKafkaLogLevel::Debug => {
-            tracing::debug!(target: "librdkafka", facility, ?level, "{text}{more}");
+            log(|| tracing::debug!(target: "librdkafka", facility, ?level, "{text}{more}"));
         }
     }
 }

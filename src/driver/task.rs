@@ -1,7 +1,9 @@
 //! The driver: one tokio task that serves the queue until the producer has terminated.
 
+use std::future::{Future, poll_fn};
 use std::mem;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -96,22 +98,30 @@ impl Repeats {
     async fn wait<C: ProducerContext>(&mut self, shared: &Shared<C>) {
         // First, so that the first of a kind is never late.
         shared.core.log.log_due();
-        if !self.lacks_timers {
-            if let Some(due) = shared.core.log.next_due() {
-                // It panics on a runtime without timers. The lines are logged with others, then.
-                match catch_panic(|| time::timeout(due, shared.woken())) {
-                    Ok(woken) => {
-                        // A paused clock has jumped ahead if none is due.
-                        if woken.await.is_err() && !shared.core.log.log_due() {
-                            shared.core.log.log_all();
-                        }
-                        return;
-                    }
-                    Err(_) => self.lacks_timers = true,
-                }
+        let due = shared.core.log.next_due().filter(|_| !self.lacks_timers);
+        let Some(due) = due else {
+            return shared.woken().await;
+        };
+        // It panics on a runtime without timers, or if the runtime has shut down. The lines are
+        // logged with others, then.
+        let mut woken = match catch_panic(|| Box::pin(time::timeout(due, shared.woken()))) {
+            Ok(woken) => woken,
+            Err(_) => {
+                self.lacks_timers = true;
+                return shared.woken().await;
             }
+        };
+        let polled = poll_fn(|cx| match catch_panic(|| woken.as_mut().poll(cx)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        });
+        match polled.await {
+            Ok(Ok(())) => {}
+            // A paused clock has jumped ahead if none is due.
+            Ok(Err(_elapsed)) if !shared.core.log.log_due() => shared.core.log.log_all(),
+            Ok(Err(_elapsed)) => {}
+            Err(_panic) => self.lacks_timers = true,
         }
-        shared.woken().await;
     }
 }
 
