@@ -362,7 +362,9 @@ impl<T, R> Completer<T, R> {
             // does not touch it.
             state::WAITING => slot.waker.with_mut(|waker| unsafe { (*waker).take() }),
             state::EMPTY => None,
-            _gone => {
+            gone => {
+                // Nobody else looks at it. The drop passes the result on.
+                slot.state.store(gone, Relaxed);
                 drop(ManuallyDrop::into_inner(this));
                 return None;
             }
