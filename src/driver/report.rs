@@ -122,8 +122,8 @@ impl CloseReport {
     /// Returns the records that nobody has awaited of those that failed or were purged during the
     /// close. The records of other messages are in the results of their futures.
     ///
-    /// A sink that was dropped while its `SinkStatistics` are held keeps its records out of the
-    /// report: the statistics count them.
+    /// Records of a dropped sink are neither here nor in the log while its
+    /// [`SinkStatistics`](crate::SinkStatistics) are held: the statistics count them.
     pub fn records(&self) -> &[SendError] {
         &self.records
     }
