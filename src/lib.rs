@@ -38,6 +38,8 @@
 //!   handle and the shutdown of the runtime.
 //! - A failed record comes back to the caller as it was given, with what is known about its
 //!   [`Persistence`]. An offset is one that a broker reported, or `None`.
+//! - A failure that nobody awaits is logged, and [`Producer::close`] reports it: see
+//!   [failures that nobody awaits](Producer#failures-that-nobody-awaits).
 //! - Dropping a future before its record was enqueued sends nothing. Dropping it later never
 //!   cancels the message.
 //! - A full queue admits senders first come, first served. It wakes as many waiters as there is
@@ -161,6 +163,21 @@
 //! [`is_retriable`](KafkaError::is_retriable), [`is_queue_full`](KafkaError::is_queue_full),
 //! [`is_fatal`](KafkaError::is_fatal), [`requires_abort`](KafkaError::requires_abort).
 //! [`ClientContext::error`] receives errors that belong to no record.
+//!
+//! # Logs
+//!
+//! The crate emits [`tracing`] events. These targets tell what they are about:
+//!
+//! | target | events |
+//! |---|---|
+//! | `librdkafka` | librdkafka's log lines and client-level errors, unless the context handles them |
+//! | `tokio_rdkafka::unawaited` | [records whose failure nobody awaits](Producer#failures-that-nobody-awaits) |
+//! | other modules of `tokio_rdkafka` | warnings about the use of the crate, and panics of callbacks |
+//!
+//! Events of the first two targets are thinned out. The first of a kind is logged at once. Those
+//! like it are counted, and logged with their number 10 s after it, or at the end of the producer.
+//! Lines of librdkafka are of one kind if they differ only in numbers, times and states, and are
+//! about the same broker. Debug lines and fatal errors are all logged.
 //!
 //! # Security
 //!

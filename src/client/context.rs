@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::oauth_token::OAuthToken;
 use super::partitioner::Partitioner;
+use super::thinned_log::{log_error, log_line};
 use crate::error::{BoxError, KafkaError};
 use crate::message::DeliveryResult;
 use crate::values::RDKafkaLogLevel;
@@ -33,9 +34,10 @@ pub trait ClientContext: Send + Sync + 'static {
     /// `facility` names the part of librdkafka that logs. Values of the configuration that may be
     /// secret are replaced by `[redacted]`.
     ///
-    /// The default emits a [`tracing`] event with the target `librdkafka`.
+    /// The default emits a [`tracing`] event with the target `librdkafka`. It
+    /// [thins out](crate#logs) lines that repeat. A method of your own is called for all of them.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_to_tracing(level, facility, message);
+        log_line(level, facility, message);
     }
 
     /// Called once for each client-level error that librdkafka raises.
@@ -43,12 +45,14 @@ pub trait ClientContext: Send + Sync + 'static {
     /// Only fatal errors ([`KafkaError::is_fatal`]) need action; librdkafka recovers from the rest.
     /// Errors of single records are reported by their delivery.
     ///
-    /// The default emits a [`tracing`] event with the target `librdkafka`.
+    /// The default emits a [`tracing`] event with the target `librdkafka`. It
+    /// [thins out](crate#logs) errors that repeat, and drops an error whose text librdkafka has also
+    /// logged. A method of your own is called for all of them.
     fn error(&self, error: &KafkaError) {
         if error.is_fatal() {
             tracing::error!(target: "librdkafka", %error, "fatal error");
         } else {
-            tracing::warn!(target: "librdkafka", %error, "client error");
+            log_error(error);
         }
     }
 
@@ -139,26 +143,6 @@ pub trait ClientContext: Send + Sync + 'static {
     }
 }
 
-fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg
-        | RDKafkaLogLevel::Alert
-        | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => {
-            tracing::error!(target: "librdkafka", facility, ?level, "{message}");
-        }
-        RDKafkaLogLevel::Warning => {
-            tracing::warn!(target: "librdkafka", facility, ?level, "{message}");
-        }
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(target: "librdkafka", facility, ?level, "{message}");
-        }
-        RDKafkaLogLevel::Debug => {
-            tracing::debug!(target: "librdkafka", facility, ?level, "{message}");
-        }
-    }
-}
-
 /// A [`ClientContext`] that also receives the result of each message's delivery.
 ///
 /// Pass it to [`create_with_context`](crate::ClientConfig::create_with_context). Each record of the
@@ -216,6 +200,9 @@ pub trait ProducerContext: ClientContext {
 
     /// Called exactly once for each enqueued message, with the result of its delivery.
     ///
+    /// A failure that no future awaits is [logged](crate::Producer#failures-that-nobody-awaits) as
+    /// well: the producer cannot know what the callback does with it.
+    ///
     /// It is called before the message's future resolves. It runs where the methods of
     /// [`ClientContext`] run, so it must not block.
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque);
@@ -236,7 +223,8 @@ pub trait ProducerContext: ClientContext {
 
 /// The context of a producer that was created without one.
 ///
-/// It emits logs and errors as [`tracing`] events, and ignores statistics and deliveries.
+/// It emits logs and errors as [`tracing`] events, and ignores statistics and deliveries. Failures
+/// that no future awaits are [logged](crate::Producer#failures-that-nobody-awaits) with any context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DefaultProducerContext;
 

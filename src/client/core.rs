@@ -7,9 +7,11 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use super::config::ClientConfig;
 use super::config_errors::creation_error;
+use super::config_values::is_transactional;
 use super::context::ProducerContext;
 use super::partitioner_callback::partitioner_callback;
 use super::secrets::Secrets;
+use super::thinned_log::ThinnedLog;
 use super::topic_handles::TopicHandles;
 use crate::error::{KafkaError, WhyClosed};
 use crate::ffi::{CertificateFailures, Client, Conf, Opaque, Process, Queue};
@@ -52,6 +54,9 @@ pub(crate) struct Core<O> {
     pub(super) takes_batches: bool,
     pub(super) secrets: Secrets,
     pub(super) certificates: Arc<CertificateFailures>,
+    /// Lines that are thinned out.
+    pub(crate) log: Arc<ThinnedLog>,
+    pub(super) is_transactional: bool,
     opaque: PhantomData<fn(O) -> O>,
 }
 
@@ -84,6 +89,7 @@ impl<O: Opaque> Core<O> {
         if has_partitioner {
             config.prepare_for_partitioner(&mut conf)?;
         }
+        let is_transactional = is_transactional(&conf);
         let client = Client::new_producer::<O>(conf, partitioner)
             .map_err(|text| creation_error(&text, &secrets))?;
         let queue = Queue::main(&client);
@@ -107,6 +113,8 @@ impl<O: Opaque> Core<O> {
             has_partitioner,
             takes_batches: config.get("plugin.library.paths").is_none(),
             secrets,
+            log: Arc::default(),
+            is_transactional,
             opaque: PhantomData,
         };
         Ok((core, queue))

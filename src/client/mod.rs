@@ -9,8 +9,8 @@
 //! - `context`, `partitioner`, `oauth_token`: what users implement and return;
 //! - `core`: the client, from its creation to its destruction;
 //! - `produce`, `topics`, `topic_handles`, `partitioner_callback`: the produce call;
-//! - `in_flight`, `callbacks`, `errors`, `connection_diagnosis`: what becomes of messages and
-//!   events;
+//! - `in_flight`, `callbacks`, `errors`, `connection_diagnosis`, `thinned_log`: what becomes of
+//!   messages and events;
 //! - `tokens`, `transaction_times`: OAuth tokens, and the time limits of transactional calls.
 
 mod callbacks;
@@ -28,6 +28,7 @@ mod partitioner;
 mod partitioner_callback;
 mod produce;
 mod secrets;
+mod thinned_log;
 mod tokens;
 mod topic_handles;
 mod topics;

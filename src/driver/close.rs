@@ -90,6 +90,8 @@ impl<C: ProducerContext> Shared<C> {
         self.core.destroy();
         self.requests.close();
         self.set_report();
+        // After it: a future that is dropped from here on logs its failure by itself.
+        self.core.log.log_all();
     }
 
     /// Purges what is in flight, resolves everything, and destroys the client, without a runtime.

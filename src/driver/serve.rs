@@ -11,7 +11,7 @@ use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
 use crate::message::{DeliveryError, SendError};
-use crate::sync::{lock, wake};
+use crate::sync::{drop_foreign, lock, wake};
 
 /// The result of one step of serving.
 #[derive(Debug, PartialEq, Eq)]
@@ -130,21 +130,21 @@ impl<C: ProducerContext> Shared<C> {
     #[cold]
     fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) -> bool {
         let (partition, timestamp) = completer.carried().requested();
-        let is_kept = completer.is_tracked() || lock(&self.trackers).is_closing();
-        let epoch = self.transactions.epoch();
-        if !is_kept && epoch.is_none() {
-            return false;
-        }
+        let is_tracked = completer.is_tracked();
         let error = self.failure(failure.code(), partition);
-        if let Some(epoch) = epoch {
+        if let Some(epoch) = self.transactions.epoch() {
             epoch.fail(&error);
         }
-        if !is_kept {
-            return false;
+        if !is_tracked {
+            let (topic, persistence) = (failure.topic(), failure.persistence());
+            self.core.failed_unawaited(topic, persistence, &error);
+            if !lock(&self.trackers).is_closing() {
+                return false;
+            }
         }
         // The opaque is the callback's.
         let record = failure.to_record(partition, timestamp);
-        if completer.is_tracked() {
+        if is_tracked {
             let error = SendError::undelivered(error, failure.persistence(), record);
             completer.set_result(Err(error));
         } else {
@@ -167,6 +167,33 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
+    /// A future was dropped with the failure of its message, which nobody has seen.
+    #[cold]
+    pub(crate) fn unseen(&self, failure: SendError<C::DeliveryOpaque>) {
+        if self.core.is_forked() {
+            // The producer is its parent's, whose threads may have held the locks.
+            return drop_foreign(failure);
+        }
+        let (failure, opaque) = failure.without_opaque();
+        drop_foreign(opaque);
+        let topic = failure.record().get_topic();
+        let persistence = failure.persistence();
+        if self
+            .core
+            .failed_unawaited(topic, persistence, failure.error())
+        {
+            let unkept = lock(&self.trackers).unseen(failure);
+            drop_foreign(unkept);
+            // The driver logs it. Once it has ended, nobody else does.
+            self.wake();
+            if self.report.get().is_some() {
+                self.core.log.log_due();
+            }
+        } else {
+            drop_foreign(failure);
+        }
+    }
+
     /// Accounts for the chunk, releases its capacity, then resolves its futures, then wakes those
     /// who were admitted.
     fn complete_chunk(&self, chunk: &mut Chunk<C::DeliveryOpaque>, is_last: bool) -> usize {
@@ -182,15 +209,19 @@ impl<C: ProducerContext> Shared<C> {
         let tally = mem::take(tally);
         let before_close = mem::take(before_close);
         self.core.count_delivered(tally.delivered);
-        {
+        let is_closing = {
             let mut trackers = lock(&self.trackers);
             let completed = messages.iter().map(|it| (it.number, it.outcome));
             trackers.account(tally, completed, completions);
-            trackers.fell_before_close(before_close);
+            trackers.fell_before_close(before_close, self.core.reports_unawaited());
             if is_last {
                 trackers.event_served(completions);
             }
             self.core.settle(count as u64);
+            trackers.is_closing()
+        };
+        if is_closing {
+            messages.iter_mut().for_each(Popped::set_in_close_report);
         }
         self.capacity.release_into(count, mem::take(bytes), wakeups);
         for Popped { completer, .. } in messages.drain(..) {
@@ -200,6 +231,7 @@ impl<C: ProducerContext> Shared<C> {
         }
         wakeups.wake_all();
         completions.resolve_all();
+        self.core.log.log_due();
         count
     }
 }

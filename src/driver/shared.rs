@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::message::{
     CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, Fields, MessageState, Plain,
     ProducerRecord, SendError, TopicName, Tracked,
 };
-use crate::sync::{Notifier, lock, wake};
+use crate::sync::{Notifier, drop_foreign, lock, wake};
 
 /// The completer of a message of a producer with that context.
 pub(crate) type Completer<C> = DeliveryCompleter<<C as ProducerContext>::DeliveryOpaque>;
@@ -75,12 +75,29 @@ impl<C: ProducerContext> Shared<C> {
             move || wake.notify_one()
         };
         queue.wake_with(waker(&wake));
-        Arc::new(Self {
+        let log = Arc::clone(&core.log);
+        let unseen = move |shared: &Weak<Self>, failure: SendError<C::DeliveryOpaque>| {
+            if let Some(shared) = shared.upgrade() {
+                return shared.unseen(failure);
+            }
+            let topic = failure.record().get_topic();
+            log.failure(topic, failure.persistence(), failure.error());
+            log.log_due();
+            drop_foreign(failure);
+        };
+        Arc::new_cyclic(|shared: &Weak<Self>| Self {
             core,
             context,
             capacity: Capacity::new(limits, waker(&wake)),
             capacity_watch: Mutex::default(),
-            completers: CompleterPool::new(),
+            completers: {
+                let shared = Weak::clone(shared);
+                CompleterPool::<C::DeliveryOpaque>::new(move |result| {
+                    if let Err(failure) = result {
+                        unseen(&shared, failure);
+                    }
+                })
+            },
             serving: ServingSlot::new(queue),
             trackers: Mutex::default(),
             purges_called: AtomicU64::new(0),

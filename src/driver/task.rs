@@ -1,7 +1,9 @@
 //! The driver: one tokio task that serves the queue until the producer has terminated.
 
+use std::future::{Future, poll_fn};
 use std::mem;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     let mut token_refresh = TokenRefresh::default();
     let mut capacity_watch = None;
     let mut pause = Pause::default();
+    let mut repeats = Repeats::default();
     loop {
         let mut served = 0;
         // Until the queue is empty, or terminated: log lines and statistics may keep arriving.
@@ -52,10 +55,11 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
         if shared.keep_flushing() || watches {
             pause.wait().await;
         } else {
-            shared.woken().await;
+            repeats.wait(shared).await;
         }
     }
     drop(token_refresh);
+    shared.core.log.log_all();
     driver.finish();
 }
 
@@ -80,6 +84,44 @@ impl Pause {
         }
         thread::sleep(Duration::from_millis(1));
         task::yield_now().await;
+    }
+}
+
+/// Waits for something to do, and logs the lines that were thinned out once they are due. Without
+/// such lines it sets no timer.
+#[derive(Debug, Default)]
+struct Repeats {
+    lacks_timers: bool,
+}
+
+impl Repeats {
+    async fn wait<C: ProducerContext>(&mut self, shared: &Shared<C>) {
+        // First, so that the first of a kind is never late.
+        shared.core.log.log_due();
+        let due = shared.core.log.next_due().filter(|_| !self.lacks_timers);
+        let Some(due) = due else {
+            return shared.woken().await;
+        };
+        // It panics on a runtime without timers, or if the runtime has shut down. The lines are
+        // logged with others, then.
+        let mut woken = match catch_panic(|| Box::pin(time::timeout(due, shared.woken()))) {
+            Ok(woken) => woken,
+            Err(_) => {
+                self.lacks_timers = true;
+                return shared.woken().await;
+            }
+        };
+        let polled = poll_fn(|cx| match catch_panic(|| woken.as_mut().poll(cx)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        });
+        match polled.await {
+            Ok(Ok(())) => {}
+            // A paused clock has jumped ahead if none is due.
+            Ok(Err(_elapsed)) if !shared.core.log.log_due() => shared.core.log.log_all(),
+            Ok(Err(_elapsed)) => {}
+            Err(_panic) => self.lacks_timers = true,
+        }
     }
 }
 

@@ -96,8 +96,8 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 /// ```
 ///
 /// `timeout(limit, producer.send(record))` is a trap: it drops the future at the deadline. The
-/// record may be delivered all the same, and nobody learns of it. If it fails, the record is lost
-/// with the error. A record must not be sent again then: it could be written twice.
+/// record may be delivered all the same, and nobody learns of it. If it fails, the record is lost,
+/// and only a [log line](crate::Producer#failures-that-nobody-awaits) tells of it. A record must not be sent again then: it could be written twice.
 ///
 /// # Errors
 ///
@@ -107,7 +107,8 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 /// # Cancel safety
 ///
 /// Dropping the future does not cancel the message. It is still delivered, and the context's
-/// delivery callback runs.
+/// delivery callback runs. If it fails, that is
+/// [logged](crate::Producer#failures-that-nobody-awaits), also if it had failed before the drop.
 ///
 /// # Panics
 ///

@@ -65,6 +65,8 @@ struct Inner<D> {
     persistence: Persistence,
     record: ProducerRecord<'static>,
     opaque: Option<D>,
+    /// The report of a close counts the message.
+    is_in_close_report: bool,
 }
 
 impl<D> SendError<D> {
@@ -79,6 +81,7 @@ impl<D> SendError<D> {
             persistence,
             record,
             opaque: Some(opaque),
+            is_in_close_report: false,
         }))
     }
 
@@ -93,6 +96,7 @@ impl<D> SendError<D> {
             persistence,
             record,
             opaque: None,
+            is_in_close_report: false,
         }))
     }
 
@@ -106,6 +110,34 @@ impl<D> SendError<D> {
             Persistence::PossiblyPersisted,
             ProducerRecord::to(String::new()),
         )
+    }
+
+    /// The report of a close counts the message as failed.
+    pub(crate) fn set_in_close_report(&mut self) {
+        self.0.is_in_close_report = true;
+    }
+
+    pub(crate) fn is_in_close_report(&self) -> bool {
+        self.0.is_in_close_report
+    }
+
+    /// Takes the opaque out, which is the user's.
+    pub(crate) fn without_opaque(self) -> (SendError, Option<D>) {
+        let Inner {
+            error,
+            persistence,
+            record,
+            opaque,
+            is_in_close_report,
+        } = *self.0;
+        let error = SendError(Box::new(Inner {
+            error,
+            persistence,
+            record,
+            opaque: None,
+            is_in_close_report,
+        }));
+        (error, opaque)
     }
 
     /// Returns why the record was not delivered.

@@ -185,6 +185,27 @@ use crate::sync::{coop, log};
 /// effect in a plugin whose host has used the same OpenSSL before: such a plugin must close its
 /// producers.
 ///
+/// # Failures that nobody awaits
+///
+/// A failure is awaited if a future returns it. Nobody awaits the failure of a detached record, or
+/// of one whose future was dropped before it returned the result.
+///
+/// Such a failure is logged as a [`tracing`] event with the target `tokio_rdkafka::unawaited`. Its
+/// level is `ERROR`, or `WARN` if the record was purged. Its fields are `topic`, `code`,
+/// `persistence`, `error`, and `records`, the number of records. It shows no key and no payload.
+/// The first failure of a topic, code and persistence is logged at once. Later ones are counted and
+/// logged together, at most every 10 s, and at the latest when the producer closes. The last part
+/// needs a runtime with timers; without them, the number waits for another event of the producer.
+///
+/// [`CloseReport::failed`](crate::CloseReport::failed) counts these failures since the producer was
+/// created. [`CloseReport::records`](crate::CloseReport::records) has the records of those during
+/// the close. Earlier records are not kept: override [`ProducerContext::delivery`] to receive them.
+///
+/// This also holds with a context of your own, whose callback may ignore failures. If the callback
+/// handles them, turn the target off, for example with the filter
+/// `info,tokio_rdkafka::unawaited=off`. In a [`Transaction`](crate::Transaction) nothing is logged:
+/// the commit returns the failure.
+///
 /// # Access
 ///
 /// A handle that a [`Transaction`](crate::Transaction) hands out is a `Producer<C, SendOnly>`. It

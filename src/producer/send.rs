@@ -150,7 +150,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 
     /// Waits for capacity and enqueues a record, without a future of its delivery.
     ///
-    /// Only [`ProducerContext::delivery`] reports the delivery.
+    /// [`ProducerContext::delivery`] reports the delivery. A failure is also
+    /// [logged](Self#failures-that-nobody-awaits), and counted by the
+    /// [report of the close](crate::CloseReport).
     ///
     /// # Errors
     ///
@@ -168,7 +170,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 
     /// Enqueues a record without waiting and without a future of its delivery.
     ///
-    /// Only [`ProducerContext::delivery`] reports the delivery.
+    /// [`ProducerContext::delivery`] reports the delivery. A failure is also
+    /// [logged](Self#failures-that-nobody-awaits), and counted by the
+    /// [report of the close](crate::CloseReport).
     ///
     /// # Errors
     ///

@@ -67,7 +67,9 @@ const MIN_SWEEP: usize = 1024;
 /// The error carries the record and what is known about its persistence.
 ///
 /// By default the first failure stops the sink: `start_send` then returns each record in an error.
-/// Records in flight are still delivered, and `poll_flush` and `poll_close` wait for them.
+/// Records in flight are still delivered, and `poll_flush` and `poll_close` wait for them. Failures
+/// that the sink has not returned when it is dropped are
+/// [logged](Producer#failures-that-nobody-awaits).
 ///
 /// - [`continue_on_failure`](Self::continue_on_failure) lets the sink accept records after a
 ///   failure.
@@ -405,6 +407,9 @@ impl<C: ProducerContext, A: Access> Drop for ProducerSink<C, A> {
         // Only if somebody else holds the statistics.
         if Arc::strong_count(&self.counts) > 1 {
             *lock(&self.counts.left_by_sink) = mem::take(&mut self.in_flight);
+        }
+        for failure in self.failures.drain(..) {
+            self.producer.shared().unseen(failure);
         }
     }
 }

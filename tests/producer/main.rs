@@ -39,4 +39,8 @@ mod support;
 #[cfg(feature = "mock")]
 mod teardown;
 #[cfg(feature = "mock")]
+mod thinned_log;
+#[cfg(feature = "mock")]
 mod timers;
+#[cfg(feature = "mock")]
+mod unawaited;
