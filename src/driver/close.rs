@@ -1,6 +1,7 @@
 //! Closing a producer: the one place that decides that it has terminated, and what follows.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::blocking::BlockingCall;
@@ -52,6 +53,7 @@ impl<C: ProducerContext> Shared<C> {
         self.begin_report(deadline);
         // If the system has no thread now, the driver tries again, and keeps the deadline.
         let _ = self.ensure_flush();
+        self.watch_close();
     }
 
     /// Resolves with the report when the client has been destroyed. If a transactional call is
@@ -80,13 +82,20 @@ impl<C: ProducerContext> Shared<C> {
         // The driver may have set it meanwhile, because a call is overdue.
         let _ = self.report.set(report);
         self.reported.notify();
+        self.end_close_watch();
     }
 
     /// Destroys the client and sets the report. Blocks.
     pub(super) fn destroy(&self) {
-        if let Some(mut serving) = self.serving.take() {
-            serving.get().close();
-        }
+        // The client must outlive what is being served, also by another thread.
+        let mut serving = loop {
+            match self.serving.take() {
+                Some(serving) => break serving,
+                None => thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        serving.get().close();
+        drop(serving);
         self.core.destroy();
         self.requests.close();
         self.set_report();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::producer::Producer;
-use super::timer::{Elapsed, Timer};
+use super::timer::Timer;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Client, Description};
@@ -142,6 +142,7 @@ impl<C: ProducerContext> Producer<C> {
         answer: impl Future<Output = Result<T, KafkaError>>,
     ) -> Result<T, KafkaError> {
         let answer = Timer::limit_answer(self.runtime(), timeout, answer).await;
-        answer.unwrap_or_else(|Elapsed| Err(KafkaError::no_answer()))
+        answer
+            .unwrap_or_else(|elapsed| Err(elapsed.explain(self.shared(), KafkaError::no_answer())))
     }
 }

@@ -180,24 +180,6 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         self.try_produce::<Detached>(record)
     }
 
-    /// Enqueues a record from a thread outside of the runtime, and blocks it while the queue is
-    /// full.
-    ///
-    /// # Errors
-    ///
-    /// Same as [`enqueue`](Self::enqueue).
-    ///
-    /// # Panics
-    ///
-    /// Panics if it is called in an async context, as
-    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does.
-    pub fn blocking_enqueue(
-        &self,
-        record: ProducerRecord<'_, C::DeliveryOpaque>,
-    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, SendError<C::DeliveryOpaque>> {
-        self.runtime().handle.block_on(self.enqueue(record))
-    }
-
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn moves its arguments once more: a tenth of a send's instructions"
@@ -319,7 +301,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     let limited = Timer::new(self.runtime(), timeout)?.limit(acquire);
                     // Boxed, because a timer is large and few calls need one.
                     let acquired = Box::pin(limited).await;
-                    acquired.map_err(|_| KafkaError::no_capacity(timeout))?
+                    acquired.map_err(|elapsed| {
+                        elapsed.explain(self.shared(), KafkaError::no_capacity(timeout))
+                    })?
                 }
             };
             acquired.map_err(|none| self.shared().no_capacity(none))

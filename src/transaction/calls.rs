@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::task::coop::unconstrained;
 
 use crate::client::{MIN_TRANSACTION_CALL_TIME, ProducerContext, delivery_before_abort};
 use crate::driver::{BlockingCall, GivenUp, NotBegun, Shared, Step, UnderWay, still_under_way};
@@ -63,7 +64,7 @@ impl<C: ProducerContext> Shared<C> {
             self.transactions.reported(number);
             return Err(error);
         }
-        let mut result = pin!(result);
+        let mut result = pin!(unconstrained(result));
         let mut overdue = pin!(self.transactions.overdue());
         let completed = poll_fn(|context| match result.as_mut().poll(context) {
             // The thread always sends a result.
