@@ -103,6 +103,11 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// # }
     /// ```
     ///
+    /// A single poll is no test of whether there is capacity: at every 1024th enqueue of a thread
+    /// the future yields once to other tasks, although there is some. So
+    /// `enqueue(record).now_or_never()` is `None` then, and the record is gone with the future. Use
+    /// [`try_enqueue`](Self::try_enqueue), which never yields and returns the record.
+    ///
     /// # Errors
     ///
     /// The record is refused for one of the reasons listed at [`send`](Self::send).
@@ -141,6 +146,25 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Returns the record if the [queue is full](EnqueueError::is_queue_full), or if other senders
     /// are already waiting for capacity. Also returns it for the other reasons listed at
     /// [`send`](Self::send).
+    ///
+    /// The error borrows what the record borrows. `?` converts it into a [`KafkaError`] or a
+    /// [`SendError`]. For a [`BoxError`](crate::BoxError) or an `anyhow::Error`, which may borrow
+    /// nothing, call [`into_owned`](EnqueueError::into_owned):
+    ///
+    /// ```no_run
+    /// use tokio_rdkafka::{BoxError, EnqueueError, KafkaError, Producer, ProducerRecord};
+    ///
+    /// fn keep_the_record(producer: &Producer, line: &str) -> Result<(), BoxError> {
+    ///     let record = ProducerRecord::to("lines").payload(line);
+    ///     let delivery = producer.try_enqueue(record).map_err(EnqueueError::into_owned)?;
+    ///     Ok(())
+    /// }
+    ///
+    /// fn drop_the_record(producer: &Producer, line: &str) -> Result<(), KafkaError> {
+    ///     let delivery = producer.try_enqueue(ProducerRecord::to("lines").payload(line))?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn try_enqueue<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
@@ -172,7 +196,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ///
     /// # Errors
     ///
-    /// Same as [`try_enqueue`](Self::try_enqueue).
+    /// Same as [`try_enqueue`](Self::try_enqueue), also what `?` needs.
     pub fn try_enqueue_detached<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
