@@ -17,7 +17,12 @@ pub(super) struct DriverWaker {
     /// There is something to do, and the driver has not begun a turn since.
     is_due: AtomicBool,
     turns: AtomicU64,
+    /// The turns when it was last found not to run.
+    stalled_turn: AtomicU64,
 }
+
+/// The value of [`DriverWaker::stalled_turn`] before.
+const NEVER: u64 = u64::MAX;
 
 impl DriverWaker {
     /// The driver is due at first: it must run once to wait for wake-ups.
@@ -28,6 +33,7 @@ impl DriverWaker {
             runtime,
             is_due: AtomicBool::new(true),
             turns: AtomicU64::new(0),
+            stalled_turn: AtomicU64::new(NEVER),
         }
     }
 
@@ -75,6 +81,16 @@ impl DriverWaker {
     pub(super) fn due(&self) -> Option<u64> {
         let turns = self.turns.load(Ordering::SeqCst);
         self.is_due.load(Ordering::SeqCst).then_some(turns)
+    }
+
+    /// Returns true if the driver was found not to run, and has not run since that turn.
+    pub(super) fn is_stalled(&self, turns: u64) -> bool {
+        self.stalled_turn.load(Ordering::SeqCst) == turns
+    }
+
+    /// Records that the driver does not run. Returns false if that was known.
+    pub(super) fn stalls(&self, turns: u64) -> bool {
+        self.stalled_turn.swap(turns, Ordering::SeqCst) != turns
     }
 }
 

@@ -16,7 +16,6 @@ use super::lookup::Lookups;
 use super::report::CloseReport;
 use super::requests::Requests;
 use super::serving::ServingSlot;
-use super::stand_in::NEVER;
 use super::trackers::{Completions, Outcome, Tally, Trackers};
 use super::transactions::Transactions;
 use crate::client::{Core, ProducerContext, QueueLimits};
@@ -54,8 +53,6 @@ pub(crate) struct Shared<C: ProducerContext> {
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
     pub(super) driver: Arc<DriverWaker>,
-    /// The driver's turns when it was last found not to run.
-    pub(super) stalled_turn: AtomicU64,
     /// The configuration of a token that librdkafka has requested while the driver did not run.
     pub(super) token_wanted: Mutex<Option<Option<String>>>,
     pub(super) close_is_watched: AtomicBool,
@@ -108,7 +105,6 @@ impl<C: ProducerContext> Shared<C> {
             lookups: Lookups::default(),
             calls: BlockingCalls::new(waker(&driver)),
             driver,
-            stalled_turn: AtomicU64::new(NEVER),
             token_wanted: Mutex::default(),
             close_is_watched: AtomicBool::new(false),
             close_watch: Mutex::default(),

@@ -22,9 +22,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 /// How long to wait for an event in the driver's place, before looking at everything again.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// The value of [`Shared::stalled_turn`] before a turn has ever stalled.
-pub(super) const NEVER: u64 = u64::MAX;
-
 /// Looks now and then whether the driver runs.
 #[derive(Debug)]
 pub(crate) struct StandIn {
@@ -52,8 +49,7 @@ impl StandIn {
             return false;
         };
         // It has not run since somebody found that it does not.
-        let is_known = shared.stalled_turn.load(Ordering::SeqCst) == turns;
-        if !is_known && self.since.elapsed() < PATIENCE {
+        if !shared.driver.is_stalled(turns) && self.since.elapsed() < PATIENCE {
             return false;
         }
         shared.stand_in(turns);
@@ -80,8 +76,7 @@ impl<C: ProducerContext> Shared<C> {
         if terminates {
             self.destroy();
         }
-        let is_new = self.stalled_turn.swap(turns, Ordering::SeqCst) != turns;
-        if is_new && (has_served || terminates) {
+        if (has_served || terminates) && self.driver.stalls(turns) {
             log(|| {
                 tracing::warn!(
                     "the tokio runtime of a producer does not run its task, because its threads are \
