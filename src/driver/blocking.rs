@@ -151,7 +151,7 @@ fn take_and_run(slot: &Mutex<Option<impl FnOnce()>>) {
     }
 }
 
-pub(super) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new()
         .name("rdkafka-block".to_owned())
         .spawn(body)

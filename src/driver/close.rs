@@ -8,6 +8,7 @@ use super::blocking::BlockingCall;
 use super::report::CloseReport;
 use super::serve::Served;
 use super::shared::Shared;
+use super::stand_in::served;
 use super::trackers::Completions;
 use crate::client::ProducerContext;
 use crate::sync::lock;
@@ -53,15 +54,18 @@ impl<C: ProducerContext> Shared<C> {
         self.begin_report(deadline);
         // If the system has no thread now, the driver tries again, and keeps the deadline.
         let _ = self.ensure_flush();
-        self.watch_close();
     }
 
     /// Resolves with the report when the client has been destroyed. If a transactional call is
     /// overdue, it resolves before that.
-    pub(crate) async fn closed(&self) -> CloseReport {
+    pub(crate) async fn closed(self: &Arc<Self>) -> CloseReport {
         if self.core.is_forked() {
             return CloseReport::default();
         }
+        served(self, self.reported()).await
+    }
+
+    async fn reported(&self) -> CloseReport {
         loop {
             let reported = self.reported.changed();
             if let Some(report) = self.report.get() {
@@ -82,11 +86,14 @@ impl<C: ProducerContext> Shared<C> {
         // The driver may have set it meanwhile, because a call is overdue.
         let _ = self.report.set(report);
         self.reported.notify();
-        self.end_close_watch();
     }
 
-    /// Destroys the client and sets the report. Blocks.
+    /// Destroys the client and sets the report, once. Blocks.
     pub(super) fn destroy(&self) {
+        self.destroyed.call_once(|| self.destroy_client());
+    }
+
+    fn destroy_client(&self) {
         // The client must outlive what is being served, also by another thread.
         let mut serving = loop {
             match self.serving.take() {

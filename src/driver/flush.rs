@@ -12,7 +12,7 @@ use super::blocking::{BlockingCall, UnderWay};
 use super::close::PURGE_AGAIN;
 use super::report::FlushError;
 use super::shared::Shared;
-use super::stand_in::StandIn;
+use super::stand_in::served;
 use super::trackers::{Tally, TrackerKey, Trackers};
 use crate::client::ProducerContext;
 use crate::error::KafkaError;
@@ -21,9 +21,6 @@ use crate::values::PurgeConfig;
 
 /// One slice of a blocking flush, after which the thread notices that nobody waits any more.
 const FLUSH_SLICE: Duration = Duration::from_millis(200);
-
-/// The same while this thread also serves, in the driver's place.
-const STALLED_SLICE: Duration = Duration::from_millis(1);
 
 impl<C: ProducerContext> Shared<C> {
     /// Starts a thread that flushes for as long as anybody waits for a flush.
@@ -67,9 +64,7 @@ impl<C: ProducerContext> Shared<C> {
         true
     }
 
-    fn flush_slices(self: &Arc<Self>, mut call: UnderWay) {
-        let mut stand_in = StandIn::new();
-        let mut has_stood_in = false;
+    fn flush_slices(&self, mut call: UnderWay) {
         loop {
             let deadline = {
                 let trackers = lock(&self.trackers);
@@ -96,12 +91,8 @@ impl<C: ProducerContext> Shared<C> {
                 client.purge(PurgeConfig::default().queue());
                 slice = slice.min(PURGE_AGAIN);
             }
-            if has_stood_in {
-                slice = slice.min(STALLED_SLICE);
-            }
             client.flush(slice);
             drop(client);
-            has_stood_in = stand_in.look(self);
             // It returns at once if librdkafka has nothing left while our own accounting, on
             // another thread, is not done yet.
             std::thread::yield_now();
@@ -190,7 +181,8 @@ impl<'s, C: ProducerContext> Tracker<'s, C> {
     /// Resolves with how the messages were completed.
     pub(crate) async fn done(&mut self) -> Tally {
         // The sender is kept until it has sent: nothing but `self` cancels the tracker.
-        unconstrained(&mut self.done).await.unwrap_or_default()
+        let done = unconstrained(&mut self.done);
+        served(self.shared, done).await.unwrap_or_default()
     }
 
     /// Stops waiting.

@@ -45,7 +45,7 @@ pub(crate) use flush::Tracker;
 pub(crate) use probe::BrokerWaiter;
 pub use report::{CloseReport, FlushError, FlushReport};
 pub(crate) use shared::{Completer, Shared, refuse};
-pub(crate) use stand_in::{PATIENCE, StandIn};
+pub(crate) use stand_in::{PATIENCE, SLICE, StandIn, served};
 pub(crate) use task::{Driver, drive};
 pub(crate) use transaction_epoch::TransactionEpoch;
 pub(crate) use transactions::{GivenUp, Phase, Step, still_under_way};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Once, OnceLock, Weak};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(super) driver: Arc<DriverWaker>,
     /// The configuration of a token that librdkafka has requested while the driver did not run.
     pub(super) token_wanted: Mutex<Option<Option<String>>>,
-    pub(super) close_is_watched: AtomicBool,
-    /// The thread that sees to it that a close ends.
-    pub(super) close_watch: Mutex<Option<Thread>>,
+    /// The client is being destroyed in the driver's place.
+    pub(super) is_ending: AtomicBool,
+    pub(super) destroyed: Once,
     /// The report of the close, once the producer has terminated.
     pub(super) report: OnceLock<CloseReport>,
     /// Notifies those who wait for the report.
@@ -106,8 +106,8 @@ impl<C: ProducerContext> Shared<C> {
             calls: BlockingCalls::new(waker(&driver)),
             driver,
             token_wanted: Mutex::default(),
-            close_is_watched: AtomicBool::new(false),
-            close_watch: Mutex::default(),
+            is_ending: AtomicBool::new(false),
+            destroyed: Once::new(),
             report: OnceLock::new(),
             reported: Notifier::default(),
         })

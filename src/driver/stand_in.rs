@@ -1,12 +1,16 @@
 //! Serving in the driver's place while its runtime does not run it.
 //!
 //! A task that blocks the last worker of a runtime until a record is delivered, a flush is done or
-//! a producer is closed would wait for ever: the driver needs that worker. Threads that work or
-//! wait for such a call serve then: that of a flush, that of a close, and the caller of a
-//! `blocking_` method.
+//! a producer is closed would wait for ever: the driver needs that worker. The one who waits serves
+//! then: the future of a flush, a purge, a close, a transactional call or a metadata request, or the
+//! caller of a `blocking_` method. The future of a delivery does not, because that would slow down
+//! every message.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Poll, ready};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,13 +18,13 @@ use super::blocking;
 use super::serve::Served;
 use super::shared::Shared;
 use crate::client::ProducerContext;
-use crate::sync::{lock, log};
+use crate::sync::{Deadline, lock, log};
 
 /// For how long the driver may be due without running, until others serve.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long to wait for an event in the driver's place, before looking at everything again.
-const SLICE: Duration = Duration::from_millis(5);
+/// How long to wait in the driver's place before looking at everything again.
+pub(crate) const SLICE: Duration = Duration::from_millis(5);
 
 /// Looks now and then whether the driver runs.
 #[derive(Debug)]
@@ -31,16 +35,20 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new<C: ProducerContext>(shared: &Shared<C>) -> Self {
         Self {
-            turns: None,
+            turns: shared.driver.due(),
             since: Instant::now(),
         }
     }
 
-    /// Serves in the driver's place if it has been due for [`PATIENCE`]. Returns true then: it
-    /// should look again at once.
-    pub(crate) fn look<C: ProducerContext>(&mut self, shared: &Arc<Shared<C>>) -> bool {
+    /// Serves in the driver's place if it has been due for [`PATIENCE`], waiting up to `wait` for an
+    /// event. Returns true then: it should look again soon.
+    pub(crate) fn look<C: ProducerContext>(
+        &mut self,
+        shared: &Arc<Shared<C>>,
+        wait: Duration,
+    ) -> bool {
         let due = shared.driver.due();
         if due != self.turns {
             (self.turns, self.since) = (due, Instant::now());
@@ -52,16 +60,42 @@ impl StandIn {
         if !shared.driver.is_stalled(turns) && self.since.elapsed() < PATIENCE {
             return false;
         }
-        shared.stand_in(turns);
+        shared.stand_in(turns, wait);
         true
     }
 }
 
+/// Awaits what the driver resolves. Serves in its place, on the thread that awaits, if it does not
+/// run.
+///
+/// A thread of the process wakes the task now and then, so that this works on an executor that
+/// blocks the runtime's last thread. It is for calls that are rare.
+pub(crate) async fn served<C: ProducerContext, F: Future>(
+    shared: &Arc<Shared<C>>,
+    future: F,
+) -> F::Output {
+    let mut future = pin!(future);
+    let mut stand_in = StandIn::new(shared);
+    let mut tick = pin!(Deadline::after(PATIENCE));
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            ready!(tick.as_mut().poll(cx));
+            let is_stalled = stand_in.look(shared, Duration::ZERO);
+            let next = if is_stalled { SLICE } else { PATIENCE };
+            tick.set(Deadline::after(next));
+        }
+    })
+    .await
+}
+
 impl<C: ProducerContext> Shared<C> {
-    /// Serves what there is, and destroys the client if the producer has terminated.
-    fn stand_in(&self, turns: u64) {
-        let mut timeout = SLICE;
-        let mut has_served = false;
+    /// Serves what there is or comes within `wait`, and destroys the client if the producer has
+    /// terminated.
+    fn stand_in(self: &Arc<Self>, turns: u64, wait: Duration) {
+        let (began, mut timeout, mut has_served) = (Instant::now(), wait, false);
         loop {
             match self.serve(timeout) {
                 Served::Some(_) => has_served = true,
@@ -72,9 +106,10 @@ impl<C: ProducerContext> Shared<C> {
             timeout = Duration::ZERO;
         }
         self.end_without_overdue();
-        let terminates = self.has_terminated() && self.report.get().is_none();
+        let terminates = self.has_terminated() && !self.is_ending.swap(true, Ordering::SeqCst);
         if terminates {
-            self.destroy();
+            let shared = Arc::clone(self);
+            blocking::run(move || shared.destroy());
         }
         if (has_served || terminates) && self.driver.stalls(turns) {
             log(|| {
@@ -84,9 +119,9 @@ impl<C: ProducerContext> Shared<C> {
                 );
             });
         }
-        if !has_served && !terminates {
-            // Another thread serves, or there is nothing to serve.
-            thread::sleep(SLICE);
+        if !has_served {
+            // Another thread may be serving.
+            thread::sleep(wait.saturating_sub(began.elapsed()));
         }
         // It may have looked while this thread served, and have found nothing.
         self.driver.wake();
@@ -96,34 +131,5 @@ impl<C: ProducerContext> Shared<C> {
     /// have to.
     pub(crate) fn is_driver_due(&self) -> bool {
         self.driver.due().is_some()
-    }
-
-    /// Starts a thread that sees to it that a close ends, also if the driver does not run.
-    pub(super) fn watch_close(self: &Arc<Self>) {
-        if self.report.get().is_some() || self.close_is_watched.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let shared = Arc::clone(self);
-        let spawned = blocking::spawn(move || {
-            let (watch, thread) = (&shared.close_watch, thread::current());
-            *lock(watch) = Some(thread);
-            let mut stand_in = StandIn::new();
-            while shared.report.get().is_none() {
-                if !stand_in.look(&shared) {
-                    thread::park_timeout(PATIENCE / 2);
-                }
-            }
-        });
-        if spawned.is_err() {
-            // The next close tries again.
-            self.close_is_watched.store(false, Ordering::SeqCst);
-        }
-    }
-
-    /// Ends the watch, once the report has been set.
-    pub(super) fn end_close_watch(&self) {
-        if let Some(thread) = lock(&self.close_watch).take() {
-            thread.unpark();
-        }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::access::Access;
 use super::producer::Producer;
 use crate::client::ProducerContext;
-use crate::driver::{CloseReport, FlushError, FlushReport, PATIENCE, StandIn};
+use crate::driver::{CloseReport, FlushError, FlushReport, PATIENCE, SLICE, StandIn};
 use crate::message::{Delivery, DeliveryFuture, ProducerRecord, SendError};
 
 impl<C: ProducerContext, A: Access> Producer<C, A> {
@@ -86,14 +86,14 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
             is_woken: AtomicBool::new(false),
         });
         let waker = Waker::from(Arc::clone(&parked));
-        let mut stand_in = StandIn::new();
+        let mut stand_in = StandIn::new(self.shared());
         loop {
             let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
             if let Poll::Ready(output) = polled {
                 return output;
             }
             while !parked.is_woken.swap(false, Ordering::SeqCst) {
-                if !stand_in.look(self.shared()) {
+                if !stand_in.look(self.shared(), SLICE) {
                     thread::park_timeout(PATIENCE / 2);
                 }
             }

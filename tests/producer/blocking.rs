@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use futures::future::{join_all, try_join_all};
 use tokio::runtime::{Builder, Runtime};
-use tokio_rdkafka::{MockCluster, Producer, ProducerRecord, SendError};
+use tokio_rdkafka::{
+    KafkaError, MockCluster, Producer, ProducerRecord, PurgeConfig, SendError,
+    TransactionalProducer,
+};
 use tracing::Level;
 
 use crate::support::logs::captured;
@@ -307,7 +310,7 @@ fn a_flush_on_the_only_thread() {
     }
 }
 
-/// Nobody serves deliveries and answers then. The errors say so.
+/// Nobody serves deliveries then. The errors say so.
 #[test]
 fn deadlines_on_the_only_thread_and_why() {
     for runtime in [one_thread, || workers(1)] {
@@ -324,17 +327,65 @@ fn deadlines_on_the_only_thread_and_why() {
                 assert!(error.is_timed_out(), "{error}");
                 assert_says_why(&error);
                 assert_eq!(error.into_record().get_payload(), Some(&b"2"[..]));
+                delivery.await.unwrap();
+            });
+        });
+    }
+}
+
+/// Whoever waits for one of these serves.
+#[test]
+fn rare_calls_on_the_only_thread() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            in_task(&runtime(), async {
+                let cluster = cluster("t", 2);
+                let producer = producer(&cluster);
+                block_on(producer.ready(DEADLINE)).unwrap();
+                assert_eq!(
+                    block_on(producer.cluster(DEADLINE))
+                        .unwrap()
+                        .brokers()
+                        .len(),
+                    1
+                );
+                let partitions = block_on(producer.partitions_for("t", DEADLINE));
+                assert_eq!(partitions.unwrap().len(), 2);
+                assert_eq!(block_on(producer.topics(DEADLINE)).unwrap().len(), 1);
+                cluster.broker_down(1).unwrap();
+                let delivery = producer.try_enqueue(record(1)).unwrap();
+                let everything = PurgeConfig::default().queue().inflight();
+                assert_eq!(block_on(producer.purge(everything)), 1);
+                block_on(delivery).unwrap_err();
                 let error = within(SHORT, || block_on(producer.cluster(SHORT)).unwrap_err());
                 assert!(error.is_timed_out(), "{error}");
-                assert_says_why(&error);
-                let call = producer.partitions_for("t", SHORT);
-                let error = within(SHORT, || block_on(call).unwrap_err());
-                assert_says_why(&error);
-                // These need no driver.
-                block_on(producer.ready(DEADLINE)).unwrap();
-                block_on(producer.topics(DEADLINE)).unwrap();
-                delivery.await.unwrap();
-                producer.cluster(DEADLINE).await.unwrap();
+            });
+        });
+    }
+}
+
+#[test]
+fn transactions_on_the_only_thread() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            in_task(&runtime(), async {
+                let cluster = cluster("t", 1);
+                let mut config = config(&cluster);
+                config.set("transactional.id", "tests");
+                let mut producer: TransactionalProducer = config.create().unwrap();
+                block_on(producer.init(DEADLINE)).unwrap();
+                for commits in [true, false] {
+                    let transaction = block_on(producer.begin()).unwrap();
+                    transaction.try_enqueue_detached(record(1)).unwrap();
+                    if commits {
+                        block_on(transaction.commit())
+                            .map_err(KafkaError::from)
+                            .unwrap();
+                    } else {
+                        block_on(transaction.abort()).unwrap();
+                    }
+                }
+                block_on(producer.close());
             });
         });
     }
