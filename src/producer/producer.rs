@@ -152,10 +152,12 @@ use crate::sync::{coop, log};
 /// - the time limit of `send_offsets` (only with `transactional.id`);
 /// - the watch over unused permits, while others wait for capacity.
 ///
-/// While a `close` is under way, one more thread sees to it that it ends, also if the runtime is
-/// blocked. Another one destroys the client, at the end of `close` or after the runtime has shut
-/// down. While calls wait for a time limit, and for up to 1 s afterwards, the process has a thread
-/// named `rdkafka-timer`, for all producers.
+/// One more thread destroys the client, at the end of `close` or after the runtime has shut down.
+///
+/// The process has one thread named `rdkafka-timer`, for all producers, while a call waits for a time
+/// limit, a flush, a purge, a close, metadata or a transaction, and for up to 1 s afterwards. It
+/// keeps time limits also while the runtime is blocked: see
+/// [`docs::blocking`](crate::docs::blocking).
 ///
 /// # Shutdown
 ///

@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("it_produces_to_the_mock_cluster", on_the_mock_cluster),
         trial("without_a_broker_it_prints_the_reason", without_a_broker),
+        trial("the_first_programs_ask_for_a_broker", first_programs),
     ]
 }
 
@@ -23,6 +24,19 @@ fn trial(name: &str, test: fn()) -> Trial {
         test();
         Ok::<_, Failed>(())
     })
+}
+
+/// A newcomer's first program has no broker, or the wrong address.
+fn first_programs() {
+    for text in [
+        include_str!("../../README.md"),
+        include_str!("../../src/lib.rs"),
+    ] {
+        let code = text.split("```").nth(1).expect("a program");
+        let ready = code.find(".ready(").expect("it waits for a broker");
+        let send = code.find(".send(").expect("it sends");
+        assert!(ready < send, "{code}");
+    }
 }
 
 fn run(arguments: &[&str]) -> Output {
