@@ -50,7 +50,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ///
     /// It does what [`enqueue`](Self::enqueue) does. The future that it returns needs no runtime:
     /// await it in a task, or block on it with any executor on a thread outside of the runtime.
-    /// For the threads that may call it, see [`blocking_send`](Self::blocking_send#threads).
+    /// For the threads that may call it, see [`blocking_send`](Self::blocking_send).
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// full.
     ///
     /// It does what [`enqueue_detached`](Self::enqueue_detached) does. For the threads that may
-    /// call it, see [`blocking_send`](Self::blocking_send#threads).
+    /// call it, see [`blocking_send`](Self::blocking_send).
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl<C: ProducerContext> Producer<C> {
     /// call are delivered or have failed.
     ///
     /// It does what [`flush`](Self::flush) does. For the threads that may call it, see
-    /// [`blocking_send`](Self::blocking_send#threads).
+    /// [`blocking_send`](Self::blocking_send).
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// It does what [`close`](Self::close) does: for up to `message.timeout.ms`, 5 minutes by
     /// default. For the threads that may call it, see
-    /// [`blocking_send`](Self::blocking_send#threads).
+    /// [`blocking_send`](Self::blocking_send).
     pub fn blocking_close(&self) -> CloseReport {
         self.block_on(self.close())
     }
