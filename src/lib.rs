@@ -1,6 +1,7 @@
 //! An async-first Kafka producer for tokio services, built on librdkafka.
 //!
 //! ```no_run
+//! use std::time::Duration;
 //! use tokio_rdkafka::{ClientConfig, Producer, ProducerRecord};
 //!
 //! #[tokio::main]
@@ -9,6 +10,9 @@
 //!         .set("bootstrap.servers", "localhost:9092")
 //!         .set("enable.idempotence", "true")
 //!         .create()?;
+//!
+//!     // Says within seconds why no broker answers. A record would wait for 5 minutes.
+//!     producer.ready(Duration::from_secs(10)).await?;
 //!
 //!     let record = ProducerRecord::to("orders").key("customer-7").payload("three apples");
 //!     let delivery = producer.send(record).await?;
@@ -138,6 +142,11 @@
 //! exactly-once processing, add the consumer's offsets with
 //! [`send_offsets`](Transaction::send_offsets) or [`ConsumedOffsets`].
 //!
+//! # From blocking code
+//!
+//! `blocking_send` and its like are for threads outside of the runtime. [`docs::blocking`] has each
+//! case, also foreign executors and what a `Drop` should do.
+//!
 //! # Shutdown
 //!
 //! Call [`Producer::close`] or [`Producer::close_timeout`] before `main` returns. Only they promise
@@ -234,13 +243,20 @@
 //! | `zstd-pkg-config` | the system's zstd instead of the bundled one |
 //! | `external-lz4` | lz4 from the crate `lz4-sys` instead of librdkafka's copy |
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
-//! | `mock` | [`MockCluster`] |
+//! | `mock` | [`MockCluster`], and constructors of results for unit tests |
 //! | `rdkafka` | [`ConsumedOffsets`]: offsets of consumers of the crate `rdkafka` 0.39 |
 //! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `zstd` |
 #![cfg_attr(not(all(feature = "mock", feature = "rdkafka")), doc = "")]
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
 #![cfg_attr(not(feature = "rdkafka"), doc = "[`ConsumedOffsets`]: #features")]
 #![deny(unreachable_pub)]
+
+pub mod docs {
+    //! Guides.
+
+    #[doc = include_str!("../docs/blocking.md")]
+    pub mod blocking {}
+}
 
 mod base_producer;
 mod client;

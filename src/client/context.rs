@@ -18,7 +18,8 @@ use crate::values::RDKafkaLogLevel;
 /// [`refresh_oauth_token`](Self::refresh_oauth_token) runs in a tokio task of its own. All other
 /// methods run on the producer's driver task; for a [`BaseProducer`](crate::BaseProducer) they run
 /// in [`poll`](crate::BaseProducer::poll). During teardown they may run on a thread outside the
-/// runtime.
+/// runtime. If the runtime does not run the driver for 100 ms, because its threads are blocked, they
+/// may run on the thread that waits for a flush, a close or a `blocking_` call.
 ///
 /// They must not block, and they should be quick: reports of deliveries wait until they return. A
 /// panic in one is caught, logged and counted. The producer continues.

@@ -1,16 +1,17 @@
 //! What the handles of one producer and its driver share.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, Once, OnceLock, Weak};
 use std::thread::Thread;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::runtime::Handle;
 
 use super::blocking::BlockingCalls;
 use super::broker_state::BrokerWatch;
 use super::capacity::{Capacity, CapacityError};
+use super::driver_waker::DriverWaker;
 use super::lookup::Lookups;
 use super::report::CloseReport;
 use super::requests::Requests;
@@ -51,8 +52,12 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) lookups: Lookups,
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
-    /// Wakes the driver: something is in the queue, or the producer may have terminated.
-    wake: Arc<Notify>,
+    pub(super) driver: Arc<DriverWaker>,
+    /// The configuration of a token that librdkafka has requested while the driver did not run.
+    pub(super) token_wanted: Mutex<Option<Option<String>>>,
+    /// The client is being destroyed in the driver's place.
+    pub(super) is_ending: AtomicBool,
+    pub(super) destroyed: Once,
     /// The report of the close, once the producer has terminated.
     pub(super) report: OnceLock<CloseReport>,
     /// Notifies those who wait for the report.
@@ -66,15 +71,25 @@ impl<C: ProducerContext> Shared<C> {
         context: Arc<C>,
         limits: QueueLimits,
         transaction_timeout: Duration,
+        runtime: Handle,
     ) -> Arc<Self> {
-        let wake = Arc::new(Notify::new());
-        let waker = |wake: &Arc<Notify>| {
-            let wake = Arc::clone(wake);
-            // `Notify` keeps a permit while nobody waits, so no wake-up is lost; its lock is not
-            // held across any call of ours.
-            move || wake.notify_one()
+        let driver = Arc::new(DriverWaker::new(runtime));
+        let waker = |driver: &Arc<DriverWaker>| {
+            let driver = Arc::clone(driver);
+            move || driver.wake()
         };
-        queue.wake_with(waker(&wake));
+        queue.wake_with(waker(&driver));
+        // The driver looks after each delivery whether somebody waits, and need not be woken before.
+        let on_wait = |shared: &Weak<Self>| {
+            let shared = Weak::clone(shared);
+            move || {
+                if let Some(shared) = shared.upgrade() {
+                    if shared.core.in_flight() == 0 {
+                        shared.wake();
+                    }
+                }
+            }
+        };
         let log = Arc::clone(&core.log);
         let unseen = move |shared: &Weak<Self>, failure: SendError<C::DeliveryOpaque>| {
             if let Some(shared) = shared.upgrade() {
@@ -88,7 +103,7 @@ impl<C: ProducerContext> Shared<C> {
         Arc::new_cyclic(|shared: &Weak<Self>| Self {
             core,
             context,
-            capacity: Capacity::new(limits, waker(&wake)),
+            capacity: Capacity::new(limits, on_wait(shared)),
             capacity_watch: Mutex::default(),
             completers: {
                 let shared = Weak::clone(shared);
@@ -105,8 +120,11 @@ impl<C: ProducerContext> Shared<C> {
             brokers: BrokerWatch::default(),
             requests: Requests::default(),
             lookups: Lookups::default(),
-            calls: BlockingCalls::new(waker(&wake)),
-            wake,
+            calls: BlockingCalls::new(waker(&driver)),
+            driver,
+            token_wanted: Mutex::default(),
+            is_ending: AtomicBool::new(false),
+            destroyed: Once::new(),
             report: OnceLock::new(),
             reported: Notifier::default(),
         })
@@ -200,12 +218,12 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Wakes the driver, which checks whether there is something to do.
     pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+        self.driver.wake();
     }
 
-    /// Resolves when there may be something to do.
-    pub(super) async fn woken(&self) {
-        self.wake.notified().await;
+    /// Lets any worker of the runtime run the driver, which was spawned on this thread.
+    pub(crate) fn spawned(&self) {
+        self.driver.free_from_worker();
     }
 
     /// # Errors

@@ -48,6 +48,11 @@ struct Inner {
     source: Option<BoxError>,
 }
 
+/// Why a call of a producer gets no answer although the brokers may have answered.
+const RUNTIME_IS_BLOCKED: &str = "the tokio runtime of the producer does not run the producer's task, because all of its threads \
+     are blocked, or this thread is its only one; await the call there instead of blocking, or use a \
+     blocking_ method of the producer";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     /// Only the code says more.
@@ -227,6 +232,20 @@ impl KafkaError {
     pub(crate) fn timed_out(waited: Duration) -> Self {
         let text = format!("timed out after {waited:?}");
         Self::new(Kind::Code, Some(RDKafkaErrorCode::OperationTimedOut), text)
+    }
+
+    /// Says that the call got no answer because nobody ran the driver.
+    pub(crate) fn because_runtime_is_blocked(self) -> Self {
+        let Inner {
+            kind, code, text, ..
+        } = &*self.0;
+        Self(Arc::new(Inner {
+            kind: kind.clone(),
+            code: *code,
+            text: format!("{text}: {RUNTIME_IS_BLOCKED}"),
+            // The failure of a broker, which the error had as its source, is not the reason.
+            source: None,
+        }))
     }
 
     /// The error of a connection to a broker that failed.

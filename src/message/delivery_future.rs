@@ -180,6 +180,30 @@ impl<D> DeliveryFuture<D> {
     }
 }
 
+/// Futures for the tests of users (feature `mock`).
+#[cfg(feature = "mock")]
+impl<D: Send + 'static> DeliveryFuture<D> {
+    /// Returns a future that resolves with `result` at once, for what stands in for a producer.
+    ///
+    /// ```
+    /// use tokio_rdkafka::{Delivery, DeliveryFuture, SendError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), SendError> {
+    /// let future: DeliveryFuture = DeliveryFuture::mock(Ok(Delivery::mock(0, Some(7))));
+    /// assert_eq!(future.await?.offset(), Some(7));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn mock(result: Result<Delivery, SendError<D>>) -> Self {
+        let state = MessageState::new(0, 0, None, None);
+        let (mut completer, future) = Tracked::completer(&CompleterPool::new(drop), state);
+        completer.set_result(result);
+        drop(completer.complete());
+        future
+    }
+}
+
 impl<D> Future for DeliveryFuture<D> {
     type Output = Outcome<D>;
 

@@ -177,6 +177,42 @@ impl<D> SendError<D> {
     }
 }
 
+/// Errors for the tests of users (feature `mock`).
+#[cfg(feature = "mock")]
+impl<D> SendError<D> {
+    /// Returns the error of a record that was not delivered, or may not have been.
+    ///
+    /// It has the record's opaque if `persistence` is `NotPersisted`, as if the record had been
+    /// refused. Otherwise the delivery callback would have received the opaque, and it is dropped.
+    ///
+    /// ```
+    /// use tokio_rdkafka::{KafkaError, Persistence, ProducerRecord, RDKafkaErrorCode, SendError};
+    ///
+    /// fn may_be_sent_again(error: &SendError) -> bool {
+    ///     error.is_retriable() && error.persistence() == Persistence::NotPersisted
+    /// }
+    ///
+    /// let record = || ProducerRecord::to("orders").payload("7");
+    /// let late = || KafkaError::mock(RDKafkaErrorCode::MessageTimedOut);
+    /// let error = SendError::mock(late(), Persistence::NotPersisted, record());
+    /// assert!(may_be_sent_again(&error));
+    /// let error = SendError::mock(late(), Persistence::PossiblyPersisted, record());
+    /// assert!(!may_be_sent_again(&error));
+    /// ```
+    pub fn mock(
+        error: KafkaError,
+        persistence: Persistence,
+        record: ProducerRecord<'_, D>,
+    ) -> Self {
+        let mut failed = Self::refused(error, record);
+        failed.0.persistence = persistence;
+        if persistence != Persistence::NotPersisted {
+            failed.0.opaque = None;
+        }
+        failed
+    }
+}
+
 error_predicates! { (D) SendError<D> }
 
 /// Drops the record.

@@ -133,8 +133,16 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
         let transaction_timeout = transaction_timeout(&conf);
         let context = Arc::new(self.context);
         let (core, queue) = Core::new(self.config, conf, &context)?;
-        let shared = Shared::new(core, queue, context, limits, transaction_timeout);
+        let shared = Shared::new(
+            core,
+            queue,
+            context,
+            limits,
+            transaction_timeout,
+            runtime.clone(),
+        );
         runtime.spawn(drive(Driver::new(Arc::clone(&shared))));
+        shared.spawned();
         // A runtime that has ended drops the driver within the call.
         if shared.core.is_closed() {
             return Err(KafkaError::runtime(

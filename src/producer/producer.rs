@@ -44,9 +44,13 @@ use crate::sync::{coop, log};
 /// | [`enqueue_detached`](Self::enqueue_detached) | yes | no, a callback runs |
 /// | [`try_enqueue_detached`](Self::try_enqueue_detached) | no, returns an error | no, a callback runs |
 /// | [`reserve`](Self::reserve), then [`Permit::send`] | yes, in advance | no, returns a future |
+/// | [`blocking_send`](Self::blocking_send) | blocks the thread | blocks the thread |
 /// | [`blocking_enqueue`](Self::blocking_enqueue) | blocks the thread | no, returns a future |
+/// | [`blocking_enqueue_detached`](Self::blocking_enqueue_detached) | blocks the thread | no, a callback runs |
 /// | [`sink`](Self::sink) | yes, in `poll_ready` | in `poll_flush` |
 /// | [`send_all`](Self::send_all), [`ProduceExt::produce`] | yes | yields the results in order |
+///
+/// Code that cannot await is in [`docs::blocking`](crate::docs::blocking).
 ///
 /// [`Permit::send`]: crate::Permit::send
 /// [`ProduceExt::produce`]: crate::ProduceExt::produce
@@ -149,6 +153,11 @@ use crate::sync::{coop, log};
 /// - the watch over unused permits, while others wait for capacity.
 ///
 /// One more thread destroys the client, at the end of `close` or after the runtime has shut down.
+///
+/// The process has one thread named `rdkafka-timer`, for all producers, while a call waits for a time
+/// limit, a flush, a purge, a close, metadata or a transaction, and for up to 1 s afterwards. It
+/// keeps time limits also while the runtime is blocked: see
+/// [`docs::blocking`](crate::docs::blocking).
 ///
 /// # Shutdown
 ///

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::producer::Producer;
-use super::timer::{Elapsed, Timer};
+use super::timer::Timer;
 use crate::client::ProducerContext;
 use crate::driver::{BrokerWaiter, Verdict};
 use crate::error::KafkaError;
@@ -97,6 +97,6 @@ impl<C: ProducerContext> Producer<C> {
             }
         };
         let up = Timer::limit_answer(self.runtime(), timeout, up).await;
-        up.unwrap_or_else(|Elapsed| not_ready())
+        up.unwrap_or_else(|elapsed| not_ready().map_err(|error| elapsed.explain(shared, error)))
     }
 }

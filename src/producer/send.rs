@@ -103,6 +103,11 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// # }
     /// ```
     ///
+    /// A single poll is no test of whether there is capacity: at every 1024th enqueue of a thread
+    /// the future yields once to other tasks, although there is some. So
+    /// `enqueue(record).now_or_never()` is `None` then, and the record is gone with the future. Use
+    /// [`try_enqueue`](Self::try_enqueue), which never yields and returns the record.
+    ///
     /// # Errors
     ///
     /// The record is refused for one of the reasons listed at [`send`](Self::send).
@@ -141,6 +146,25 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Returns the record if the [queue is full](EnqueueError::is_queue_full), or if other senders
     /// are already waiting for capacity. Also returns it for the other reasons listed at
     /// [`send`](Self::send).
+    ///
+    /// The error borrows what the record borrows. `?` converts it into a [`KafkaError`] or a
+    /// [`SendError`]. For a [`BoxError`](crate::BoxError) or an `anyhow::Error`, which may borrow
+    /// nothing, call [`into_owned`](EnqueueError::into_owned):
+    ///
+    /// ```no_run
+    /// use tokio_rdkafka::{BoxError, EnqueueError, KafkaError, Producer, ProducerRecord};
+    ///
+    /// fn keep_the_record(producer: &Producer, line: &str) -> Result<(), BoxError> {
+    ///     let record = ProducerRecord::to("lines").payload(line);
+    ///     let delivery = producer.try_enqueue(record).map_err(EnqueueError::into_owned)?;
+    ///     Ok(())
+    /// }
+    ///
+    /// fn drop_the_record(producer: &Producer, line: &str) -> Result<(), KafkaError> {
+    ///     let delivery = producer.try_enqueue(ProducerRecord::to("lines").payload(line))?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn try_enqueue<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
@@ -176,30 +200,12 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ///
     /// # Errors
     ///
-    /// Same as [`try_enqueue`](Self::try_enqueue).
+    /// Same as [`try_enqueue`](Self::try_enqueue), also what `?` needs.
     pub fn try_enqueue_detached<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<(), EnqueueError<'a, C::DeliveryOpaque>> {
         self.try_produce::<Detached>(record)
-    }
-
-    /// Enqueues a record from a thread outside of the runtime, and blocks it while the queue is
-    /// full.
-    ///
-    /// # Errors
-    ///
-    /// Same as [`enqueue`](Self::enqueue).
-    ///
-    /// # Panics
-    ///
-    /// Panics if it is called in an async context, as
-    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does.
-    pub fn blocking_enqueue(
-        &self,
-        record: ProducerRecord<'_, C::DeliveryOpaque>,
-    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, SendError<C::DeliveryOpaque>> {
-        self.runtime().handle.block_on(self.enqueue(record))
     }
 
     #[expect(
@@ -323,7 +329,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     let limited = Timer::new(self.runtime(), timeout)?.limit(acquire);
                     // Boxed, because a timer is large and few calls need one.
                     let acquired = Box::pin(limited).await;
-                    acquired.map_err(|_| KafkaError::no_capacity(timeout))?
+                    acquired.map_err(|elapsed| {
+                        elapsed.explain(self.shared(), KafkaError::no_capacity(timeout))
+                    })?
                 }
             };
             acquired.map_err(|none| self.shared().no_capacity(none))

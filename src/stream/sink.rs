@@ -142,6 +142,28 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ///
     /// A producer can have any number of sinks. See [`ProducerSink`] for the records it takes, for
     /// its capacity, and for how to spawn it.
+    ///
+    /// [`forward`](https://docs.rs/futures/0.3/futures/stream/trait.StreamExt.html#method.forward)
+    /// needs a stream whose error is that of the sink, a [`SendError`]. If the stream has errors of
+    /// its own, convert both into a [`BoxError`](crate::BoxError) or a type of yours. Otherwise the
+    /// compiler reports "type mismatch resolving `<ProducerSink as Sink<…>>::Error`":
+    ///
+    /// ```no_run
+    /// use futures::{SinkExt, Stream, StreamExt, TryStreamExt};
+    /// use tokio_rdkafka::{BoxError, Producer, ProducerRecord};
+    ///
+    /// async fn copy<E>(
+    ///     producer: Producer,
+    ///     lines: impl Stream<Item = Result<String, E>>,
+    /// ) -> Result<(), BoxError>
+    /// where
+    ///     E: std::error::Error + Send + Sync + 'static,
+    /// {
+    ///     let records = lines.map_ok(|line| ProducerRecord::to("lines").payload(line));
+    ///     let sink = producer.sink().sink_map_err(BoxError::from);
+    ///     records.map_err(BoxError::from).forward(sink).await
+    /// }
+    /// ```
     pub fn sink(&self) -> ProducerSink<C, A> {
         ProducerSink::new(self.clone())
     }

@@ -475,3 +475,26 @@ async fn a_waiting_send_is_small() {
     assert!(size_of_val(&producer.send(record())) <= of_record + 144);
     assert!(size_of_val(&producer.enqueue(record())) <= of_record + 144);
 }
+
+/// As the method's documentation says.
+#[test]
+fn an_enqueue_yields_once_in_1024_although_there_is_capacity() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let cluster = cluster("t", 1);
+    let _entered = runtime.enter();
+    let producer: Producer = config(&cluster).create().unwrap();
+    let polled = || {
+        let record = ProducerRecord::to("t").payload("v");
+        futures::FutureExt::now_or_never(producer.enqueue(record))
+    };
+    // This thread has enqueued nothing before.
+    let none: Vec<_> = (1..=3072).filter(|_| polled().is_none()).collect();
+    assert_eq!(none, [1024, 2048, 3072]);
+    // Its record was not sent, and `try_enqueue` does not yield.
+    assert_eq!(runtime.block_on(producer.flush()).unwrap().failed, 0);
+    assert!((0..3072).all(|_| producer.try_enqueue(ProducerRecord::to("t")).is_ok()));
+    let report = runtime.block_on(producer.close());
+    assert_eq!(report.failed + report.undelivered, 0);
+    let arrived = runtime.block_on(cluster.records("t")).unwrap();
+    assert_eq!(arrived.len(), 2 * 3072 - 3);
+}
