@@ -162,6 +162,11 @@
 //! [`is_fatal`](KafkaError::is_fatal), [`requires_abort`](KafkaError::requires_abort).
 //! [`ClientContext::error`] receives errors that belong to no record.
 //!
+//! # Configuration
+//!
+//! The page [`configuration`] has the properties that a producer's user meets, with their defaults
+//! and Java's names, and a picture of the time limits.
+//!
 //! # Security
 //!
 //! TLS and the SASL mechanisms are librdkafka's: set `security.protocol`, `ssl.*` and `sasl.*` in
@@ -267,6 +272,9 @@ pub use values::{
     PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,
     TopicPartitionOffset, TransactionOutcome,
 };
+
+#[doc = include_str!("../docs/configuration.md")]
+pub mod configuration {}
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

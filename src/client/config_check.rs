@@ -288,6 +288,7 @@ fn check_client_id(conf: &Conf) -> Result<(), KafkaError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{java_properties, properties};
     use super::*;
 
     fn value_with(property: &str, properties: &[(&str, &str)]) -> String {
@@ -296,6 +297,35 @@ mod tests {
         config.extend(properties.iter().copied());
         let conf = config.to_conf().unwrap();
         conf.get(property).unwrap()
+    }
+
+    /// The page for users has the defaults that really apply.
+    #[test]
+    fn the_table_in_the_docs_is_true() {
+        let page = include_str!("../../docs/configuration.md");
+        let config: ClientConfig = [("bootstrap.servers", "h")].into_iter().collect();
+        let conf = config.to_conf().unwrap();
+        let mut rows = 0;
+        for row in page.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let &[property, default, _unit, _what, java] = &*cells else {
+                continue;
+            };
+            rows += 1;
+            let property = property.trim_matches('`');
+            let known = properties::find(property).expect(property);
+            if property == "bootstrap.servers" {
+                continue;
+            }
+            // librdkafka has no value of a topic property that is not set.
+            let real = conf.get(property).unwrap_or(known.default);
+            let real = if real.is_empty() { "–" } else { &real };
+            assert_eq!(default.trim_matches('`'), real, "{property}");
+            let java = java.split('`').nth(1).unwrap_or(property);
+            let is_there = Conf::knows(java) || java_properties::replacement(java).is_some();
+            assert!(is_there, "{property}: {java}");
+        }
+        assert!(rows >= 40, "{rows}");
     }
 
     fn max_idle_with(properties: &[(&str, &str)]) -> String {

@@ -149,20 +149,16 @@ fn cause(
         "OpenSSL refuses the certificate as too weak (its security level)".to_owned()
     } else if is_keystore && says(&["asn1", "not enough data", "wrong tag", "bad object header"]) {
         "it is not a PKCS#12 keystore".to_owned()
-    } else if says(&[
-        "no start line",
-        "no certificate or crl found",
-        "no certificate found",
-    ]) {
+    } else if !is_keystore && !has_pem(property, value, is_key) {
         let what = if is_key { "private key" } else { "certificate" };
         format!("it contains no {what} in PEM format")
     } else if says(&[
-        "bad base64 decode",
-        "bad end line",
+        "pem routines",
         "asn1",
         "wrong tag",
         "not enough data",
         "unsupported",
+        "no certificate or crl found",
         "not in pem format",
     ]) {
         "its PEM is damaged, or of a kind that OpenSSL does not read".to_owned()
@@ -170,6 +166,28 @@ fn cause(
         return None;
     };
     Some(problem)
+}
+
+/// Returns true if a text, or the beginning of a file, has a PEM block of the kind that the property
+/// is for. Also true if the file cannot be read.
+fn has_pem(property: &str, value: &str, is_key: bool) -> bool {
+    const MOST: u64 = 1 << 20;
+    let mut content = Vec::new();
+    if property.ends_with(".location") {
+        let read = File::open(value).map(|file| file.take(MOST).read_to_end(&mut content));
+        if !matches!(read, Ok(Ok(_))) {
+            return true;
+        }
+    } else {
+        content.extend_from_slice(value.as_bytes());
+    }
+    let content = String::from_utf8_lossy(&content);
+    let ends: &[&str] = if is_key {
+        &["PRIVATE KEY-----"]
+    } else {
+        &["CERTIFICATE-----", "X509 CRL-----"]
+    };
+    content.contains("-----BEGIN") && ends.iter().any(|end| content.contains(end))
 }
 
 /// Returns why a file cannot be read, as the system says. `None` if it has content.
