@@ -77,6 +77,15 @@ impl ClientConfig {
                  would never resolve; leave it at false",
             ));
         }
+        let acks = conf.get("acks").and_then(|acks| acks.parse::<i32>().ok());
+        if acks.is_some_and(|acks| acks > 1) {
+            let names = ["acks", "request.required.acks", "topic.acks"];
+            let set = names.into_iter().find(|name| self.get(name).is_some());
+            let property = set.unwrap_or("topic.request.required.acks");
+            let problem = Some("brokers refuse another number of replicas");
+            let value = self.get(property).unwrap_or_default();
+            return Err(bad_value(property, value, problem, &self.secrets()));
+        }
         if self.get("enabled_events").is_some() {
             return Err(refused(
                 "enabled_events",

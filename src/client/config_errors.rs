@@ -30,7 +30,13 @@ pub(super) fn bad_value(
         Some(value) => format!("bad value {value} for configuration property {property}"),
         None => format!("bad value for configuration property {property}"),
     };
-    let allowed = known.and_then(|it| it.allowed());
+    let allowed = known.and_then(|it| {
+        let allowed = it.allowed()?;
+        Some(match it.is_choice() {
+            true => with_features(property, &allowed),
+            false => allowed,
+        })
+    });
     let allowed = allowed.map(|allowed| format!("allowed: {allowed}"));
     let mut separator = ": ";
     for part in problem.into_iter().chain(allowed.as_deref()) {
@@ -39,6 +45,25 @@ pub(super) fn bad_value(
         separator = "; ";
     }
     KafkaError::config(Some(property), text)
+}
+
+/// Adds to each of the allowed values the feature that it needs and this build lacks.
+fn with_features(property: &str, allowed: &str) -> String {
+    let values = allowed.split(", ").map(|value| {
+        let feature = if property.starts_with("sasl.mechanism") {
+            missing_for_mechanism(value).map(|feature| format!("the feature `{feature}`"))
+        } else {
+            match Conf::new().set(property, value) {
+                Err(ConfError::Invalid(text)) => missing_feature(&text).map(str::to_owned),
+                _ => None,
+            }
+        };
+        match feature {
+            Some(feature) => format!("{value} (with {feature})"),
+            None => value.to_owned(),
+        }
+    });
+    values.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns a value between quotes, or `None` if it may be secret.
@@ -84,25 +109,34 @@ pub(super) fn property_error(
     // The value is before the colon.
     let why = reason.rsplit_once(": ").map_or("", |(_, why)| why);
     if let Some(feature) = missing_feature(why) {
-        let what = if reason.contains("not supported in this build") {
-            "it"
-        } else {
-            "the value"
+        let known = properties::find(property);
+        let value = known.and_then(|known| shown(&known, property, value, secrets));
+        let text = match value {
+            Some(value) if !reason.contains("not supported in this build") => {
+                format!("bad value {value} for configuration property {property}: the value")
+            }
+            _ => format!("configuration property {property} is refused: it"),
         };
-        let problem = format!("{what} needs {feature} of this crate");
-        return bad_value(property, value, Some(&problem), secrets);
+        let text = format!("{text} needs {feature} of this crate");
+        return KafkaError::config(Some(property), text);
+    }
+    if reason.contains("must be set through dedicated") || reason.contains("not settable") {
+        return refused(property, "only code in C can set it; remove it");
     }
     const SAFE: &[&str] = &[
         "outside allowed range",
         "not supported in this build",
-        "must be set through dedicated",
-        "not settable",
         "NUL byte",
         "empty value",
     ];
     let safe = SAFE
         .iter()
-        .find_map(|phrase| Some(&reason[reason.find(phrase)?..]));
+        .find_map(|phrase| Some(&reason[reason.find(phrase)?..]))
+        // The range follows if it is known.
+        .map(|it| match properties::find(property) {
+            Some(_) if it.starts_with(SAFE[0]) => "it is out of range",
+            _ => it,
+        });
     bad_value(property, value, safe, secrets)
 }
 

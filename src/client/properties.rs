@@ -29,6 +29,11 @@ impl Property {
         self.kind != Kind::Other
     }
 
+    /// Returns true if [`allowed`](Self::allowed) lists the names of single values.
+    pub(super) fn is_choice(&self) -> bool {
+        self.kind == Kind::Choice || self.name.starts_with("sasl.mechanism")
+    }
+
     /// Returns the allowed values as a part of a sentence, or `None` if any text is allowed.
     pub(super) fn allowed(&self) -> Option<String> {
         let of = |name: &str| name == self.name;
@@ -43,6 +48,7 @@ impl Property {
         }
         let values = match self.kind {
             Kind::Other => return None,
+            _ if self.allowed.is_empty() => return None,
             Kind::Number => self.allowed.replace(" .. ", ".."),
             Kind::Flags => format!("a list of {}", self.allowed),
             Kind::Boolean | Kind::Choice => self.allowed.clone(),

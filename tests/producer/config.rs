@@ -68,11 +68,7 @@ fn a_bad_value_names_its_property() {
         ("acks", "maybe", "0, 1, and all or -1"),
         ("acks", "-2", "0, 1, and all or -1"),
         ("request.required.acks", "maybe", "0, 1, and all or -1"),
-        (
-            "security.protocol",
-            "tls",
-            "plaintext, ssl, sasl_plaintext, sasl_ssl",
-        ),
+        ("security.protocol", "tls", "plaintext, ssl"),
         ("debug", "everything", "all"),
         ("broker.address.family", "ipv5", "any, v4, v6"),
         ("client.dns.lookup", "x", "use_all_dns_ips"),
@@ -718,5 +714,92 @@ mod tls {
         let error = refused(&[("ssl.key.location", "t0p-s3cret")]);
         assert!(!error.to_string().contains("t0p-s3cret"), "{error}");
         assert!(Path::new(&folder.path("a.pem")).exists());
+    }
+}
+
+/// Ten errors as users see them.
+#[test]
+fn errors_say_what_to_do() {
+    for (property, value, expected) in [
+        (
+            "bootstrap.servers",
+            ",",
+            "bad value for configuration property bootstrap.servers: it names no server; write \
+             host:port, with commas between several",
+        ),
+        (
+            "bootstrap.servers",
+            "http://localhost:9092",
+            "bad value for configuration property bootstrap.servers: \"http://localhost:9092\" has \
+             a scheme that is none of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL; write host:port",
+        ),
+        (
+            "bootstrap.servers",
+            "localhost:99999",
+            "bad value for configuration property bootstrap.servers: \"localhost:99999\" has the \
+             port 99999, which is not from 1 to 65535",
+        ),
+        (
+            "acks",
+            "maybe",
+            "bad value \"maybe\" for configuration property acks: allowed: 0, 1, and all or -1",
+        ),
+        (
+            "acks",
+            "2",
+            "bad value \"2\" for configuration property acks: brokers refuse another number of \
+             replicas; allowed: 0, 1, and all or -1",
+        ),
+        (
+            "enable.idempotence",
+            "yes",
+            "bad value \"yes\" for configuration property enable.idempotence: allowed: true, false",
+        ),
+        (
+            "linger.ms",
+            "87654321",
+            "bad value \"87654321\" for configuration property linger.ms: it is out of range; \
+             allowed: 0..900000",
+        ),
+        (
+            "bootstrap.server",
+            "localhost:9092",
+            "unknown configuration property \"bootstrap.server\"; did you mean bootstrap.servers?",
+        ),
+        (
+            "buffer.memory",
+            "33554432",
+            "unknown configuration property \"buffer.memory\"; it is a property of Java's client: \
+             set queue.buffering.max.kbytes, in KiB (buffer.memory divided by 1024)",
+        ),
+        (
+            "dr_cb",
+            "x",
+            "configuration property dr_cb is refused: only code in C can set it; remove it",
+        ),
+        #[cfg(not(feature = "zstd"))]
+        (
+            "compression.type",
+            "brotli",
+            "bad value \"brotli\" for configuration property compression.type: allowed: none, \
+             gzip, snappy, lz4, zstd (with the feature `zstd`)",
+        ),
+        #[cfg(not(feature = "zstd"))]
+        (
+            "compression.type",
+            "zstd",
+            "bad value \"zstd\" for configuration property compression.type: the value needs the \
+             feature `zstd` of this crate",
+        ),
+        #[cfg(not(feature = "ssl"))]
+        (
+            "ssl.ca.location",
+            "/x",
+            "configuration property ssl.ca.location is refused: it needs the feature `ssl` of this \
+             crate",
+        ),
+    ] {
+        let error = refusal(&[(property, value)]);
+        assert_eq!(error, format!("{expected} (_INVALID_ARG)"));
     }
 }
