@@ -12,12 +12,22 @@ const MAX_NAME_LEN: usize = 249;
 ///
 /// # Errors
 ///
-/// Names the field, `topic`, and its problem.
+/// Names the field, `topic`, and its problem. The code is `InvalidTopic` for a name that could be
+/// sent, as a broker would answer, and `InvalidArgument` for one that could not.
 pub(crate) fn check_name(name: &str) -> Result<(), KafkaError> {
-    match problem_of_name(name) {
-        Some(problem) => Err(KafkaError::topic_name(problem)),
-        None => Ok(()),
-    }
+    let Some(problem) = problem_of_name(name) else {
+        return Ok(());
+    };
+    Err(if is_sendable(name) {
+        KafkaError::topic_name(problem)
+    } else {
+        KafkaError::record("topic", problem)
+    })
+}
+
+/// Returns true if librdkafka and the protocol can carry the name.
+fn is_sendable(name: &str) -> bool {
+    !(name.is_empty() || name.len() > MAX_NAME_LEN || name.contains('\0'))
 }
 
 /// Returns why [`check_name`] refuses a name, or `None` if it does not.
@@ -61,11 +71,12 @@ mod tests {
         ] {
             let error = check_name(name).unwrap_err();
             assert_eq!(error.field(), Some("topic"), "{name:?}");
-            assert_eq!(
-                error.code(),
-                Some(RDKafkaErrorCode::InvalidTopic),
-                "{name:?}"
-            );
+            let code = if is_sendable(name) {
+                RDKafkaErrorCode::InvalidTopic
+            } else {
+                RDKafkaErrorCode::InvalidArgument
+            };
+            assert_eq!(error.code(), Some(code), "{name:?}");
         }
         check_name(&"x".repeat(250)).unwrap_err();
     }
