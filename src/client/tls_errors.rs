@@ -78,7 +78,7 @@ fn shown_path(path: &str) -> String {
     let path_of = Path::new(path);
     let is_path = !path.contains(['\n', '\r'])
         && (path_of.exists()
-            || path.starts_with(['.', '~'])
+            || ["./", "../", "~/"].iter().any(|it| path.starts_with(it))
             || path_of.is_absolute()
             || is_named(path_of));
     if is_path {
