@@ -188,6 +188,11 @@
 //! Lines of librdkafka are of one kind if they differ only in numbers, times and states, and are
 //! about the same broker. Debug lines and fatal errors are all logged.
 //!
+//! # Configuration
+//!
+//! The page [`docs::configuration`] has the properties that a producer's user meets, with their defaults
+//! and Java's names, and a picture of the time limits.
+//!
 //! # Security
 //!
 //! TLS and the SASL mechanisms are librdkafka's: set `security.protocol`, `ssl.*` and `sasl.*` in
@@ -256,6 +261,9 @@ pub mod docs {
 
     #[doc = include_str!("../docs/blocking.md")]
     pub mod blocking {}
+
+    #[doc = include_str!("../docs/configuration.md")]
+    pub mod configuration {}
 }
 
 mod base_producer;

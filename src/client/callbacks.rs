@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::context::{ClientContext, ProducerContext};
 use super::core::Core;
+use super::statistics::repaired;
 use crate::error::KafkaError;
 use crate::ffi::{Event, Opaque};
 use crate::message::DeliveryResult;
@@ -46,6 +47,7 @@ impl<O: Opaque> Core<O> {
                 1
             }
             Event::Stats(json) => {
+                let json = repaired(&json);
                 self.guard("stats", || context.stats(&json));
                 1
             }

@@ -65,6 +65,10 @@ pub trait ClientContext: Send + Sync + 'static {
     /// [STATISTICS.md]: https://github.com/confluentinc/librdkafka/blob/v2.12.1/STATISTICS.md
     ///
     /// The default does nothing.
+    ///
+    /// librdkafka writes names into the JSON as they are. So a `client.id` or a topic with a quote
+    /// is refused, and the reason of a fatal error is escaped. Host names are as brokers advertise
+    /// them.
     fn stats(&self, json: &str) {
         let _ = json;
     }

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use super::config::ClientConfig;
-use super::config_errors::creation_error;
 use super::config_values::is_transactional;
 use super::context::ProducerContext;
 use super::partitioner_callback::partitioner_callback;
 use super::secrets::Secrets;
 use super::thinned_log::ThinnedLog;
+use super::tls_errors;
 use super::topic_handles::TopicHandles;
 use crate::error::{KafkaError, WhyClosed};
 use crate::ffi::{CertificateFailures, Client, Conf, Opaque, Process, Queue};
@@ -91,7 +91,7 @@ impl<O: Opaque> Core<O> {
         }
         let is_transactional = is_transactional(&conf);
         let client = Client::new_producer::<O>(conf, partitioner)
-            .map_err(|text| creation_error(&text, &secrets))?;
+            .map_err(|failure| tls_errors::error_of(&failure, config, &secrets))?;
         let queue = Queue::main(&client);
         let process = client.process();
         let core = Self {

@@ -229,6 +229,16 @@ impl KafkaError {
         )
     }
 
+    /// The error of a topic's name that Kafka does not allow, as a broker would name it.
+    #[cold]
+    pub(crate) fn topic_name(problem: &str) -> Self {
+        Self::new(
+            Kind::Record("topic"),
+            Some(RDKafkaErrorCode::InvalidTopic),
+            format!("invalid record: topic {problem}"),
+        )
+    }
+
     pub(crate) fn timed_out(waited: Duration) -> Self {
         let text = format!("timed out after {waited:?}");
         Self::new(Kind::Code, Some(RDKafkaErrorCode::OperationTimedOut), text)
