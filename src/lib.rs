@@ -190,8 +190,8 @@
 //!
 //! # Configuration
 //!
-//! The page [`docs::configuration`] has the properties that a producer's user meets, with their defaults
-//! and Java's names, and a picture of the time limits.
+//! The page [`docs::configuration`] has the properties that a producer's user meets, with their
+//! defaults and Java's names, and a picture of the time limits.
 //!
 //! # Security
 //!
