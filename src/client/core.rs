@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use super::config::ClientConfig;
 use super::config_errors::creation_error;
+use super::config_values::message_max_bytes;
 use super::context::ProducerContext;
 use super::partitioner_callback::partitioner_callback;
 use super::secrets::Secrets;
@@ -50,6 +51,8 @@ pub(crate) struct Core<O> {
     pub(super) token_failures: AtomicU64,
     pub(super) has_partitioner: bool,
     pub(super) takes_batches: bool,
+    /// `message.max.bytes`, the limit of librdkafka's produce calls.
+    pub(super) message_max_bytes: usize,
     pub(super) secrets: Secrets,
     pub(super) certificates: Arc<CertificateFailures>,
     opaque: PhantomData<fn(O) -> O>,
@@ -84,6 +87,7 @@ impl<O: Opaque> Core<O> {
         if has_partitioner {
             config.prepare_for_partitioner(&mut conf)?;
         }
+        let message_max_bytes = message_max_bytes(&conf);
         let client = Client::new_producer::<O>(conf, partitioner)
             .map_err(|text| creation_error(&text, &secrets))?;
         let queue = Queue::main(&client);
@@ -105,6 +109,7 @@ impl<O: Opaque> Core<O> {
             callback_panics,
             token_failures: AtomicU64::new(0),
             has_partitioner,
+            message_max_bytes,
             takes_batches: config.get("plugin.library.paths").is_none(),
             secrets,
             opaque: PhantomData,

@@ -135,7 +135,7 @@ impl<C: ProducerContext> Shared<C> {
         if !is_kept && epoch.is_none() {
             return false;
         }
-        let error = self.failure(failure.code(), partition);
+        let error = self.failure(failure, partition);
         if let Some(epoch) = epoch {
             epoch.fail(&error);
         }
@@ -156,9 +156,16 @@ impl<C: ProducerContext> Shared<C> {
 
     /// The error of a message. If no broker has taken it, the last failure of a broker is its
     /// source.
-    fn failure(&self, code: RDKafkaErrorCode, partition: i32) -> KafkaError {
+    fn failure(&self, failure: &DeliveryError<'_>, partition: i32) -> KafkaError {
+        let code = failure.code();
         let error = self.core.message_error(code.raw(), partition);
-        if error.is_fatal() || !is_without_answer(code) {
+        if error.is_fatal() {
+            return error;
+        }
+        if code.is_batch_verdict() {
+            return failure.error();
+        }
+        if !is_without_answer(code) {
             return error;
         }
         match self.broker_failure() {

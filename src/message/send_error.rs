@@ -1,6 +1,8 @@
 //! The error of a call that waits, and of a delivery.
 
+use std::error::Error as _;
 use std::fmt;
+use std::mem;
 
 use super::enqueue_error::EnqueueError;
 use super::error_predicates::error_predicates;
@@ -134,6 +136,21 @@ impl<D> SendError<D> {
     /// Returns the record as the caller passed it, to send it again.
     pub fn into_record(self) -> ProducerRecord<'static> {
         self.0.record
+    }
+
+    /// Takes the record of an error that is about to be replaced.
+    pub(crate) fn take_record(&mut self) -> ProducerRecord<'static> {
+        mem::replace(&mut self.0.record, ProducerRecord::to(String::new()))
+    }
+
+    /// The error of a record that was sent again because of `first`. That is its source, unless it
+    /// has another one or says the same.
+    pub(crate) fn after(mut self, first: &KafkaError) -> Self {
+        let error = &self.0.error;
+        if error.code() != first.code() && error.source().is_none() {
+            self.0.error = error.clone().caused_by(first.clone());
+        }
+        self
     }
 
     /// Returns the record, its opaque and the reason.

@@ -292,6 +292,11 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         epoch.map(TransactionEpoch::enter).transpose()
     }
 
+    /// Returns true if the handle sends in a transaction.
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.handle.epoch.is_some()
+    }
+
     /// Records in the transaction, if there is one, why a record was refused. Returns the error.
     #[cold]
     pub(crate) fn record_failure(&self, error: KafkaError) -> KafkaError {
