@@ -9,7 +9,7 @@
 //! - `close`: when a producer has terminated, and what follows;
 //! - `blocking`: the threads, and the list of the blocking calls that are under way;
 //! - `broker_state`, `probe`: whether a broker is up;
-//! - `requests`, `lookup`, `metadata`: asking for metadata;
+//! - `requests`, `lookup`, `metadata`, `refresh`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
 //! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER.
 
@@ -22,6 +22,7 @@ mod flush;
 mod lookup;
 mod metadata;
 mod probe;
+mod refresh;
 mod report;
 mod requests;
 mod serve;

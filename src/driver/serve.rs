@@ -10,7 +10,7 @@ use super::trackers::Outcome;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
-use crate::message::{DeliveryError, SendError};
+use crate::message::{Delays, DeliveryError, SendError};
 use crate::sync::{lock, wake};
 
 /// The result of one step of serving.
@@ -142,13 +142,18 @@ impl<C: ProducerContext> Shared<C> {
         if !is_kept {
             return false;
         }
+        let delays = Delays {
+            for_capacity: completer.carried().waited(),
+            in_queue: Some(failure.latency()),
+        };
         // The opaque is the callback's.
         let record = failure.to_record(partition, timestamp);
+        let persistence = failure.persistence();
         if completer.is_tracked() {
-            let error = SendError::undelivered(error, failure.persistence(), record);
+            let error = SendError::undelivered(error, persistence, delays, record);
             completer.set_result(Err(error));
         } else {
-            let error = SendError::undelivered(error, failure.persistence(), record);
+            let error = SendError::undelivered(error, persistence, delays, record);
             lock(&self.trackers).keep_record(error);
         }
         true
@@ -211,7 +216,7 @@ impl<C: ProducerContext> Shared<C> {
     }
 }
 
-/// Whether a message with the code failed because no broker answered.
+/// Whether a message with the code failed before a broker answered.
 fn is_without_answer(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
@@ -220,5 +225,9 @@ fn is_without_answer(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::TimedOutQueue
             | RDKafkaErrorCode::BrokerTransportFailure
             | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::NetworkException
+            | RDKafkaErrorCode::PurgeQueue
+            | RDKafkaErrorCode::PurgeInflight
     )
 }

@@ -12,6 +12,7 @@ use super::blocking::BlockingCalls;
 use super::broker_state::BrokerWatch;
 use super::capacity::{Capacity, CapacityError};
 use super::lookup::Lookups;
+use super::refresh::Refreshes;
 use super::report::CloseReport;
 use super::requests::Requests;
 use super::serving::ServingSlot;
@@ -49,6 +50,7 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) brokers: BrokerWatch,
     pub(crate) requests: Requests,
     pub(crate) lookups: Lookups,
+    pub(crate) refreshes: Refreshes,
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
     /// Wakes the driver: something is in the queue, or the producer may have terminated.
@@ -88,6 +90,7 @@ impl<C: ProducerContext> Shared<C> {
             brokers: BrokerWatch::default(),
             requests: Requests::default(),
             lookups: Lookups::default(),
+            refreshes: Refreshes::default(),
             calls: BlockingCalls::new(waker(&wake)),
             wake,
             report: OnceLock::new(),
@@ -106,9 +109,13 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         fields: &mut Fields<'_>,
         opaque: C::DeliveryOpaque,
+        waited: Duration,
     ) -> Result<K::Handle, Refused<C::DeliveryOpaque>> {
         let number = self.core.issue(1);
-        let state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
+        let mut state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
+        if !waited.is_zero() {
+            state = state.after_wait(waited);
+        }
         // The handle is created before the call: the report may be served before it returns.
         let (completer, handle) = K::completer(&self.completers, state);
         match self.core.produce(fields, completer) {

@@ -31,7 +31,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///     text
 /// }
 /// # fn print(error: &SendError) {
-/// // record to "orders" failed (not persisted): Local: Message timed out (_MSG_TIMED_OUT):
+/// // record to "orders" failed (not persisted, after 5.012 s in the queue): Local: Message timed
+/// // out (_MSG_TIMED_OUT):
 /// // kafka:9092/bootstrap: Failed to resolve 'kafka:9092': Name or service not … (_RESOLVE)
 /// eprintln!("{}", with_sources(error));
 /// # }
@@ -215,6 +216,31 @@ impl KafkaError {
                  message.max.bytes of this producer allows {limit}"
             ),
         )
+    }
+
+    /// The error of a record whose partition the topic does not have, as far as the producer knows.
+    /// `partitions` is what a broker has told, if one was asked.
+    #[cold]
+    pub(crate) fn unknown_partition(
+        topic: &str,
+        partition: i32,
+        partitions: Option<usize>,
+    ) -> Self {
+        let text = match partitions {
+            Some(1) => format!(
+                "partition {partition} of topic {topic:?} does not exist: the topic has 1 \
+                 partition, number 0"
+            ),
+            Some(partitions) => format!(
+                "partition {partition} of topic {topic:?} does not exist: the topic has \
+                 {partitions} partitions, from 0 on"
+            ),
+            None => format!(
+                "partition {partition} of topic {topic:?} is not known to the producer, which asks \
+                 the brokers for it now"
+            ),
+        };
+        Self::with_text(RDKafkaErrorCode::UnknownPartition, text)
     }
 
     /// The error of a record whose batch was refused by a broker. librdkafka tells how many records

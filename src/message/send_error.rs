@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt;
 use std::mem;
+use std::time::Duration;
 
 use super::enqueue_error::EnqueueError;
 use super::error_predicates::error_predicates;
@@ -65,8 +66,17 @@ pub struct SendError<D = ()>(Box<Inner<D>>);
 struct Inner<D> {
     error: KafkaError,
     persistence: Persistence,
+    delays: Delays,
     record: ProducerRecord<'static>,
     opaque: Option<D>,
+}
+
+/// How long a record waited for what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Delays {
+    pub(crate) for_capacity: Duration,
+    /// `None` if it was never enqueued.
+    pub(crate) in_queue: Option<Duration>,
 }
 
 impl<D> SendError<D> {
@@ -79,6 +89,7 @@ impl<D> SendError<D> {
         Self(Box::new(Inner {
             error,
             persistence,
+            delays: Delays::default(),
             record,
             opaque: Some(opaque),
         }))
@@ -88,11 +99,13 @@ impl<D> SendError<D> {
     pub(crate) fn undelivered(
         error: KafkaError,
         persistence: Persistence,
+        delays: Delays,
         record: ProducerRecord<'static>,
     ) -> Self {
         Self(Box::new(Inner {
             error,
             persistence,
+            delays,
             record,
             opaque: None,
         }))
@@ -106,14 +119,16 @@ impl<D> SendError<D> {
         Self::undelivered(
             error,
             Persistence::PossiblyPersisted,
+            Delays::default(),
             ProducerRecord::to(String::new()),
         )
     }
 
     /// Returns why the record was not delivered.
     ///
-    /// If no broker has taken the message in time or its connection broke, the
-    /// [source](std::error::Error::source) is the last failure of a broker. It is a [`KafkaError`],
+    /// If no broker has taken the message in time, its connection broke or it was purged, the
+    /// [source](std::error::Error::source) is the last failure of a broker. The source of that is
+    /// the first failure of the broker, if it was of another kind. It is a [`KafkaError`],
     /// whose [`connect_failure`](KafkaError::connect_failure) tells a refused connection from an
     /// unknown host or a rejected login. There is no source if no broker has failed since a message
     /// was last delivered.
@@ -126,6 +141,26 @@ impl<D> SendError<D> {
     /// It decides whether sending the record again may [write it twice](Self#sending-again).
     pub fn persistence(&self) -> Persistence {
         self.0.persistence
+    }
+
+    /// Returns the time from the enqueue until the producer's task learned of the failure.
+    ///
+    /// `None` if the record was refused before it was enqueued. As
+    /// [`Delivery::latency`](crate::Delivery::latency), it includes `linger.ms`, retries, and the
+    /// time that this process was paused. librdkafka does not tell how often it has tried.
+    ///
+    /// Source: `rd_kafka_message_latency`.
+    pub fn latency(&self) -> Option<Duration> {
+        self.0.delays.in_queue
+    }
+
+    /// Returns how long the record had waited for capacity before it was enqueued, in steps of
+    /// 100 ms.
+    ///
+    /// Known for the records of `send`, `enqueue` and their forms with a time limit. Zero for all
+    /// others, and for those that did not wait.
+    pub fn waited_for_capacity(&self) -> Duration {
+        self.0.delays.for_capacity
     }
 
     /// Returns the record as the caller passed it, without its opaque.
@@ -141,6 +176,12 @@ impl<D> SendError<D> {
     /// Takes the record of an error that is about to be replaced.
     pub(crate) fn take_record(&mut self) -> ProducerRecord<'static> {
         mem::replace(&mut self.0.record, ProducerRecord::to(String::new()))
+    }
+
+    /// The error of the same record with another reason.
+    pub(crate) fn with_error(mut self, error: KafkaError) -> Self {
+        self.0.error = error;
+        self
     }
 
     /// The error of a record that was sent again because of `first`. That is its source, unless it
@@ -182,11 +223,22 @@ impl<D> From<EnqueueError<'_, D>> for SendError<D> {
 impl<D> fmt::Display for SendError<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let topic = self.0.record.get_topic();
-        write!(
-            f,
-            "record to {topic:?} failed ({}): {}",
-            self.0.persistence, self.0.error
-        )
+        write!(f, "record to {topic:?} failed ({}", self.0.persistence)?;
+        let Delays {
+            for_capacity,
+            in_queue,
+        } = self.0.delays;
+        if !for_capacity.is_zero() {
+            write!(
+                f,
+                ", after {:.1} s of waiting for capacity",
+                for_capacity.as_secs_f64()
+            )?;
+        }
+        if let Some(in_queue) = in_queue {
+            write!(f, ", after {:.3} s in the queue", in_queue.as_secs_f64())?;
+        }
+        write!(f, "): {}", self.0.error)
     }
 }
 

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
@@ -13,7 +14,8 @@ use super::producer::Producer;
 use super::timer::Timer;
 use crate::client::ProducerContext;
 use crate::driver::{CapacityError, Completer, Grant, Purpose, refuse};
-use crate::error::KafkaError;
+use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::ffi::PARTITION_UNASSIGNED;
 use crate::message::{
     Delivery, DeliveryFuture, DeliveryKind, Detached, EnqueueError, Fields, Plain, ProducerRecord,
     SendError, TopicName, Tracked,
@@ -209,21 +211,105 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ) -> impl Future<Output = Result<K::Handle, SendError<C::DeliveryOpaque>>> + Send {
         async move {
             let admitted = match self.check_record(&record.fields) {
-                Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => Ok(()),
+                Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => {
+                    Ok(Duration::ZERO)
+                }
                 Ok(bytes) => match topic_name::check_name(record.fields.topic.as_str()) {
-                    Ok(()) => self
-                        .wait_for_capacity(bytes, Purpose::Produce, timeout)
-                        .await
-                        .map(drop),
+                    Ok(()) => {
+                        let started = Instant::now();
+                        let waited = self
+                            .wait_for_capacity(bytes, Purpose::Produce, timeout)
+                            .await;
+                        waited.map(|_| started.elapsed())
+                    }
                     Err(error) => Err(error),
                 },
                 Err(error) => Err(error),
             };
-            if let Err(error) = admitted {
-                return Err(SendError::refused(self.record_failure(error), record));
+            let waited = match admitted {
+                Ok(waited) => waited,
+                Err(error) => return Err(SendError::refused(self.record_failure(error), record)),
+            };
+            match self.produce::<K, _>(record, waited, SendError::refused) {
+                // Boxed, because it is large and few calls need it.
+                Err(error) if self.may_appear(&error) => {
+                    Box::pin(self.wait_for_partition::<K>(error)).await
+                }
+                result => result,
             }
-            self.produce::<K, _>(record, SendError::refused)
         }
+    }
+
+    /// Returns true if the record's partition is unknown, but may have been added to the topic. In
+    /// a transaction the refusal has already been recorded.
+    #[cold]
+    fn may_appear(&self, error: &SendError<C::DeliveryOpaque>) -> bool {
+        let is_unknown = error.code() == Some(RDKafkaErrorCode::UnknownPartition);
+        is_unknown && error.record().get_partition().is_some() && !self.is_transactional()
+    }
+
+    /// Asks the brokers for the partition of a refused record, and enqueues the record again, for a
+    /// few seconds.
+    async fn wait_for_partition<K: DeliveryKind<C::DeliveryOpaque>>(
+        &self,
+        mut refused: SendError<C::DeliveryOpaque>,
+    ) -> Result<K::Handle, SendError<C::DeliveryOpaque>> {
+        const FIRST_PAUSE: Duration = Duration::from_millis(20);
+        const LAST_PAUSE: Duration = Duration::from_millis(500);
+        let topic = refused.record().get_topic().to_owned();
+        let refresh = self.shared().refreshes.topic(&topic);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let partitions = self.shared().refresh(&refresh, &topic).await;
+            let partition = refused.record().get_partition().unwrap_or_default();
+            let (record, opaque, _) = refused.into_parts();
+            let record = record.opaque(opaque.expect("it was refused"));
+            let bytes = match self.check_record(&record.fields) {
+                Ok(bytes) => bytes,
+                Err(error) => return Err(SendError::refused(error, record)),
+            };
+            if self.try_acquire(bytes).is_err() {
+                let admitted = self.wait_for_capacity(bytes, Purpose::Produce, self.max_block());
+                if let Err(error) = admitted.await {
+                    return Err(SendError::refused(error, record));
+                }
+            }
+            refused = match self.produce::<K, _>(record, Duration::ZERO, SendError::refused) {
+                Err(error) if self.may_appear(&error) => error,
+                result => return result,
+            };
+            let timer = Timer::new(self.runtime(), pause);
+            let (true, Ok(timer)) = (refresh.left() > pause, timer) else {
+                let count = partitions.as_ref().ok().copied();
+                let error = KafkaError::unknown_partition(&topic, partition, count);
+                let error = match partitions {
+                    Err(reason) => error.caused_by(reason),
+                    Ok(_) => error,
+                };
+                return Err(refused.with_error(error));
+            };
+            let _ = timer.limit(std::future::pending::<()>()).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// Asks the brokers for the partition of a refused record that nobody waits for.
+    #[cold]
+    fn refresh_if_unknown(&self, error: KafkaError, fields: &Fields<'_>) -> KafkaError {
+        let is_unknown = error.code() == Some(RDKafkaErrorCode::UnknownPartition);
+        if !is_unknown || fields.partition == PARTITION_UNASSIGNED {
+            return error;
+        }
+        let topic = fields.topic.as_str();
+        let refresh = self.shared().refreshes.topic(topic);
+        if refresh.should_start() {
+            let (shared, topic) = (Arc::clone(self.shared()), topic.to_owned());
+            // It ends within a few seconds, or when the producer closes.
+            drop(self.runtime().handle.spawn(async move {
+                let _ = shared.refresh(&refresh, &topic).await;
+            }));
+        }
+        KafkaError::unknown_partition(topic, fields.partition, None)
     }
 
     /// Produces a record whose capacity has been acquired.
@@ -236,6 +322,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     fn produce<'a, K: DeliveryKind<C::DeliveryOpaque>, E>(
         &self,
         mut record: ProducerRecord<'a, C::DeliveryOpaque>,
+        waited: Duration,
         refused: impl FnOnce(KafkaError, ProducerRecord<'a, C::DeliveryOpaque>) -> E,
     ) -> Result<K::Handle, E> {
         let epoch = match self.enter_epoch() {
@@ -251,7 +338,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         };
         match self
             .shared()
-            .produce::<K>(&mut record.fields, record.opaque)
+            .produce::<K>(&mut record.fields, record.opaque, waited)
         {
             Ok(handle) => {
                 if record.fields.has_bytes() {
@@ -267,7 +354,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 let bytes = record.fields.payload_len();
                 self.shared().settle_refused(failed.number, bytes);
                 record.opaque = failed.opaque;
-                Err(refused(self.record_failure(failed.error), record))
+                let error = self.refresh_if_unknown(failed.error, &record.fields);
+                Err(refused(self.record_failure(error), record))
             }
         }
     }
@@ -319,7 +407,14 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     let limited = Timer::new(self.runtime(), timeout)?.limit(acquire);
                     // Boxed, because a timer is large and few calls need one.
                     let acquired = Box::pin(limited).await;
-                    acquired.map_err(|_| KafkaError::no_capacity(timeout))?
+                    acquired.map_err(|_| {
+                        let full = KafkaError::no_capacity(timeout);
+                        // It is full because of that, if anything.
+                        match self.shared().broker_failure() {
+                            Some(cause) => full.caused_by(cause),
+                            None => full,
+                        }
+                    })?
                 }
             };
             acquired.map_err(|none| self.shared().no_capacity(none))
@@ -339,7 +434,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         if let Err(error) = admitted {
             return Err(EnqueueError::new(self.record_failure(error), record));
         }
-        self.produce::<K, _>(record, EnqueueError::new)
+        self.produce::<K, _>(record, Duration::ZERO, EnqueueError::new)
     }
 
     /// Checks everything that capacity does not depend on, except the topic's name, and returns the
@@ -412,7 +507,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        self.produce::<Tracked, _>(record, SendError::refused)
+        self.produce::<Tracked, _>(record, Duration::ZERO, SendError::refused)
             .unwrap_or_else(|error| self.shared().failed(error))
     }
 
