@@ -193,6 +193,7 @@ fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let producer: Producer<Counting> = ClientConfig::new()
 ///     .set("bootstrap.servers", "localhost:9092")
+///     .set("enable.idempotence", "true")
 ///     .create_with_context(Counting::default())?;
 /// let record = ProducerRecord::to("rows").payload("three apples").opaque(7);
 /// producer.enqueue_detached(record).await?;

@@ -11,6 +11,7 @@
 //! - `broker_state`, `probe`: whether a broker is up;
 //! - `requests`, `lookup`, `metadata`, `refresh`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
+//! - `topic_failures`: why records to a topic failed first;
 //! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER.
 
 mod blocking;
@@ -30,6 +31,7 @@ mod serving;
 mod shared;
 mod task;
 mod token_refresh;
+mod topic_failures;
 mod trackers;
 mod transaction_epoch;
 mod transactions;

@@ -136,6 +136,7 @@ impl<C: ProducerContext> Shared<C> {
             return false;
         }
         let error = self.failure(failure, partition);
+        self.topic_failures.record(failure.topic(), &error);
         if let Some(epoch) = epoch {
             epoch.fail(&error);
         }

@@ -16,6 +16,7 @@ use super::refresh::Refreshes;
 use super::report::CloseReport;
 use super::requests::Requests;
 use super::serving::ServingSlot;
+use super::topic_failures::TopicFailures;
 use super::trackers::{Completions, Outcome, Tally, Trackers};
 use super::transactions::Transactions;
 use crate::client::{Core, ProducerContext, QueueLimits};
@@ -51,6 +52,7 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) requests: Requests,
     pub(crate) lookups: Lookups,
     pub(crate) refreshes: Refreshes,
+    pub(super) topic_failures: TopicFailures,
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
     /// Wakes the driver: something is in the queue, or the producer may have terminated.
@@ -91,6 +93,7 @@ impl<C: ProducerContext> Shared<C> {
             requests: Requests::default(),
             lookups: Lookups::default(),
             refreshes: Refreshes::default(),
+            topic_failures: TopicFailures::default(),
             calls: BlockingCalls::new(waker(&wake)),
             wake,
             report: OnceLock::new(),
@@ -121,6 +124,7 @@ impl<C: ProducerContext> Shared<C> {
         match self.core.produce(fields, completer) {
             Ok(()) => Ok(handle),
             Err((error, mut completer)) => {
+                let error = self.topic_failures.with_cause(error, fields.topic.as_str());
                 let opaque = completer.carried().take_opaque();
                 Err(Refused {
                     error,
@@ -157,7 +161,13 @@ impl<C: ProducerContext> Shared<C> {
             number += 1;
             completer
         });
-        self.core.produce_batch(topic, batch, numbered)
+        let mut refused = self.core.produce_batch(topic, batch, numbered);
+        for (_, error, _) in &mut refused {
+            *error = self
+                .topic_failures
+                .with_cause(error.clone(), topic.as_str());
+        }
+        refused
     }
 
     /// Returns the future of a record that never entered the queue. It is ready.

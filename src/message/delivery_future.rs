@@ -82,7 +82,7 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 /// Waits for the delivery report of an enqueued message, and resolves with its result.
 ///
 /// [`Producer::enqueue`](crate::Producer::enqueue) returns it. The order of the message among
-/// others is fixed by then. The future does not keep the producer alive.
+/// others is fixed by then; retries keep it [under a condition](crate::Producer#order). The future does not keep the producer alive.
 ///
 /// # A deadline of your own
 ///

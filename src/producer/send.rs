@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,20 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// - the topic or the partition is known not to exist;
     /// - the producer is closed or has had a fatal error.
     ///
+    /// # Topics and partitions that do not exist
+    ///
+    /// A record to a topic that does not exist fails after `topic.metadata.propagation.max.ms`, by
+    /// default 30 s: the topic may have been created a moment ago, and brokers may create it
+    /// (`auto.create.topics.enable`). Its error has the broker's code. After that, records to the
+    /// topic are refused with [`UnknownTopic`](RDKafkaErrorCode::UnknownTopic) at once, until the
+    /// topic appears. Set the property lower to be told sooner.
+    ///
+    /// If a record names a partition that is unknown, the producer asks the brokers for the
+    /// topic's partitions, as some may have been added. `send` and `enqueue` wait for the partition
+    /// for up to 3 s after the first such record, and share the requests. In the 30 s after that
+    /// they ask at most once a second and do not wait. All other calls, and those in a transaction,
+    /// refuse the record and start the request.
+    ///
     /// For the errors after that, see [`DeliveryFuture`].
     ///
     /// # Cancel safety
@@ -92,7 +106,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 
     /// Waits for capacity, enqueues a record and returns the future of its delivery.
     ///
-    /// When the call returns, the record's place in the [order](Self#order) is fixed.
+    /// When the call returns, the record's place in the [order](Self#order) is fixed. Retries keep
+    /// it only with `enable.idempotence=true` or `max.in.flight=1`.
     ///
     /// ```no_run
     /// # use tokio_rdkafka::{Producer, ProducerRecord};
@@ -211,16 +226,14 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ) -> impl Future<Output = Result<K::Handle, SendError<C::DeliveryOpaque>>> + Send {
         async move {
             let admitted = match self.check_record(&record.fields) {
-                Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => {
-                    Ok(Duration::ZERO)
-                }
+                Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => Ok(0),
                 Ok(bytes) => match topic_name::check_name(record.fields.topic.as_str()) {
                     Ok(()) => {
-                        let started = Instant::now();
+                        let started = millis();
                         let waited = self
                             .wait_for_capacity(bytes, Purpose::Produce, timeout)
                             .await;
-                        waited.map(|_| started.elapsed())
+                        waited.map(|_| millis().wrapping_sub(started))
                     }
                     Err(error) => Err(error),
                 },
@@ -230,6 +243,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 Ok(waited) => waited,
                 Err(error) => return Err(SendError::refused(self.record_failure(error), record)),
             };
+            let waited = Duration::from_millis(u64::from(waited));
             match self.produce::<K, _>(record, waited, SendError::refused) {
                 // Boxed, because it is large and few calls need it.
                 Err(error) if self.may_appear(&error) => {
@@ -521,6 +535,13 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         let error = self.record_failure(error);
         self.shared().failed(SendError::refused(error, record))
     }
+}
+
+/// Returns the milliseconds since its first call. An `Instant` would enlarge each waiting send.
+fn millis() -> u32 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    // It wraps after 49 days, and differences with it.
+    FIRST.get_or_init(Instant::now).elapsed().as_millis() as u32
 }
 
 pin_project! {

@@ -293,6 +293,28 @@ async fn the_error_of_a_record_that_waited_tells_its_story() {
     }
 }
 
+/// librdkafka itself says no more than that the topic is unknown.
+#[tokio::test]
+async fn a_topic_that_was_refused_keeps_the_brokers_reason() {
+    let cluster = cluster("t", 1);
+    let code = RDKafkaErrorCode::InvalidTopic;
+    cluster.topic_error("t", code).unwrap();
+    let producer: Producer = config(&cluster).create().unwrap();
+    let first = producer.send(ProducerRecord::to("t")).await.unwrap_err();
+    assert_eq!(first.code(), Some(code), "{first}");
+    let second = producer.send(ProducerRecord::to("t")).await.unwrap_err();
+    assert_eq!(
+        second.code(),
+        Some(RDKafkaErrorCode::UnknownTopic),
+        "{second}"
+    );
+    let cause = std::error::Error::source(&second).expect("the reason");
+    let cause = cause
+        .downcast_ref::<KafkaError>()
+        .expect("an error of Kafka");
+    assert_eq!(cause.code(), Some(code));
+}
+
 #[tokio::test]
 async fn callbacks_run_once_for_each_message_before_its_future() {
     let cluster = cluster("t", 1);
@@ -607,6 +629,6 @@ async fn a_waiting_send_is_small() {
     let producer: Producer = config(&cluster).create().unwrap();
     let record = || ProducerRecord::to("t").payload("v");
     let of_record = size_of_val(&record());
-    assert!(size_of_val(&producer.send(record())) <= of_record + 144);
+    assert!(size_of_val(&producer.send(record())) <= of_record + 184);
     assert!(size_of_val(&producer.enqueue(record())) <= of_record + 144);
 }
