@@ -53,6 +53,12 @@ enum Items<T, F> {
     Unordered(FuturesUnordered<WithValue<T, F>>, u64),
 }
 
+/// The index of an item, the number of its records, its value and its result.
+type Completed<T, R> = (u64, usize, T, R);
+
+/// The number of an item's records, its value and its result.
+type Counted<T, R> = (usize, T, R);
+
 /// A future that returns a value together with its output.
 #[derive(Debug)]
 struct WithValue<T, F> {
@@ -181,7 +187,7 @@ where
     /// Takes the next item that has its result: the index if it is known, the number of its
     /// records, its value and the result.
     #[inline]
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<(u64, usize, T, Result<A, E>)>> {
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Completed<T, Result<A, E>>>> {
         match &mut self.items {
             Items::Ordered(items) => match items.front_mut() {
                 None => Poll::Ready(None),
@@ -202,7 +208,7 @@ where
         &mut self,
         is_filling: bool,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<(usize, T, Result<A, E>)>> {
+    ) -> Poll<Option<Counted<T, Result<A, E>>>> {
         let is_ordered = matches!(self.items, Items::Ordered(_));
         let mut has_taken = false;
         while let Some((index, count, value, result)) = ready!(self.poll_item(cx)) {
@@ -263,7 +269,7 @@ impl<T, F> WithValue<T, F> {
 impl<T, F> Unpin for WithValue<T, F> {}
 
 impl<T, F: ItemFuture> Future for WithValue<T, F> {
-    type Output = (u64, usize, T, F::Output);
+    type Output = Completed<T, F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let output = ready!(Pin::new(&mut self.future).poll(cx));

@@ -630,5 +630,5 @@ async fn a_waiting_send_is_small() {
     let record = || ProducerRecord::to("t").payload("v");
     let of_record = size_of_val(&record());
     assert!(size_of_val(&producer.send(record())) <= of_record + 184);
-    assert!(size_of_val(&producer.enqueue(record())) <= of_record + 144);
+    assert!(size_of_val(&producer.enqueue(record())) <= of_record + 176);
 }
