@@ -224,7 +224,7 @@ async fn a_record_over_the_clients_own_limit_names_it_with_the_size() {
     let key = [0; 50];
     // 36 bytes of framing, and 1 + 100 + 1 + 2 for the header.
     let record = |payload| {
-        let record = ProducerRecord::to("t").payload(vec![0; payload]).key(&key);
+        let record = ProducerRecord::to("t").payload(vec![0; payload]).key(key);
         record.headers(headers.clone())
     };
     producer.send(record(1_810)).await.unwrap();
