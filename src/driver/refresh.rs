@@ -1,16 +1,11 @@
 //! Refreshes what librdkafka knows of a topic, after a record's partition was unknown.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::shared::Shared;
-use crate::client::ProducerContext;
-use crate::error::{KafkaError, RDKafkaErrorCode};
-use crate::ffi::{Client, Description};
+use crate::error::KafkaError;
 use crate::sync::lock;
-use crate::values::topic_name;
 
 /// How long records wait for a partition from the first one on that did not find it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
@@ -39,15 +34,15 @@ pub(crate) struct TopicRefresh {
     began: Instant,
     /// When the last refresh began that no record waits for.
     started: Mutex<Option<Instant>>,
-    last: tokio::sync::Mutex<Option<Refreshed>>,
+    pub(super) last: tokio::sync::Mutex<Option<Refreshed>>,
 }
 
 /// The end of a refresh.
 #[derive(Clone, Debug)]
-struct Refreshed {
+pub(super) struct Refreshed {
     /// When it was begun.
-    asked: Instant,
-    partitions: Result<usize, KafkaError>,
+    pub(super) asked: Instant,
+    pub(super) partitions: Result<usize, KafkaError>,
 }
 
 impl Refreshes {
@@ -78,6 +73,11 @@ impl TopicRefresh {
         PATIENCE.saturating_sub(self.began.elapsed())
     }
 
+    /// Returns how old an answer may be.
+    pub(super) fn fresh(&self) -> Duration {
+        if self.left().is_zero() { PAUSE } else { FRESH }
+    }
+
     /// Returns true if a refresh should begin that no record waits for.
     pub(crate) fn should_start(&self) -> bool {
         let mut started = lock(&self.started);
@@ -86,49 +86,5 @@ impl TopicRefresh {
             *started = Some(Instant::now());
         }
         is_due
-    }
-}
-
-impl<C: ProducerContext> Shared<C> {
-    /// Asks for a topic's partitions, unless another caller has done so just now. Returns their
-    /// number. With the answer librdkafka updates what it knows of the topic.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the caller that asks goes away, the next one asks.
-    pub(crate) async fn refresh(
-        self: &Arc<Self>,
-        refresh: &TopicRefresh,
-        topic: &str,
-    ) -> Result<usize, KafkaError> {
-        let mut last = refresh.last.lock().await;
-        let fresh = if refresh.left().is_zero() {
-            PAUSE
-        } else {
-            FRESH
-        };
-        if let Some(last) = last.as_ref().filter(|last| last.asked.elapsed() < fresh) {
-            return last.partitions.clone();
-        }
-        let asked = Instant::now();
-        let partitions = self.count_partitions(topic).await;
-        *last = Some(Refreshed {
-            asked,
-            partitions: partitions.clone(),
-        });
-        partitions
-    }
-
-    async fn count_partitions(self: &Arc<Self>, topic: &str) -> Result<usize, KafkaError> {
-        topic_name::check_name(topic)?;
-        let name = CString::new(topic).expect("the check finds a NUL byte");
-        let describe = |client: &Arc<Client>, ask| client.describe_topic(&name, ask);
-        let Description::Topics(topics) = self.request(describe, PATIENCE).await? else {
-            unreachable!("the answer is of the request's own kind");
-        };
-        let found = topics.into_iter().find(|found| found.name == topic);
-        let unknown = RDKafkaErrorCode::UnknownTopicOrPartition;
-        let found = found.ok_or_else(|| KafkaError::from_code(unknown))?;
-        found.error.map_or(Ok(found.partitions.len()), Err)
     }
 }
