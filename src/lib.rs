@@ -213,6 +213,7 @@
 //! let cluster = MockCluster::new(1)?;
 //! let producer: Producer = ClientConfig::new()
 //!     .set("bootstrap.servers", cluster.bootstrap_servers())
+//!     .set("enable.idempotence", "true")
 //!     .create()?;
 //! producer.send(ProducerRecord::to("orders").payload("three apples")).await?;
 //! assert_eq!(cluster.records("orders").await?.len(), 1);

@@ -38,7 +38,10 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 ///
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let producer: BaseProducer =
-///     ClientConfig::new().set("bootstrap.servers", "localhost:9092").create()?;
+///     ClientConfig::new()
+///         .set("bootstrap.servers", "localhost:9092")
+///         .set("enable.idempotence", "true")
+///         .create()?;
 /// let mut record = ProducerRecord::to("events").payload("hello");
 /// while let Err(error) = producer.send(record) {
 ///     if !error.is_queue_full() {

@@ -182,6 +182,7 @@ pub trait ClientContext: Send + Sync + 'static {
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let producer: Producer<Counting> = ClientConfig::new()
 ///     .set("bootstrap.servers", "localhost:9092")
+///     .set("enable.idempotence", "true")
 ///     .create_with_context(Counting::default())?;
 /// let record = ProducerRecord::to("rows").payload("three apples").opaque(7);
 /// producer.enqueue_detached(record).await?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use super::config::ClientConfig;
-use super::config_values::is_transactional;
+use super::config_values::{is_transactional, message_max_bytes};
 use super::context::ProducerContext;
 use super::partitioner_callback::partitioner_callback;
 use super::secrets::Secrets;
@@ -52,6 +52,8 @@ pub(crate) struct Core<O> {
     pub(super) token_failures: AtomicU64,
     pub(super) has_partitioner: bool,
     pub(super) takes_batches: bool,
+    /// `message.max.bytes`, the limit of librdkafka's produce calls.
+    pub(super) message_max_bytes: usize,
     pub(super) secrets: Secrets,
     pub(super) certificates: Arc<CertificateFailures>,
     /// Lines that are thinned out.
@@ -90,6 +92,7 @@ impl<O: Opaque> Core<O> {
             config.prepare_for_partitioner(&mut conf)?;
         }
         let is_transactional = is_transactional(&conf);
+        let message_max_bytes = message_max_bytes(&conf);
         let client = Client::new_producer::<O>(conf, partitioner)
             .map_err(|failure| tls_errors::error_of(&failure, config, &secrets))?;
         let queue = Queue::main(&client);
@@ -111,6 +114,7 @@ impl<O: Opaque> Core<O> {
             callback_panics,
             token_failures: AtomicU64::new(0),
             has_partitioner,
+            message_max_bytes,
             takes_batches: config.get("plugin.library.paths").is_none(),
             secrets,
             log: Arc::default(),

@@ -10,8 +10,9 @@
 //! - `driver_waker`, `stand_in`: waking the driver, and serving while its runtime is blocked;
 //! - `blocking`: the threads, and the list of the blocking calls that are under way;
 //! - `broker_state`, `probe`: whether a broker is up;
-//! - `requests`, `lookup`, `metadata`: asking for metadata;
+//! - `requests`, `lookup`, `metadata`, `refresh`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
+//! - `topic_failures`: why records to a topic failed first;
 //! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER.
 
 mod blocking;
@@ -24,6 +25,7 @@ mod flush;
 mod lookup;
 mod metadata;
 mod probe;
+mod refresh;
 mod report;
 mod requests;
 mod serve;
@@ -32,6 +34,7 @@ mod shared;
 mod stand_in;
 mod task;
 mod token_refresh;
+mod topic_failures;
 mod trackers;
 mod transaction_epoch;
 mod transactions;

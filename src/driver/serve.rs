@@ -10,7 +10,7 @@ use super::trackers::Outcome;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
-use crate::message::{DeliveryError, SendError};
+use crate::message::{Delays, DeliveryError, SendError};
 use crate::sync::{drop_foreign, lock, wake};
 
 /// The result of one step of serving.
@@ -131,7 +131,8 @@ impl<C: ProducerContext> Shared<C> {
     fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) -> bool {
         let (partition, timestamp) = completer.carried().requested();
         let is_tracked = completer.is_tracked();
-        let error = self.failure(failure.code(), partition);
+        let error = self.failure(failure, partition);
+        self.topic_failures.record(failure.topic(), &error);
         if let Some(epoch) = self.transactions.epoch() {
             epoch.fail(&error);
         }
@@ -142,13 +143,18 @@ impl<C: ProducerContext> Shared<C> {
                 return false;
             }
         }
+        let delays = Delays {
+            for_capacity: completer.carried().waited(),
+            in_queue: Some(failure.latency()),
+        };
         // The opaque is the callback's.
         let record = failure.to_record(partition, timestamp);
+        let persistence = failure.persistence();
         if is_tracked {
-            let error = SendError::undelivered(error, failure.persistence(), record);
+            let error = SendError::undelivered(error, persistence, delays, record);
             completer.set_result(Err(error));
         } else {
-            let error = SendError::undelivered(error, failure.persistence(), record);
+            let error = SendError::undelivered(error, persistence, delays, record);
             lock(&self.trackers).keep_record(error);
         }
         true
@@ -156,9 +162,16 @@ impl<C: ProducerContext> Shared<C> {
 
     /// The error of a message. If no broker has taken it, the last failure of a broker is its
     /// source.
-    fn failure(&self, code: RDKafkaErrorCode, partition: i32) -> KafkaError {
+    fn failure(&self, failure: &DeliveryError<'_>, partition: i32) -> KafkaError {
+        let code = failure.code();
         let error = self.core.message_error(code.raw(), partition);
-        if error.is_fatal() || !is_without_answer(code) {
+        if error.is_fatal() {
+            return error;
+        }
+        if code.is_batch_verdict() {
+            return failure.error();
+        }
+        if !is_without_answer(code) {
             return error;
         }
         match self.broker_failure() {
@@ -236,7 +249,7 @@ impl<C: ProducerContext> Shared<C> {
     }
 }
 
-/// Whether a message with the code failed because no broker answered.
+/// Whether a message with the code failed before a broker answered.
 fn is_without_answer(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
@@ -245,5 +258,9 @@ fn is_without_answer(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::TimedOutQueue
             | RDKafkaErrorCode::BrokerTransportFailure
             | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::NetworkException
+            | RDKafkaErrorCode::PurgeQueue
+            | RDKafkaErrorCode::PurgeInflight
     )
 }

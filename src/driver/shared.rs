@@ -13,9 +13,11 @@ use super::broker_state::BrokerWatch;
 use super::capacity::{Capacity, CapacityError};
 use super::driver_waker::DriverWaker;
 use super::lookup::Lookups;
+use super::refresh::Refreshes;
 use super::report::CloseReport;
 use super::requests::Requests;
 use super::serving::ServingSlot;
+use super::topic_failures::TopicFailures;
 use super::trackers::{Completions, Outcome, Tally, Trackers};
 use super::transactions::Transactions;
 use crate::client::{Core, ProducerContext, QueueLimits};
@@ -50,6 +52,8 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) brokers: BrokerWatch,
     pub(crate) requests: Requests,
     pub(crate) lookups: Lookups,
+    pub(crate) refreshes: Refreshes,
+    pub(super) topic_failures: TopicFailures,
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
     pub(super) driver: Arc<DriverWaker>,
@@ -125,6 +129,8 @@ impl<C: ProducerContext> Shared<C> {
             token_wanted: Mutex::default(),
             is_ending: AtomicBool::new(false),
             destroyed: Once::new(),
+            refreshes: Refreshes::default(),
+            topic_failures: TopicFailures::default(),
             report: OnceLock::new(),
             reported: Notifier::default(),
         })
@@ -141,14 +147,19 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         fields: &mut Fields<'_>,
         opaque: C::DeliveryOpaque,
+        waited: Duration,
     ) -> Result<K::Handle, Refused<C::DeliveryOpaque>> {
         let number = self.core.issue(1);
-        let state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
+        let mut state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
+        if !waited.is_zero() {
+            state = state.after_wait(waited);
+        }
         // The handle is created before the call: the report may be served before it returns.
         let (completer, handle) = K::completer(&self.completers, state);
         match self.core.produce(fields, completer) {
             Ok(()) => Ok(handle),
             Err((error, mut completer)) => {
+                let error = self.topic_failures.with_cause(error, fields.topic.as_str());
                 let opaque = completer.carried().take_opaque();
                 Err(Refused {
                     error,
@@ -185,7 +196,13 @@ impl<C: ProducerContext> Shared<C> {
             number += 1;
             completer
         });
-        self.core.produce_batch(topic, batch, numbered)
+        let mut refused = self.core.produce_batch(topic, batch, numbered);
+        for (_, error, _) in &mut refused {
+            *error = self
+                .topic_failures
+                .with_cause(error.clone(), topic.as_str());
+        }
+        refused
     }
 
     /// Returns the future of a record that never entered the queue. It is ready.

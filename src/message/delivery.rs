@@ -196,8 +196,16 @@ impl DeliveryError<'_> {
     }
 
     /// Returns the code of the failure as an error with librdkafka's description.
+    ///
+    /// If a broker refused the record, the text says whether it was alone in its batch.
     pub fn error(&self) -> KafkaError {
-        KafkaError::from_code(self.code())
+        KafkaError::of_verdict(self.code(), self.0.failed_together())
+    }
+
+    /// Returns true if a broker refused the whole batch of the record, so that this record may be
+    /// innocent; see [`KafkaError::is_batch_refused`].
+    pub fn is_batch_refused(&self) -> bool {
+        self.error().is_batch_refused()
     }
 
     /// Copies the record as the caller passed it.

@@ -23,7 +23,7 @@ use crate::ffi::Conf;
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut config = ClientConfig::new();
-/// config.set("bootstrap.servers", "localhost:9092");
+/// config.set("bootstrap.servers", "localhost:9092").set("enable.idempotence", "true");
 /// let producer = Producer::builder(&config).max_block(Duration::from_secs(5)).create()?;
 /// # Ok(())
 /// # }

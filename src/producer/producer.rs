@@ -25,8 +25,10 @@ use crate::sync::{coop, log};
 /// use tokio_rdkafka::{ClientConfig, Producer, ProducerRecord};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// let producer: Producer =
-///     ClientConfig::new().set("bootstrap.servers", "localhost:9092").create()?;
+/// let producer: Producer = ClientConfig::new()
+///     .set("bootstrap.servers", "localhost:9092")
+///     .set("enable.idempotence", "true")
+///     .create()?;
 /// let delivery = producer.send(ProducerRecord::to("events").key("k").payload("v")).await?;
 /// println!("partition {}, offset {:?}", delivery.partition(), delivery.offset());
 /// producer.close().await;
@@ -86,6 +88,16 @@ use crate::sync::{coop, log};
 ///
 /// If one enqueue has returned before the next one is called, their records are in that order.
 /// Concurrent calls have no order between them.
+///
+/// That is the order in which librdkafka first sends them. A retry keeps it only with
+/// `enable.idempotence=true`, or with `max.in.flight=1` (one request at a time). librdkafka's
+/// defaults are neither, unlike those of Java's client: with up to 1 000 000 requests in flight, a
+/// batch that is retried comes after those that were sent in the meantime. So set
+/// `enable.idempotence=true` unless order does not matter. It also keeps retries from writing
+/// records twice. (On top of that, a record that a caller sends again after its error comes last.)
+///
+/// Sources: `enable.idempotence`, `max.in.flight.requests.per.connection` and `retries` in
+/// librdkafka's CONFIGURATION.md.
 ///
 /// # Topics
 ///
@@ -320,6 +332,11 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     pub(super) fn enter_epoch(&self) -> Result<Option<RwLockReadGuard<'_, bool>>, KafkaError> {
         let epoch = self.handle.epoch.as_deref();
         epoch.map(TransactionEpoch::enter).transpose()
+    }
+
+    /// Returns true if the handle sends in a transaction.
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.handle.epoch.is_some()
     }
 
     /// Records in the transaction, if there is one, why a record was refused. Returns the error.

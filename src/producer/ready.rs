@@ -33,8 +33,10 @@ impl<C: ProducerContext> Producer<C> {
     /// use tokio_rdkafka::{ClientConfig, ConnectFailure, Producer};
     ///
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// let producer: Producer =
-    ///     ClientConfig::new().set("bootstrap.servers", "localhost:9092").create()?;
+    /// let producer: Producer = ClientConfig::new()
+    ///     .set("bootstrap.servers", "localhost:9092")
+    ///     .set("enable.idempotence", "true")
+    ///     .create()?;
     /// if let Err(error) = producer.ready(Duration::from_secs(30)).await {
     ///     match error.connect_failure() {
     ///         Some(ConnectFailure::Authentication) => eprintln!("look at the password: {error}"),

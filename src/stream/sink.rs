@@ -243,7 +243,8 @@ impl<C: ProducerContext, A: Access> ProducerSink<C, A> {
         Poll::Ready(Ok(()))
     }
 
-    /// Enqueues a record. Its place in the order is fixed when the call returns.
+    /// Enqueues a record. Its place in the order is fixed when the call returns; retries keep it
+    /// [under a condition](crate::Producer#order).
     ///
     /// It acquires capacity without checking whether there is some: see [capacity](Self#capacity).
     ///
