@@ -136,7 +136,8 @@ impl<C: ProducerContext> Shared<C> {
         })
     }
 
-    /// Produces a record whose capacity has been acquired.
+    /// Produces a record whose capacity has been acquired, after a wait of so many tenths of a
+    /// second.
     ///
     /// # Errors
     ///
@@ -147,13 +148,11 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         fields: &mut Fields<'_>,
         opaque: C::DeliveryOpaque,
-        waited: Duration,
+        waited: u16,
     ) -> Result<K::Handle, Refused<C::DeliveryOpaque>> {
         let number = self.core.issue(1);
-        let mut state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
-        if !waited.is_zero() {
-            state = state.after_wait(waited);
-        }
+        let state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
+        let state = state.after_wait(waited);
         // The handle is created before the call: the report may be served before it returns.
         let (completer, handle) = K::completer(&self.completers, state);
         match self.core.produce(fields, completer) {

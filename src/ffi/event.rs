@@ -158,7 +158,7 @@ pub(crate) struct DeliveryEvent<O: Opaque> {
 
 impl<O: Opaque> DeliveryEvent<O> {
     /// Takes the next message and its opaque.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<(BorrowedMessage<'_>, O)> {
         // SAFETY: the event is valid and ours alone. It returns each message once. The message
         // lives until the event is destroyed, which the borrow of `self` prevents.

@@ -42,10 +42,9 @@ impl<D> MessageState<D> {
         }
     }
 
-    /// Sets how long the record waited for capacity.
-    pub(crate) fn after_wait(self, waited: Duration) -> Self {
-        let tenths = (waited.as_millis() + 50) / 100;
-        let waited = u16::try_from(tenths).unwrap_or(u16::MAX);
+    /// Sets how long the record waited for capacity, in tenths of a second.
+    #[inline]
+    pub(crate) fn after_wait(self, waited: u16) -> Self {
         Self { waited, ..self }
     }
 

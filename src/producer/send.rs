@@ -239,11 +239,11 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => Ok(0),
                 Ok(bytes) => match topic_name::check_name(record.fields.topic.as_str()) {
                     Ok(()) => {
-                        let started = millis();
+                        let started = tenths();
                         let waited = self
                             .wait_for_capacity(bytes, Purpose::Produce, timeout)
                             .await;
-                        waited.map(|_| millis().wrapping_sub(started))
+                        waited.map(|_| u16::try_from(tenths() - started).unwrap_or(u16::MAX))
                     }
                     Err(error) => Err(error),
                 },
@@ -253,7 +253,6 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 Ok(waited) => waited,
                 Err(error) => return Err(SendError::refused(self.record_failure(error), record)),
             };
-            let waited = Duration::from_millis(u64::from(waited));
             match self.produce::<K, _>(record, waited, SendError::refused) {
                 // Boxed, because it is large and few calls need it.
                 Err(error) if self.may_appear(&error) => {
@@ -298,7 +297,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     return Err(SendError::refused(error, record));
                 }
             }
-            refused = match self.produce::<K, _>(record, Duration::ZERO, SendError::refused) {
+            refused = match self.produce::<K, _>(record, 0, SendError::refused) {
                 Err(error) if self.may_appear(&error) => error,
                 result => return result,
             };
@@ -336,7 +335,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         KafkaError::unknown_partition(topic, fields.partition, None)
     }
 
-    /// Produces a record whose capacity has been acquired.
+    /// Produces a record whose capacity has been acquired, after a wait of so many tenths of a
+    /// second.
     ///
     /// # Errors
     ///
@@ -346,7 +346,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     fn produce<'a, K: DeliveryKind<C::DeliveryOpaque>, E>(
         &self,
         mut record: ProducerRecord<'a, C::DeliveryOpaque>,
-        waited: Duration,
+        waited: u16,
         refused: impl FnOnce(KafkaError, ProducerRecord<'a, C::DeliveryOpaque>) -> E,
     ) -> Result<K::Handle, E> {
         let epoch = match self.enter_epoch() {
@@ -459,7 +459,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         if let Err(error) = admitted {
             return Err(EnqueueError::new(self.record_failure(error), record));
         }
-        self.produce::<K, _>(record, Duration::ZERO, EnqueueError::new)
+        self.produce::<K, _>(record, 0, EnqueueError::new)
     }
 
     /// Checks everything that capacity does not depend on, except the topic's name, and returns the
@@ -532,7 +532,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        self.produce::<Tracked, _>(record, Duration::ZERO, SendError::refused)
+        self.produce::<Tracked, _>(record, 0, SendError::refused)
             .unwrap_or_else(|error| self.shared().failed(error))
     }
 
@@ -548,11 +548,12 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     }
 }
 
-/// Returns the milliseconds since its first call. An `Instant` would enlarge each waiting send.
-fn millis() -> u32 {
+/// Returns the tenths of a second since its first call. An `Instant` would enlarge each waiting
+/// send.
+fn tenths() -> u32 {
     static FIRST: OnceLock<Instant> = OnceLock::new();
-    // It wraps after 49 days, and differences with it.
-    FIRST.get_or_init(Instant::now).elapsed().as_millis() as u32
+    let tenths = FIRST.get_or_init(Instant::now).elapsed().as_millis() / 100;
+    u32::try_from(tenths).unwrap_or(u32::MAX)
 }
 
 pin_project! {
