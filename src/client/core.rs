@@ -8,13 +8,14 @@ use std::sync::{Arc, OnceLock, RwLock};
 use super::config::ClientConfig;
 use super::config_errors::creation_error;
 use super::context::ProducerContext;
+use super::login::Login;
 use super::partitioner_callback::partitioner_callback;
 use super::secrets::Secrets;
 use super::topic_handles::TopicHandles;
 use crate::error::{KafkaError, WhyClosed};
 use crate::ffi::{CertificateFailures, Client, Conf, Opaque, Process, Queue};
 use crate::sync::{read, write};
-use crate::values::PurgeConfig;
+use crate::values::{PurgeConfig, RDKafkaLogLevel};
 
 /// One client whose messages carry a value of type `O`.
 ///
@@ -50,7 +51,8 @@ pub(crate) struct Core<O> {
     pub(super) token_failures: AtomicU64,
     pub(super) has_partitioner: bool,
     pub(super) takes_batches: bool,
-    pub(super) secrets: Secrets,
+    pub(super) secrets: RwLock<Secrets>,
+    pub(super) login: Login,
     pub(super) certificates: Arc<CertificateFailures>,
     opaque: PhantomData<fn(O) -> O>,
 }
@@ -78,6 +80,7 @@ impl<O: Opaque> Core<O> {
         context: &Arc<C>,
     ) -> Result<(Self, Queue), KafkaError> {
         let secrets = config.secrets();
+        let login = Login::of(&conf);
         let callback_panics = Arc::default();
         let partitioner = partitioner_callback(context, &callback_panics);
         let has_partitioner = partitioner.is_some();
@@ -106,7 +109,8 @@ impl<O: Opaque> Core<O> {
             token_failures: AtomicU64::new(0),
             has_partitioner,
             takes_batches: config.get("plugin.library.paths").is_none(),
-            secrets,
+            secrets: RwLock::new(secrets),
+            login,
             opaque: PhantomData,
         };
         Ok((core, queue))
@@ -123,6 +127,13 @@ impl<O: Opaque> Core<O> {
         read(&self.live)
             .as_ref()
             .map(|live| Arc::clone(&live.client))
+    }
+
+    /// Sets the lowest level of librdkafka's logs. Without a client it does nothing.
+    pub(crate) fn set_log_level(&self, level: RDKafkaLogLevel) {
+        if let Some(client) = self.client() {
+            client.set_log_level(level);
+        }
     }
 
     /// Purges the messages that `config` selects.

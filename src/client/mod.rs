@@ -11,7 +11,8 @@
 //! - `produce`, `topics`, `topic_handles`, `partitioner_callback`: the produce call;
 //! - `in_flight`, `callbacks`, `errors`, `connection_diagnosis`: what becomes of messages and
 //!   events;
-//! - `tokens`, `transaction_times`: OAuth tokens, and the time limits of transactional calls.
+//! - `tokens`, `login`: OAuth tokens, and new passwords;
+//! - `transaction_times`: the time limits of transactional calls.
 
 mod callbacks;
 mod config;
@@ -23,6 +24,7 @@ mod context;
 mod core;
 mod errors;
 mod in_flight;
+mod login;
 mod oauth_token;
 mod partitioner;
 mod partitioner_callback;

@@ -8,6 +8,7 @@
 //! - `send`, `permit`: how a record gets its capacity and enters the queue;
 //! - `flush`, `close`: flush, purge and shutdown;
 //! - `ready`, `cluster`: questions to the brokers;
+//! - `live`: changes of a running producer;
 //! - `timer`: time limits by the timers of the producer's runtime.
 
 mod access;
@@ -15,6 +16,7 @@ mod builder;
 mod close;
 mod cluster;
 mod flush;
+mod live;
 mod permit;
 #[allow(clippy::module_inception)]
 mod producer;

@@ -15,6 +15,8 @@ mod faults;
 #[cfg(feature = "mock")]
 mod foreign;
 #[cfg(feature = "mock")]
+mod live;
+#[cfg(feature = "mock")]
 mod metadata;
 #[cfg(feature = "ssl")]
 mod oauth;
