@@ -53,9 +53,15 @@ pub(crate) struct Core<O> {
     pub(super) takes_batches: bool,
     pub(super) secrets: RwLock<Secrets>,
     pub(super) login: Login,
+    #[cfg(feature = "statistics")]
+    has_statistics: bool,
     pub(super) certificates: Arc<CertificateFailures>,
     opaque: PhantomData<fn(O) -> O>,
 }
+
+/// The property that makes librdkafka write statistics.
+#[cfg(feature = "statistics")]
+const STATISTICS_INTERVAL: &str = "statistics.interval.ms";
 
 /// The values of [`Core::closed`].
 const OPEN: u8 = 0;
@@ -81,6 +87,8 @@ impl<O: Opaque> Core<O> {
     ) -> Result<(Self, Queue), KafkaError> {
         let secrets = config.secrets();
         let login = Login::of(&conf);
+        #[cfg(feature = "statistics")]
+        let has_statistics = conf.get(STATISTICS_INTERVAL).as_deref() != Some("0");
         let callback_panics = Arc::default();
         let partitioner = partitioner_callback(context, &callback_panics);
         let has_partitioner = partitioner.is_some();
@@ -111,6 +119,8 @@ impl<O: Opaque> Core<O> {
             takes_batches: config.get("plugin.library.paths").is_none(),
             secrets: RwLock::new(secrets),
             login,
+            #[cfg(feature = "statistics")]
+            has_statistics,
             opaque: PhantomData,
         };
         Ok((core, queue))
@@ -134,6 +144,21 @@ impl<O: Opaque> Core<O> {
         if let Some(client) = self.client() {
             client.set_log_level(level);
         }
+    }
+
+    /// # Errors
+    ///
+    /// librdkafka writes no statistics.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn check_statistics(&self) -> Result<(), KafkaError> {
+        if self.has_statistics {
+            return Ok(());
+        }
+        Err(KafkaError::config(
+            Some(STATISTICS_INTERVAL),
+            "statistics: configuration property statistics.interval.ms is 0, so librdkafka writes \
+             none; set it to an interval in milliseconds",
+        ))
     }
 
     /// Purges the messages that `config` selects.

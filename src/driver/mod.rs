@@ -11,7 +11,8 @@
 //! - `broker_state`, `probe`: whether a broker is up;
 //! - `requests`, `lookup`, `metadata`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
-//! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER.
+//! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER;
+//! - `statistics`: librdkafka's statistics, for those who read them.
 
 mod blocking;
 mod broker_state;
@@ -27,6 +28,8 @@ mod requests;
 mod serve;
 mod serving;
 mod shared;
+#[cfg(feature = "statistics")]
+mod statistics;
 mod task;
 mod token_refresh;
 mod trackers;

@@ -15,6 +15,8 @@ use super::lookup::Lookups;
 use super::report::CloseReport;
 use super::requests::Requests;
 use super::serving::ServingSlot;
+#[cfg(feature = "statistics")]
+use super::statistics::Documents;
 use super::trackers::{Completions, Outcome, Tally, Trackers};
 use super::transactions::Transactions;
 use crate::client::{Core, ProducerContext, QueueLimits};
@@ -49,6 +51,8 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) brokers: BrokerWatch,
     pub(crate) requests: Requests,
     pub(crate) lookups: Lookups,
+    #[cfg(feature = "statistics")]
+    pub(super) statistics: Documents,
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
     /// Wakes the driver: something is in the queue, or the producer may have terminated.
@@ -88,6 +92,8 @@ impl<C: ProducerContext> Shared<C> {
             brokers: BrokerWatch::default(),
             requests: Requests::default(),
             lookups: Lookups::default(),
+            #[cfg(feature = "statistics")]
+            statistics: Documents::default(),
             calls: BlockingCalls::new(waker(&wake)),
             wake,
             report: OnceLock::new(),

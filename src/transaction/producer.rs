@@ -63,6 +63,11 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         Self { producer }
     }
 
+    #[cfg(feature = "statistics")]
+    pub(crate) fn producer(&self) -> &Producer<C> {
+        &self.producer
+    }
+
     /// Initializes transactions. Call it once, before the first [`begin`](Self::begin).
     ///
     /// It fences earlier producers with the same `transactional.id`. It aborts a transaction that

@@ -36,6 +36,8 @@ mod runtime_ended;
 mod schedule;
 #[cfg(feature = "mock")]
 mod send;
+#[cfg(all(feature = "mock", feature = "statistics"))]
+mod statistics;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(feature = "mock")]
