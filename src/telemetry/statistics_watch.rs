@@ -20,6 +20,10 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// it. A receiver sees the newest value only. Once the producer has closed, `changed` returns
     /// an error, and the last value stays. A receiver does not keep the producer open.
     ///
+    /// Clone the `Arc` out of a receiver, and do not hold its `borrow` across an `.await`. New
+    /// statistics wait for the end of a borrow, and block a thread of the runtime meanwhile. On a
+    /// runtime with one thread nothing would go on.
+    ///
     /// ```no_run
     /// use tokio_rdkafka::{ClientConfig, Producer};
     ///

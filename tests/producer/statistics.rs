@@ -178,7 +178,8 @@ async fn statistics_have_the_numbers_of_what_was_sent() {
     assert_eq!(broker.req["Produce"], i64::try_from(RECORDS).unwrap());
     assert_eq!(broker.toppars["t-1"].partition, 1);
     let sent: u64 = statistics.brokers.values().map(|it| it.tx).sum();
-    assert_eq!(statistics.tx, sent);
+    // Read a moment later.
+    assert!(statistics.tx >= sent);
     assert_eq!(statistics.eos, None);
     assert_eq!(statistics.fatal, None);
 }
