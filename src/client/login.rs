@@ -1,11 +1,9 @@
-//! New passwords of a running client.
+//! How a client logs in, and which new passwords it takes.
 
 use std::ffi::CString;
 
-use super::core::Core;
 use crate::error::KafkaError;
-use crate::ffi::{Conf, Opaque};
-use crate::sync::write;
+use crate::ffi::Conf;
 
 /// The longest user name or password, in bytes. librdkafka copies them to the stack of a thread.
 const MAX_LEN: usize = 65_535;
@@ -31,7 +29,7 @@ impl Login {
     /// # Errors
     ///
     /// The client does not log in with a password.
-    fn check_password(&self) -> Result<(), KafkaError> {
+    pub(super) fn check_password(&self) -> Result<(), KafkaError> {
         const HOW: &str = "set sasl.mechanism to PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
         let Self {
             protocol,
@@ -60,7 +58,7 @@ impl Login {
 /// # Errors
 ///
 /// Returns an error that names the property, and does not show the value.
-fn value(property: &str, value: &str) -> Result<CString, KafkaError> {
+pub(super) fn login_value(property: &str, value: &str) -> Result<CString, KafkaError> {
     let refused = |why: &str| {
         let text = format!("set_sasl_credentials: bad value for {property}: it {why}");
         KafkaError::config(Some(property), text)
@@ -72,31 +70,4 @@ fn value(property: &str, value: &str) -> Result<CString, KafkaError> {
         return Err(refused("has more than 65535 bytes"));
     }
     CString::new(value).map_err(|_| refused("contains a NUL byte"))
-}
-
-impl<O: Opaque> Core<O> {
-    /// Sets the user and the password of new connections.
-    ///
-    /// # Errors
-    ///
-    /// The core is closed, the client does not log in with a password, or a value is invalid.
-    pub(crate) fn set_sasl_credentials(
-        &self,
-        username: &str,
-        password: &str,
-    ) -> Result<(), KafkaError> {
-        let client = self.client().ok_or_else(|| self.closed_error())?;
-        self.login.check_password()?;
-        let raw_username = value("sasl.username", username)?;
-        let raw_password = value("sasl.password", password)?;
-        {
-            // Before librdkafka can show them.
-            let mut secrets = write(&self.secrets);
-            secrets.add(username);
-            secrets.add(password);
-        }
-        client
-            .set_sasl_credentials(&raw_username, &raw_password)
-            .map_err(|error| self.call_error("set_sasl_credentials", error))
-    }
 }

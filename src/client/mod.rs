@@ -11,7 +11,7 @@
 //! - `produce`, `topics`, `topic_handles`, `partitioner_callback`: the produce call;
 //! - `in_flight`, `callbacks`, `errors`, `connection_diagnosis`: what becomes of messages and
 //!   events;
-//! - `tokens`, `login`: OAuth tokens, and new passwords;
+//! - `tokens`, `login`, `credentials`: OAuth tokens, and new passwords;
 //! - `transaction_times`: the time limits of transactional calls.
 
 mod callbacks;
@@ -22,6 +22,7 @@ mod config_values;
 mod connection_diagnosis;
 mod context;
 mod core;
+mod credentials;
 mod errors;
 mod in_flight;
 mod login;

@@ -7,6 +7,8 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+#[cfg(feature = "statistics")]
+use tokio::sync::watch;
 
 use super::blocking::BlockingCalls;
 use super::broker_state::BrokerWatch;
@@ -206,6 +208,21 @@ impl<C: ProducerContext> Shared<C> {
             return Err(self.core.closed_error());
         }
         Ok(())
+    }
+
+    /// Returns a receiver of librdkafka's statistics, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// There are none, or the producer is closed.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn statistics(&self) -> Result<watch::Receiver<Option<Arc<str>>>, KafkaError> {
+        if self.core.is_closed() {
+            return Err(self.core.closed_error());
+        }
+        self.core.check_statistics()?;
+        let receiver = self.statistics.subscribe();
+        receiver.ok_or_else(|| self.core.closed_error())
     }
 
     /// Why there is no capacity.

@@ -4,9 +4,6 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use super::shared::Shared;
-use crate::client::ProducerContext;
-use crate::error::KafkaError;
 use crate::sync::lock;
 
 /// The last document, if anybody reads them. `None` once the producer has terminated.
@@ -29,7 +26,8 @@ impl Documents {
         }
     }
 
-    fn subscribe(&self) -> Option<watch::Receiver<Option<Arc<str>>>> {
+    /// Returns `None` once the producer has terminated.
+    pub(super) fn subscribe(&self) -> Option<watch::Receiver<Option<Arc<str>>>> {
         lock(&self.0).as_ref().map(watch::Sender::subscribe)
     }
 
@@ -37,23 +35,5 @@ impl Documents {
     pub(super) fn end(&self) {
         let sender = lock(&self.0).take();
         drop(sender);
-    }
-}
-
-impl<C: ProducerContext> Shared<C> {
-    /// Returns a receiver of the documents.
-    ///
-    /// # Errors
-    ///
-    /// There are none, or the producer is closed.
-    pub(crate) fn statistics_documents(
-        &self,
-    ) -> Result<watch::Receiver<Option<Arc<str>>>, KafkaError> {
-        if self.core.is_closed() {
-            return Err(self.core.closed_error());
-        }
-        self.core.check_statistics()?;
-        let receiver = self.statistics.subscribe();
-        receiver.ok_or_else(|| self.core.closed_error())
     }
 }

@@ -62,7 +62,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ///   [`field`](KafkaError::field) names the property.
     /// - The producer is [closed](KafkaError::is_closed).
     pub fn statistics(&self) -> Result<watch::Receiver<Option<Arc<Statistics>>>, KafkaError> {
-        let documents = self.shared().statistics_documents()?;
+        let documents = self.shared().statistics()?;
         let (sender, receiver) = watch::channel(None);
         self.spawn(parse(documents, sender));
         Ok(receiver)
