@@ -79,16 +79,18 @@ async fn a_transactional_producers_log_level_changes_too() {
     let cluster = cluster("t", 1);
     let mut producer: TransactionalProducer<Lines> = config(&cluster)
         .set("transactional.id", "tests")
-        .set("debug", "eos")
+        .set("debug", "msg,protocol")
         .create_with_context(Lines::default())
         .unwrap();
     producer.init(DEADLINE).await.unwrap();
     producer.set_log_level(RDKafkaLogLevel::Warning);
-    // What a transaction does is logged.
     let quiet = async {
         loop {
             producer.context().take();
-            producer.begin().await.unwrap().abort().await.unwrap();
+            let transaction = producer.begin().await.unwrap();
+            let record = ProducerRecord::to("t").payload("v");
+            transaction.send(record).await.unwrap();
+            transaction.abort().await.unwrap();
             if !has_debug(producer.context()) {
                 return;
             }
