@@ -200,6 +200,17 @@
 //! provides OAUTHBEARER tokens. [`Producer::ready`] returns a [`ConnectFailure`] if a login or a
 //! certificate is refused.
 //!
+//! A rotated password needs no new producer: see [`Producer::set_sasl_credentials`].
+//!
+//! # Observing
+//!
+//! librdkafka's log lines and errors are [`tracing`] events, unless the context handles them.
+//! [`Producer::set_log_level`] changes their level while the producer runs.
+//!
+//! librdkafka writes statistics of its brokers, topics and partitions every
+//! `statistics.interval.ms` milliseconds. [`ClientContext::stats`] gets them as JSON. With the
+//! feature `statistics`, `Producer::statistics` returns a `watch::Receiver` of [`Statistics`].
+//!
 //! # Testing
 //!
 //! [`MockCluster`] (feature `mock`) is a Kafka cluster inside the process:
@@ -251,10 +262,15 @@
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
 //! | `mock` | [`MockCluster`], and constructors of results for unit tests |
 //! | `rdkafka` | [`ConsumedOffsets`]: offsets of consumers of the crate `rdkafka` 0.39 |
-//! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `zstd` |
-#![cfg_attr(not(all(feature = "mock", feature = "rdkafka")), doc = "")]
+//! | `statistics` | [`Statistics`]: librdkafka's statistics as structs |
+//! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `statistics`, `zstd` |
+#![cfg_attr(
+    not(all(feature = "mock", feature = "rdkafka", feature = "statistics")),
+    doc = ""
+)]
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
 #![cfg_attr(not(feature = "rdkafka"), doc = "[`ConsumedOffsets`]: #features")]
+#![cfg_attr(not(feature = "statistics"), doc = "[`Statistics`]: #features")]
 #![deny(unreachable_pub)]
 
 pub mod docs {
@@ -278,6 +294,8 @@ mod mock;
 mod producer;
 mod stream;
 mod sync;
+#[cfg(feature = "statistics")]
+mod telemetry;
 mod transaction;
 mod values;
 
@@ -300,6 +318,11 @@ pub use producer::{
 pub use stream::{
     Deliveries, DeliveriesIter, Produce, ProduceEach, ProduceError, ProduceExt, ProducerSink,
     SendAll, SinkStatistics,
+};
+#[cfg(feature = "statistics")]
+pub use telemetry::{
+    BrokerStatistics, EosStatistics, FatalStatistics, PartitionStatistics, Statistics,
+    TopicStatistics, TopparStatistics, WindowStatistics,
 };
 #[cfg(feature = "rdkafka")]
 pub use transaction::ConsumedOffsets;

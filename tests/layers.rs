@@ -10,6 +10,7 @@ use std::path::Path;
 
 /// From the roof to the ground.
 const WINGS: &[&str] = &[
+    "telemetry",
     "stream",
     "transaction",
     "base_producer",

@@ -14,7 +14,7 @@ use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
 use crate::message::{DeliveryError, EnqueueError, ProducerRecord, Topic};
 use crate::sync::{drop_payloads, log};
-use crate::values::PurgeConfig;
+use crate::values::{PurgeConfig, RDKafkaLogLevel};
 
 /// The most events that one `poll` serves, so that it returns even if deliveries keep arriving.
 const EVENTS_PER_POLL: usize = 128;
@@ -381,6 +381,24 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// [`ClientContext::error`]: crate::ClientContext::error
     pub fn set_oauth_token_failure(&self, reason: &str) -> Result<(), KafkaError> {
         self.core.set_oauth_token_failure(reason)
+    }
+
+    /// Replaces `sasl.username` and `sasl.password`.
+    ///
+    /// It works as [`Producer::set_sasl_credentials`](crate::Producer::set_sasl_credentials) does,
+    /// also in a callback.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Producer::set_sasl_credentials`](crate::Producer::set_sasl_credentials).
+    pub fn set_sasl_credentials(&self, username: &str, password: &str) -> Result<(), KafkaError> {
+        self.core.set_sasl_credentials(username, password)
+    }
+
+    /// Sets the lowest level of librdkafka's logs, as
+    /// [`Producer::set_log_level`](crate::Producer::set_log_level) does.
+    pub fn set_log_level(&self, level: RDKafkaLogLevel) {
+        self.core.set_log_level(level);
     }
 
     /// Returns a handle of a topic, which saves the lookup by name.

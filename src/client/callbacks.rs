@@ -27,7 +27,7 @@ impl<O: Opaque> Core<O> {
                 text,
             } => {
                 let level = RDKafkaLogLevel::from_syslog(level);
-                let text = self.secrets.redact(&text);
+                let text = self.redact(&text);
                 self.guard("log", || {
                     self.log.during(|| context.log(level, &facility, &text));
                 });

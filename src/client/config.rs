@@ -114,7 +114,9 @@ impl ClientConfig {
     /// [`Info`](RDKafkaLogLevel::Info).
     ///
     /// [`Debug`](RDKafkaLogLevel::Debug) logs only the parts of librdkafka that the property
-    /// `debug` lists. If that property is set, the level is always `Debug`.
+    /// `debug` lists. If that property is set, the producer begins with `Debug`.
+    ///
+    /// [`Producer::set_log_level`](crate::Producer::set_log_level) changes the level later.
     pub fn set_log_level(&mut self, level: RDKafkaLogLevel) -> &mut Self {
         self.set("log_level", level.to_syslog().to_string())
     }

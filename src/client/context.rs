@@ -60,7 +60,8 @@ pub trait ClientContext: Send + Sync + 'static {
     /// Called with librdkafka's statistics as JSON, every `statistics.interval.ms` milliseconds.
     ///
     /// librdkafka's default for that property is 0, which switches statistics off. Its
-    /// [STATISTICS.md] describes the fields.
+    /// [STATISTICS.md] describes the fields. With the feature `statistics`,
+    /// `Statistics::from_json` parses them, and `Producer::statistics` returns them parsed.
     ///
     /// [STATISTICS.md]: https://github.com/confluentinc/librdkafka/blob/v2.12.1/STATISTICS.md
     ///

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use super::config::ClientConfig;
 use super::config_values::{is_transactional, message_max_bytes};
 use super::context::ProducerContext;
+use super::login::Login;
 use super::partitioner_callback::partitioner_callback;
 use super::secrets::Secrets;
 use super::thinned_log::ThinnedLog;
@@ -16,7 +17,7 @@ use super::topic_handles::TopicHandles;
 use crate::error::{KafkaError, WhyClosed};
 use crate::ffi::{CertificateFailures, Client, Conf, Opaque, Process, Queue};
 use crate::sync::{read, write};
-use crate::values::PurgeConfig;
+use crate::values::{PurgeConfig, RDKafkaLogLevel};
 
 /// One client whose messages carry a value of type `O`.
 ///
@@ -54,13 +55,20 @@ pub(crate) struct Core<O> {
     pub(super) takes_batches: bool,
     /// `message.max.bytes`, the limit of librdkafka's produce calls.
     pub(super) message_max_bytes: usize,
-    pub(super) secrets: Secrets,
+    pub(super) secrets: RwLock<Secrets>,
+    pub(super) login: Login,
+    #[cfg(feature = "statistics")]
+    has_statistics: bool,
     pub(super) certificates: Arc<CertificateFailures>,
     /// Lines that are thinned out.
     pub(crate) log: Arc<ThinnedLog>,
     pub(super) is_transactional: bool,
     opaque: PhantomData<fn(O) -> O>,
 }
+
+/// The property that makes librdkafka write statistics.
+#[cfg(feature = "statistics")]
+const STATISTICS_INTERVAL: &str = "statistics.interval.ms";
 
 /// The values of [`Core::closed`].
 const OPEN: u8 = 0;
@@ -85,6 +93,9 @@ impl<O: Opaque> Core<O> {
         context: &Arc<C>,
     ) -> Result<(Self, Queue), KafkaError> {
         let secrets = config.secrets();
+        let login = Login::of(&conf);
+        #[cfg(feature = "statistics")]
+        let has_statistics = conf.get(STATISTICS_INTERVAL).as_deref() != Some("0");
         let callback_panics = Arc::default();
         let partitioner = partitioner_callback(context, &callback_panics);
         let has_partitioner = partitioner.is_some();
@@ -116,9 +127,12 @@ impl<O: Opaque> Core<O> {
             has_partitioner,
             message_max_bytes,
             takes_batches: config.get("plugin.library.paths").is_none(),
-            secrets,
             log: Arc::default(),
             is_transactional,
+            secrets: RwLock::new(secrets),
+            login,
+            #[cfg(feature = "statistics")]
+            has_statistics,
             opaque: PhantomData,
         };
         Ok((core, queue))
@@ -135,6 +149,28 @@ impl<O: Opaque> Core<O> {
         read(&self.live)
             .as_ref()
             .map(|live| Arc::clone(&live.client))
+    }
+
+    /// Sets the lowest level of librdkafka's logs. Without a client it does nothing.
+    pub(crate) fn set_log_level(&self, level: RDKafkaLogLevel) {
+        if let Some(client) = self.client() {
+            client.set_log_level(level);
+        }
+    }
+
+    /// # Errors
+    ///
+    /// librdkafka writes no statistics.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn check_statistics(&self) -> Result<(), KafkaError> {
+        if self.has_statistics {
+            return Ok(());
+        }
+        Err(KafkaError::config(
+            Some(STATISTICS_INTERVAL),
+            "statistics: configuration property statistics.interval.ms is 0, so librdkafka writes \
+             none; set it to an interval in milliseconds",
+        ))
     }
 
     /// Purges the messages that `config` selects.

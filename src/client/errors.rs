@@ -1,10 +1,13 @@
 //! The errors of a client, of its calls and of its messages, and the fatal error after which
 //! nothing can be sent.
 
+use std::borrow::Cow;
+
 use super::connection_diagnosis::client_error;
 use super::core::Core;
 use crate::error::{KafkaError, RDKafkaErrorCode, is_fencing, is_purge};
 use crate::ffi::{CallError, Client, Opaque, PARTITION_UNASSIGNED};
+use crate::sync::read;
 
 impl<O: Opaque> Core<O> {
     /// Returns the error for a code. If the fatal error is its cause, returns the fatal error.
@@ -45,12 +48,17 @@ impl<O: Opaque> Core<O> {
 
     /// Returns an error with librdkafka's text, without secrets.
     pub(crate) fn error_with_text(&self, code: RDKafkaErrorCode, text: &str) -> KafkaError {
-        KafkaError::with_text(code, self.secrets.redact(text))
+        KafkaError::with_text(code, self.redact(text))
     }
 
     /// Returns a text without secrets.
+    pub(super) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        read(&self.secrets).redact(text)
+    }
+
+    /// As [`redact`](Self::redact), as a text of its own.
     pub(crate) fn shown(&self, text: &str) -> String {
-        self.secrets.redact(text).into_owned()
+        self.redact(text).into_owned()
     }
 
     /// Returns the error of a transactional call.
@@ -62,13 +70,13 @@ impl<O: Opaque> Core<O> {
             Some((reason, _)) => format!("{reason}, retry call to resume"),
             None => error.text,
         };
-        let text = format!("{call}: {}", self.secrets.redact(&reason));
+        let text = format!("{call}: {}", self.redact(&reason));
         KafkaError::of_call(error.class, error.code, text)
     }
 
     /// Returns a client-level error, with a diagnosis if it is about a connection.
     pub(crate) fn client_error(&self, code: i32, text: &str) -> KafkaError {
-        let shown = self.secrets.redact(text);
+        let shown = self.redact(text);
         client_error(code, text, &shown, |broker| {
             self.certificates.failure_of(broker)
         })
@@ -76,7 +84,7 @@ impl<O: Opaque> Core<O> {
 
     pub(super) fn set_fatal(&self, (code, text): (i32, String)) -> KafkaError {
         self.fatal
-            .get_or_init(|| KafkaError::fatal(code, self.secrets.redact(&text)))
+            .get_or_init(|| KafkaError::fatal(code, self.redact(&text)))
             .clone()
     }
 

@@ -12,7 +12,8 @@
 //! - `produce`, `topics`, `topic_handles`, `partitioner_callback`: the produce call;
 //! - `in_flight`, `callbacks`, `statistics`, `errors`, `connection_diagnosis`, `thinned_log`: what
 //!   becomes of messages and events;
-//! - `tokens`, `transaction_times`: OAuth tokens, and the time limits of transactional calls.
+//! - `tokens`, `login`, `credentials`: OAuth tokens, and new passwords;
+//! - `transaction_times`: the time limits of transactional calls.
 
 mod bootstrap;
 mod callbacks;
@@ -23,9 +24,11 @@ mod config_values;
 mod connection_diagnosis;
 mod context;
 mod core;
+mod credentials;
 mod errors;
 mod in_flight;
 mod java_properties;
+mod login;
 mod oauth_token;
 mod partitioner;
 mod partitioner_callback;

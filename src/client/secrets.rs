@@ -1,6 +1,7 @@
 //! Finds the secret values of a configuration, and removes them from texts.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 /// The text that replaces a secret.
 pub(crate) const REDACTED: &str = "[redacted]";
@@ -42,6 +43,10 @@ pub(crate) fn is_sensitive(property: &str) -> bool {
 /// word. A shorter line of a PEM is of no use to anyone.
 const MIN_LEN: usize = 8;
 
+/// The most secrets that are kept of those that were set while the client runs. Each costs a search
+/// of every log line, and passwords may change every hour for years.
+const MAX_LATER: usize = 32;
+
 /// The property with the claims of an unsecured token. librdkafka's errors quote parts of it.
 const TOKEN_CLAIMS: &str = "sasl.oauthbearer.config";
 
@@ -63,6 +68,8 @@ const BEFORE_CLAIM: &[&str] = &[
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
     values: Vec<String>,
+    /// Those of logins that were set later, the newest at the end.
+    later: VecDeque<String>,
     has_tokens: bool,
 }
 
@@ -92,6 +99,20 @@ impl Secrets {
         secrets
     }
 
+    /// Adds a secret that was set while the client runs. Forgets the oldest of many: librdkafka has
+    /// no text with it any more.
+    pub(super) fn add(&mut self, secret: &str) {
+        if self.values.iter().any(|known| known == secret) {
+            return;
+        }
+        // Set again, it is the newest.
+        self.later.retain(|known| known != secret);
+        self.later.push_back(secret.to_owned());
+        if self.later.len() > MAX_LATER {
+            self.later.pop_front();
+        }
+    }
+
     /// Replaces every secret in a text by [`REDACTED`].
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let text = if self.has_tokens {
@@ -102,6 +123,7 @@ impl Secrets {
         let mut places: Vec<_> = self
             .values
             .iter()
+            .chain(&self.later)
             .flat_map(|secret| {
                 let found = text.match_indices(secret.as_str()).map(|(start, _)| start);
                 let found = found.filter(|&start| stands_alone(&text, start, secret));
@@ -164,7 +186,7 @@ pub(crate) fn without_claims(text: &str) -> Cow<'_, str> {
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} secrets", self.values.len())
+        write!(f, "{} secrets", self.values.len() + self.later.len())
     }
 }
 
@@ -206,6 +228,23 @@ mod tests {
             secrets.redact("user-long-one, ü long-one"),
             "[redacted], ü [redacted]"
         );
+    }
+
+    #[test]
+    fn secrets_that_are_set_later_are_replaced_too() {
+        let mut secrets = Secrets::of([("sasl.password", "the-first-one")].into_iter());
+        for index in 0..1_000 {
+            secrets.add("the-first-one");
+            secrets.add("the-same-user");
+            secrets.add(&format!("password-{index:04}"));
+        }
+        let text = "the-first-one, the-same-user, password-0999, password-0980, password-0000";
+        assert_eq!(
+            secrets.redact(text),
+            "[redacted], [redacted], [redacted], [redacted], password-0000"
+        );
+        assert_eq!(secrets.values.len() + secrets.later.len(), 1 + MAX_LATER);
+        assert_eq!(format!("{secrets:?}"), "33 secrets");
     }
 
     #[test]

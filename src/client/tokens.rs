@@ -21,7 +21,7 @@ impl<O: Opaque> Core<O> {
         client.set_oauth_token(&token).map_err(|(code, text)| {
             // `to_raw` has checked the token. If librdkafka still refuses it, its text may show
             // the token.
-            KafkaError::with_text(code, without_claims(&self.secrets.redact(&text)))
+            KafkaError::with_text(code, without_claims(&self.redact(&text)))
         })?;
         self.token_failures.store(0, Ordering::Relaxed);
         Ok(())
@@ -30,7 +30,7 @@ impl<O: Opaque> Core<O> {
     /// Answers a token request with a failure. librdkafka raises an error with the reason.
     pub(crate) fn set_oauth_token_failure(&self, reason: &str) -> Result<(), KafkaError> {
         let client = self.client().ok_or_else(|| self.closed_error())?;
-        let reason = match self.secrets.redact(reason) {
+        let reason = match self.redact(reason) {
             // It would be empty as a C string, which librdkafka refuses.
             reason if reason.bytes().all(|byte| byte == 0) => "no reason given".into(),
             reason => reason,

@@ -80,6 +80,8 @@ impl<C: ProducerContext> Shared<C> {
         if self.report.get().is_some() {
             return;
         }
+        #[cfg(feature = "statistics")]
+        self.statistics.end();
         let mut completions = Completions::default();
         let report = lock(&self.trackers).terminate(&mut completions);
         drop(completions);

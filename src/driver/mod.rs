@@ -13,7 +13,8 @@
 //! - `requests`, `lookup`, `metadata`, `refresh`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
 //! - `topic_failures`: why records to a topic failed first;
-//! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER.
+//! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER;
+//! - `statistics`: librdkafka's statistics, for those who read them.
 
 mod blocking;
 mod broker_state;
@@ -32,6 +33,8 @@ mod serve;
 mod serving;
 mod shared;
 mod stand_in;
+#[cfg(feature = "statistics")]
+mod statistics;
 mod task;
 mod token_refresh;
 mod topic_failures;

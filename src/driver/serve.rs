@@ -81,6 +81,10 @@ impl<C: ProducerContext> Shared<C> {
                 let shown = |text: &str| self.core.shown(text);
                 self.brokers
                     .record(&event, self.core.delivered(), error, shown);
+                #[cfg(feature = "statistics")]
+                if let Event::Stats(json) = &event {
+                    self.statistics.publish(json);
+                }
                 self.core.serve_client_event(&*self.context, event);
                 self.brokers.notify();
             }

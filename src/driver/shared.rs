@@ -7,6 +7,8 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+#[cfg(feature = "statistics")]
+use tokio::sync::watch;
 
 use super::blocking::BlockingCalls;
 use super::broker_state::BrokerWatch;
@@ -17,6 +19,8 @@ use super::refresh::Refreshes;
 use super::report::CloseReport;
 use super::requests::Requests;
 use super::serving::ServingSlot;
+#[cfg(feature = "statistics")]
+use super::statistics::Documents;
 use super::topic_failures::TopicFailures;
 use super::trackers::{Completions, Outcome, Tally, Trackers};
 use super::transactions::Transactions;
@@ -54,6 +58,8 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) lookups: Lookups,
     pub(crate) refreshes: Refreshes,
     pub(super) topic_failures: TopicFailures,
+    #[cfg(feature = "statistics")]
+    pub(super) statistics: Documents,
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
     pub(super) driver: Arc<DriverWaker>,
@@ -131,6 +137,8 @@ impl<C: ProducerContext> Shared<C> {
             destroyed: Once::new(),
             refreshes: Refreshes::default(),
             topic_failures: TopicFailures::default(),
+            #[cfg(feature = "statistics")]
+            statistics: Documents::default(),
             report: OnceLock::new(),
             reported: Notifier::default(),
         })
@@ -251,6 +259,21 @@ impl<C: ProducerContext> Shared<C> {
             return Err(self.core.closed_error());
         }
         Ok(())
+    }
+
+    /// Returns a receiver of librdkafka's statistics, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// There are none, or the producer is closed.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn statistics(&self) -> Result<watch::Receiver<Option<Arc<str>>>, KafkaError> {
+        if self.core.is_closed() {
+            return Err(self.core.closed_error());
+        }
+        self.core.check_statistics()?;
+        let receiver = self.statistics.subscribe();
+        receiver.ok_or_else(|| self.core.closed_error())
     }
 
     /// Why there is no capacity.

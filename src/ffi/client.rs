@@ -1,7 +1,7 @@
 //! Owner of `rd_kafka_t`, the client.
 
 use std::any::TypeId;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::mem;
 use std::ptr::{self, NonNull};
@@ -22,7 +22,7 @@ use super::process::Process;
 use super::redeclared::{
     rd_kafka_fatal_error, rd_kafka_flush, rd_kafka_purge, rd_kafka_set_log_queue,
 };
-use crate::values::PurgeConfig;
+use crate::values::{PurgeConfig, RDKafkaLogLevel};
 
 /// A producer client. All its messages carry opaques of the type that it was created for.
 ///
@@ -176,6 +176,34 @@ impl Client {
         // SAFETY: the client is valid. The result only says whether the call timed out, which the
         // caller finds out by its own count.
         unsafe { rd_kafka_flush(self.as_ptr(), timeout_ms) };
+    }
+
+    /// Sets the lowest level of librdkafka's logs.
+    pub(crate) fn set_log_level(&self, level: RDKafkaLogLevel) {
+        // SAFETY: the client is valid. The call writes one aligned `int`. librdkafka's threads read
+        // it without a lock, and only compare it: an old or a new value decides about a line.
+        unsafe { sys::rd_kafka_set_log_level(self.as_ptr(), level.to_syslog() as c_int) }
+    }
+
+    /// Sets the user and the password of new connections. Never blocks for longer than a copy.
+    ///
+    /// # Errors
+    ///
+    /// Returns librdkafka's error. Its text contains neither.
+    pub(crate) fn set_sasl_credentials(
+        &self,
+        username: &CStr,
+        password: &CStr,
+    ) -> Result<(), CallError> {
+        // SAFETY: the client is valid. Both are C strings that live during the call, which copies
+        // them under the lock that readers hold. The returned error is ours.
+        unsafe {
+            CallError::check(sys::rd_kafka_sasl_set_credentials(
+                self.as_ptr(),
+                username.as_ptr(),
+                password.as_ptr(),
+            ))
+        }
     }
 
     /// Purges the messages that `config` selects.

@@ -29,7 +29,7 @@ pub enum FullAccess {}
 ///
 /// `Producer<C, SendOnly>` has all sends, permits, sinks and streams. It has no method that affects
 /// others: no `close`, `flush`, `purge`, `ready`, `cluster`, `partitions_for`, `topics`,
-/// `downgrade`, `blocking_flush` or `blocking_close`.
+/// `set_sasl_credentials`, `set_log_level`, `downgrade`, `blocking_flush` or `blocking_close`.
 ///
 /// ```no_run
 /// use tokio_rdkafka::{BoxError, DefaultProducerContext, OwnedPermit};
@@ -91,6 +91,18 @@ pub enum FullAccess {}
 /// ```compile_fail,E0599
 /// async fn partitions_for(transaction: &tokio_rdkafka::Transaction<'_>) {
 ///     transaction.partitions_for("t", std::time::Duration::ZERO).await.unwrap();
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// fn log_in(transaction: &tokio_rdkafka::Transaction<'_>) {
+///     transaction.set_sasl_credentials("user", "password").unwrap();
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
+/// fn log(transaction: &tokio_rdkafka::Transaction<'_>) {
+///     transaction.set_log_level(tokio_rdkafka::RDKafkaLogLevel::Debug);
 /// }
 /// ```
 ///

@@ -9,6 +9,7 @@
 //! - `flush`, `close`: flush, purge and shutdown;
 //! - `blocking`: the calls that block the thread;
 //! - `ready`, `cluster`: questions to the brokers;
+//! - `live`: changes of a running producer;
 //! - `timer`: time limits by the timers of the producer's runtime.
 
 mod access;
@@ -17,6 +18,7 @@ mod builder;
 mod close;
 mod cluster;
 mod flush;
+mod live;
 mod permit;
 #[allow(clippy::module_inception)]
 mod producer;

@@ -319,6 +319,12 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         &self.handle.runtime
     }
 
+    /// Spawns a task on the producer's runtime.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime().handle.spawn(task);
+    }
+
     pub(super) fn max_block(&self) -> Option<Duration> {
         self.handle.max_block
     }

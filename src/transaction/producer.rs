@@ -11,8 +11,8 @@ use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{Client, Group, Offsets};
 use crate::producer::Producer;
 use crate::values::{
-    ClusterInfo, ConsumerGroupMetadata, PartitionInfo, TopicInfo, TopicPartitionOffset,
-    TransactionOutcome,
+    ClusterInfo, ConsumerGroupMetadata, PartitionInfo, RDKafkaLogLevel, TopicInfo,
+    TopicPartitionOffset, TransactionOutcome,
 };
 
 /// An asynchronous producer whose records belong to transactions.
@@ -61,6 +61,11 @@ pub struct TransactionalProducer<C: ProducerContext = DefaultProducerContext> {
 impl<C: ProducerContext> TransactionalProducer<C> {
     pub(crate) fn new(producer: Producer<C>) -> Self {
         Self { producer }
+    }
+
+    #[cfg(feature = "statistics")]
+    pub(crate) fn producer(&self) -> &Producer<C> {
+        &self.producer
     }
 
     /// Initializes transactions. Call it once, before the first [`begin`](Self::begin).
@@ -139,6 +144,22 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// Same as [`Producer::ready`].
     pub async fn ready(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.producer.ready(timeout).await
+    }
+
+    /// Replaces `sasl.username` and `sasl.password`, as [`Producer::set_sasl_credentials`] does.
+    ///
+    /// It may be called during a transaction.
+    ///
+    /// # Errors
+    ///
+    /// Same as [`Producer::set_sasl_credentials`].
+    pub fn set_sasl_credentials(&self, username: &str, password: &str) -> Result<(), KafkaError> {
+        self.producer.set_sasl_credentials(username, password)
+    }
+
+    /// Sets the lowest level of librdkafka's logs, as [`Producer::set_log_level`] does.
+    pub fn set_log_level(&self, level: RDKafkaLogLevel) {
+        self.producer.set_log_level(level);
     }
 
     /// Returns `transaction.timeout.ms`: how long a transaction may take before the brokers abort

@@ -7,13 +7,14 @@
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Display};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, io};
 
 use futures::future::join_all;
 use libtest_mimic::Trial;
+use tokio::task::spawn_blocking;
 use tokio_rdkafka::{
     BaseProducer, BoxError, ClientConfig, ClientContext, ConnectFailure, DeliveryResult,
     KafkaError, OAuthToken, Persistence, Producer, ProducerContext, ProducerRecord,
@@ -22,7 +23,7 @@ use tokio_rdkafka::{
 
 use crate::support::kafka::{Cluster, DEADLINE};
 use crate::support::logins::{GUARDED, Locked, READER, WRITER};
-use crate::support::trials::Module;
+use crate::support::trials::{Module, many_threads};
 use crate::support::unsecured_token::unsecured_token;
 
 const MODULE: Module = Module("logins");
@@ -45,6 +46,16 @@ pub fn trials() -> Vec<Trial> {
             logs_in(cluster, "SCRAM-SHA-512")
         }),
         trial("a_wrong_password_is_reported", wrong_password),
+        MODULE
+            .trial_alone(
+                many_threads,
+                "a_password_changes_under_load",
+                async |cluster| {
+                    password_under_load(cluster).await;
+                    Printed::assert_no_secret();
+                },
+            )
+            .with_ignored_flag(!is_possible() || !Cluster::has_nodes_to_kill()),
         trial("sasl_gssapi", kerberos).with_ignored_flag(!Locked::has_kerberos()),
         trial("tokens_are_refreshed_under_load", tokens_under_load),
         trial("a_refresh_that_fails_is_asked_again", failing_refresh),
@@ -261,6 +272,75 @@ async fn wrong_password(_: Cluster) {
         let config = Locked::from_env().login_with(mechanism, WRITER, WRONG_PASSWORD);
         fails(&mut verbose(config), RDKafkaErrorCode::Authentication).await;
     }
+}
+
+/// The brokers' connections are cut: none of them is left that logged in with the old password.
+async fn password_under_load(cluster: Cluster) {
+    const MECHANISM: &str = "SCRAM-SHA-512";
+    const PARTITIONS: i32 = 3;
+    const NODES: [i32; 3] = [1, 2, 3];
+    let user = format!("rotating-{}", std::process::id());
+    let [old, new] = ["old", "new"].map(|age| format!("the-{age}-password-{}", std::process::id()));
+    SECRETS.lock().unwrap().extend([old.clone(), new.clone()]);
+    let set_password = |password: &str| {
+        let (user, password) = (user.clone(), password.to_owned());
+        spawn_blocking(move || Cluster::set_password(&user, &password))
+    };
+    set_password(&old).await.unwrap();
+
+    let topic = cluster.create_topic(PARTITIONS, 3).await;
+    let mut config = verbose(Locked::from_env().login_with(MECHANISM, &user, &old));
+    config.set("message.timeout.ms", "60000");
+    let producer = create(&config, Context::default()).unwrap();
+    let to_all = async || {
+        for partition in 0..PARTITIONS {
+            let record = ProducerRecord::to(&*topic).partition(partition);
+            producer
+                .send(record.payload("v"))
+                .await
+                .map_err(shown)
+                .unwrap();
+        }
+    };
+    let is_done = AtomicBool::new(false);
+    let rotation = async {
+        to_all().await;
+        set_password(&new).await.unwrap();
+        producer
+            .set_sasl_credentials(&user, &new)
+            .map_err(shown)
+            .unwrap();
+        let cluster = Arc::new(cluster);
+        for node in NODES {
+            let (cluster, topic) = (Arc::clone(&cluster), topic.clone());
+            let restarted = spawn_blocking(move || {
+                Cluster::node("stop", node);
+                Cluster::node("start", node);
+                let started = Instant::now();
+                while !cluster.is_whole_for(node, &topic) {
+                    assert!(started.elapsed() < DEADLINE, "node {node} is not in sync");
+                }
+            });
+            restarted.await.unwrap();
+        }
+        to_all().await;
+        is_done.store(true, Ordering::SeqCst);
+    };
+    let load = send_until(&producer, &topic, || is_done.load(Ordering::SeqCst));
+    let (sent, ()) = tokio::join!(load, rotation);
+    assert_eq!(producer.close().await.failed, 0);
+    eprintln!("{sent} records while the password changed");
+
+    // The old one is not good any more: the connections above had the new one.
+    let producer = create(&config, Context::default()).unwrap();
+    let error = shown(producer.ready(DEADLINE).await.unwrap_err());
+    let failure = error.connect_failure();
+    assert_eq!(failure, Some(ConnectFailure::Authentication), "{error}");
+    // It works again once the producer has the new one, too.
+    producer.set_sasl_credentials(&user, &new).unwrap();
+    let record = ProducerRecord::to(&*topic).payload("v");
+    producer.send(record).await.map_err(shown).unwrap();
+    producer.close().await;
 }
 
 async fn kerberos(cluster: Cluster) {

@@ -25,6 +25,8 @@ mod metadata;
 mod ready;
 mod records;
 mod rights;
+#[cfg(feature = "statistics")]
+mod statistics;
 #[path = "../support/mod.rs"]
 mod support;
 mod transactional_producer;
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
         transactional_producer::trials(),
         #[cfg(feature = "rdkafka")]
         consumed::trials(),
+        #[cfg(feature = "statistics")]
+        statistics::trials(),
         frozen::trials(),
         chaos::trials(),
     ];

@@ -17,6 +17,8 @@ mod faults;
 #[cfg(feature = "mock")]
 mod foreign;
 #[cfg(feature = "mock")]
+mod live;
+#[cfg(feature = "mock")]
 mod metadata;
 #[cfg(feature = "ssl")]
 mod oauth;
@@ -36,6 +38,8 @@ mod runtime_ended;
 mod schedule;
 #[cfg(feature = "mock")]
 mod send;
+#[cfg(all(feature = "mock", feature = "statistics"))]
+mod statistics;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(feature = "mock")]

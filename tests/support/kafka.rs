@@ -1,6 +1,7 @@
 //! A real cluster: topics, and reading back by rdkafka's consumer.
 
 use std::env;
+use std::io::Write as _;
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -68,6 +69,21 @@ impl Cluster {
     /// Stops, kills or starts a node; returns when that is done.
     pub fn node(action: &str, id: i32) {
         Self::nodectl(action, id);
+    }
+
+    /// Gives a user, also a new one, a password for SCRAM-SHA-512. Brokers know it a moment later.
+    pub fn set_password(user: &str, password: &str) {
+        let nodectl = env::var_os("KAFKA_NODECTL").expect("a cluster of our own");
+        let mut child = Command::new(nodectl)
+            .args(["password", "1", user])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("nodectl runs");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        writeln!(stdin, "{password}").expect("nodectl reads");
+        drop(stdin);
+        let status = child.wait().expect("nodectl ends");
+        assert!(status.success(), "nodectl password");
     }
 
     fn nodectl(action: &str, id: i32) -> String {

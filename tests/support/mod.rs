@@ -7,6 +7,8 @@ pub mod logins;
 pub mod logs;
 #[cfg(feature = "mock")]
 pub mod mock;
+#[cfg(feature = "statistics")]
+pub mod statistics;
 pub mod token_endpoint;
 pub mod trials;
 #[path = "../../examples/common/unsecured_token.rs"]
