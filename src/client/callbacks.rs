@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::context::{ClientContext, ProducerContext};
 use super::core::Core;
-use crate::ffi::{Event, Opaque};
+use crate::ffi::{Event, Opaque, RENEWAL};
 use crate::message::DeliveryResult;
 use crate::sync::{catch_panic, log};
 use crate::values::RDKafkaLogLevel;
@@ -24,6 +24,11 @@ impl<O: Opaque> Core<O> {
                 facility,
                 text,
             } => {
+                // librdkafka calls a renewal of the epoch a failed transaction.
+                let is_renewal = facility == "TXNERR" && text.contains(RENEWAL);
+                if level > self.shown_level || is_renewal {
+                    return 0;
+                }
                 let level = RDKafkaLogLevel::from_syslog(level);
                 let text = self.secrets.redact(&text);
                 self.guard("log", || context.log(level, &facility, &text));

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 
 use super::config::ClientConfig;
 use super::config_errors::creation_error;
+use super::config_values::is_transactional;
 use super::context::ProducerContext;
 use super::partitioner_callback::partitioner_callback;
 use super::secrets::Secrets;
@@ -50,9 +51,30 @@ pub(crate) struct Core<O> {
     pub(super) token_failures: AtomicU64,
     pub(super) has_partitioner: bool,
     pub(super) takes_batches: bool,
+    /// The highest syslog level of the log lines that the context gets.
+    pub(super) shown_level: i32,
     pub(super) secrets: Secrets,
     pub(super) certificates: Arc<CertificateFailures>,
     opaque: PhantomData<fn(O) -> O>,
+}
+
+/// The syslog level of the lines that say that a connection has broken.
+const INFO: i32 = 6;
+
+/// Lets a transactional client log broken connections, whatever the user wants to see: they say
+/// that a request may arrive late. Returns the level that the user wants to see.
+fn prepare_logs(conf: &mut Conf) -> i32 {
+    let level: Option<i32> = conf.get("log_level").and_then(|level| level.parse().ok());
+    // With `debug` librdkafka logs everything anyway.
+    let logs_everything = conf.get("debug").is_some_and(|debug| !debug.is_empty());
+    match level {
+        Some(level) if level < INFO && is_transactional(conf) && !logs_everything => {
+            // The value is valid.
+            let _ = conf.set("log_level", &INFO.to_string());
+            level
+        }
+        _ => i32::MAX,
+    }
 }
 
 /// The values of [`Core::closed`].
@@ -84,6 +106,7 @@ impl<O: Opaque> Core<O> {
         if has_partitioner {
             config.prepare_for_partitioner(&mut conf)?;
         }
+        let shown_level = prepare_logs(&mut conf);
         let client = Client::new_producer::<O>(conf, partitioner)
             .map_err(|text| creation_error(&text, &secrets))?;
         let queue = Queue::main(&client);
@@ -105,6 +128,7 @@ impl<O: Opaque> Core<O> {
             callback_panics,
             token_failures: AtomicU64::new(0),
             has_partitioner,
+            shown_level,
             takes_batches: config.get("plugin.library.paths").is_none(),
             secrets,
             opaque: PhantomData,

@@ -11,6 +11,7 @@
 //! - `broker_state`, `probe`: whether a broker is up;
 //! - `requests`, `lookup`, `metadata`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
+//! - `doubts`: why the next transaction needs another epoch;
 //! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER.
 
 mod blocking;
@@ -18,6 +19,7 @@ mod broker_state;
 mod capacity;
 mod capacity_watch;
 mod close;
+mod doubts;
 mod flush;
 mod lookup;
 mod metadata;

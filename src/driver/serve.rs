@@ -8,7 +8,7 @@ use super::serving::{CHUNK, Chunk, Popped};
 use super::shared::{Completer, Shared};
 use super::trackers::Outcome;
 use crate::client::ProducerContext;
-use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
 use crate::message::{DeliveryError, SendError};
 use crate::sync::{lock, wake};
@@ -81,6 +81,7 @@ impl<C: ProducerContext> Shared<C> {
                 let shown = |text: &str| self.core.shown(text);
                 self.brokers
                     .record(&event, self.core.delivered(), error, shown);
+                self.doubts.record_event(&event, shown);
                 self.core.serve_client_event(&*self.context, event);
                 self.brokers.notify();
             }
@@ -138,6 +139,9 @@ impl<C: ProducerContext> Shared<C> {
         let error = self.failure(failure.code(), partition);
         if let Some(epoch) = epoch {
             epoch.fail(&error);
+            if !is_purge(failure.code()) {
+                self.doubts.record(&error);
+            }
         }
         if !is_kept {
             return false;

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::blocking::BlockingCalls;
 use super::broker_state::BrokerWatch;
 use super::capacity::{Capacity, CapacityError};
+use super::doubts::Doubts;
 use super::lookup::Lookups;
 use super::report::CloseReport;
 use super::requests::Requests;
@@ -46,6 +47,7 @@ pub(crate) struct Shared<C: ProducerContext> {
     /// purge that is called between the two does not count as served.
     pub(super) purges_called: AtomicU64,
     pub(crate) transactions: Transactions,
+    pub(crate) doubts: Doubts,
     pub(crate) brokers: BrokerWatch,
     pub(crate) requests: Requests,
     pub(crate) lookups: Lookups,
@@ -85,6 +87,7 @@ impl<C: ProducerContext> Shared<C> {
             trackers: Mutex::default(),
             purges_called: AtomicU64::new(0),
             transactions: Transactions::new(transaction_timeout),
+            doubts: Doubts::default(),
             brokers: BrokerWatch::default(),
             requests: Requests::default(),
             lookups: Lookups::default(),

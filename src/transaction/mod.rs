@@ -4,6 +4,7 @@
 //!
 //! - `builder`: creates a producer with a `transactional.id`;
 //! - `producer`: the producer, and how the last transaction is settled before the next;
+//! - `renewal`: another epoch or client, where the last transaction has left something behind;
 //! - `transaction`: one transaction, and how its commit can fail;
 //! - `calls`: librdkafka's blocking calls, one at a time on a thread;
 //! - `consumed_offsets`: offsets of a consumer of the crate `rdkafka`.
@@ -13,6 +14,7 @@ mod calls;
 #[cfg(feature = "rdkafka")]
 mod consumed_offsets;
 mod producer;
+mod renewal;
 #[allow(clippy::module_inception)]
 mod transaction;
 

@@ -24,6 +24,7 @@ mod logins;
 mod metadata;
 mod ready;
 mod records;
+mod renewal;
 mod rights;
 #[path = "../support/mod.rs"]
 mod support;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         base_producer::trials(),
         capacity::trials(),
         transactional_producer::trials(),
+        renewal::trials(),
         #[cfg(feature = "rdkafka")]
         consumed::trials(),
         frozen::trials(),

@@ -93,19 +93,37 @@ impl Cluster {
 
     /// A new topic with a name of its own.
     pub async fn create_topic(&self, partitions: i32, replicas: i32) -> String {
+        self.create_topic_with(partitions, replicas, &[]).await
+    }
+
+    /// The same, with properties.
+    pub async fn create_topic_with(
+        &self,
+        partitions: i32,
+        replicas: i32,
+        properties: &[(&str, &str)],
+    ) -> String {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Ids of processes come again.
         let since_epoch = SystemTime::UNIX_EPOCH.elapsed().expect("a time");
         let (id, micros) = (process::id(), since_epoch.as_micros());
         let topic = format!("test-{id}-{micros}-{number}");
-        self.create_topic_named(&topic, partitions, replicas).await;
+        let mut new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(replicas));
+        for (name, value) in properties {
+            new = new.set(name, value);
+        }
+        self.create(new).await;
         topic
     }
 
     /// Makes a topic of that name.
     pub async fn create_topic_named(&self, topic: &str, partitions: i32, replicas: i32) {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas));
+        self.create(new).await;
+    }
+
+    async fn create(&self, new: NewTopic<'_>) {
         let created = self
             .admin()
             .create_topics(&[new], &Self::admin_options())

@@ -1,5 +1,6 @@
 //! Transactions of the async producer.
 
+mod renewal;
 mod stuck;
 
 use std::error::Error;
