@@ -261,7 +261,7 @@ pub use stream::{
 };
 #[cfg(feature = "rdkafka")]
 pub use transaction::ConsumedOffsets;
-pub use transaction::{CommitError, Transaction, TransactionalProducer};
+pub use transaction::{CommitError, RetryPolicy, Transaction, TransactionalProducer};
 pub use values::{
     Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, IntoPayload,
     PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,

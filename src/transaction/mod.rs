@@ -6,6 +6,7 @@
 //! - `producer`: the producer, and how the last transaction is settled before the next;
 //! - `renewal`: another epoch or client, where the last transaction has left something behind;
 //! - `transaction`: one transaction, and how its commit can fail;
+//! - `retries`: running a function in a transaction again;
 //! - `calls`: librdkafka's blocking calls, one at a time on a thread;
 //! - `consumed_offsets`: offsets of a consumer of the crate `rdkafka`.
 
@@ -15,10 +16,12 @@ mod calls;
 mod consumed_offsets;
 mod producer;
 mod renewal;
+mod retries;
 #[allow(clippy::module_inception)]
 mod transaction;
 
 #[cfg(feature = "rdkafka")]
 pub use consumed_offsets::ConsumedOffsets;
 pub use producer::TransactionalProducer;
+pub use retries::RetryPolicy;
 pub use transaction::{CommitError, Transaction};

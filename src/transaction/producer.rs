@@ -363,7 +363,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         }
     }
 
-    fn failure(&self) -> Option<KafkaError> {
+    pub(super) fn failure(&self) -> Option<KafkaError> {
         let transactions = &self.producer.shared().transactions;
         let failure = transactions.epoch().and_then(|epoch| epoch.failure());
         failure.or_else(|| transactions.unreported())

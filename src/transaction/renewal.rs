@@ -62,7 +62,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     }
 
     /// Returns true if the error is fatal, and a new client would go on.
-    fn is_cured(&self, error: &KafkaError) -> bool {
+    pub(super) fn is_cured(&self, error: &KafkaError) -> bool {
         error.is_fatal() && self.curable_fatal().is_some()
     }
 

@@ -155,6 +155,11 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         Self { owner, producer }
     }
 
+    /// Returns why the transaction cannot be committed, if a record or offsets of it have failed.
+    pub(super) fn failure(&self) -> Option<KafkaError> {
+        self.owner.failure()
+    }
+
     /// Returns a handle that sends into the transaction, for another task.
     ///
     /// It may outlive the transaction, and then sends nothing.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use libtest_mimic::Trial;
+use rdkafka::message::Message as _;
 use tokio_rdkafka::{
     KafkaError, ProducerRecord, Transaction, TransactionOutcome, TransactionalProducer,
 };
 
-use crate::support::kafka::{Cluster, DEADLINE, Isolation};
+use crate::support::kafka::{Cluster, DEADLINE, Isolation, Read};
 use crate::support::trials::{Module, one_thread};
 
 const MODULE: Module = Module("renewal");
@@ -103,7 +104,7 @@ async fn refused_records(cluster: Cluster) {
     let mut expected = Vec::new();
     let mut bad = 0;
     for turn in 0..20 {
-        if turn % 3 == 1 {
+        if turn % 3 == 0 {
             bad_transaction(&mut producer, &topic, WAYS[bad % WAYS.len()]).await;
             bad += 1;
             let outcome = producer.outcome().await;
@@ -115,7 +116,7 @@ async fn refused_records(cluster: Cluster) {
     }
     assert_eq!(producer.renewals(), bad as u64);
     let last = expected.last().cloned().unwrap();
-    let is_last = |read: &crate::support::kafka::Read| read.payload() == Some(last.as_bytes());
+    let is_last = |read: &Read| read.payload() == Some(last.as_bytes());
     let read = cluster.read_until(&topic, 0, Isolation::Committed, is_last);
     let texts = read
         .iter()
