@@ -132,7 +132,8 @@
 //! [`TransactionalProducer::begin`] returns a [`Transaction`]. It sends like a [`Producer`], has no
 //! other call of one ([`SendOnly`]), and ends with [`commit`](Transaction::commit) or
 //! [`abort`](Transaction::abort).
-//! [`TransactionalProducer::run`] commits or aborts according to what a function returns. For
+//! [`TransactionalProducer::run`] commits or aborts according to what a function returns. The page
+//! [`docs::transactions`] has the states, the errors and what follows from them. For
 //! exactly-once processing, add the consumer's offsets with
 //! [`send_offsets`](Transaction::send_offsets) or [`ConsumedOffsets`].
 //!
@@ -224,6 +225,13 @@
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
 #![cfg_attr(not(feature = "rdkafka"), doc = "[`ConsumedOffsets`]: #features")]
 #![deny(unreachable_pub)]
+
+pub mod docs {
+    //! Guides.
+
+    #[doc = include_str!("../docs/transactions.md")]
+    pub mod transactions {}
+}
 
 mod base_producer;
 mod client;
