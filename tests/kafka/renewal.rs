@@ -9,7 +9,7 @@ use tokio_rdkafka::{
 };
 
 use crate::support::kafka::{Cluster, DEADLINE, Isolation, Read};
-use crate::support::trials::{Module, one_thread};
+use crate::support::trials::Module;
 
 const MODULE: Module = Module("renewal");
 
