@@ -120,8 +120,8 @@ async fn work(
         }
         let record = ProducerRecord::to(&topic).payload(number.to_string());
         // Waits for capacity only, until it is time to stop. A record that is not enqueued then
-        // stays with its source. A record that fails later goes to the context's callback. During
-        // the close it also goes to the close report.
+        // stays with its source. A record that fails later goes to the context's callback, is
+        // logged, and is counted by the close report, which has it if it fails during the close.
         tokio::select! {
             biased;
             enqueued = producer.enqueue_detached(record) => {
@@ -139,8 +139,11 @@ async fn work(
 fn account_for(report: &CloseReport, account: &Account) -> ExitCode {
     println!(
         "in flight at the close: {} delivered, {} failed, {} undelivered",
-        report.delivered, report.failed, report.undelivered
+        report.delivered,
+        report.failed - report.failed_before,
+        report.undelivered
     );
+    println!("failed before the close: {}", report.failed_before);
     let failed = account.failed.load(Ordering::Relaxed);
     println!("not delivered in total: {failed}");
     // A service would store these records here and send them at its next start. Those that are

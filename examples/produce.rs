@@ -18,6 +18,9 @@ use clap::Parser;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio_rdkafka::{ClientConfig, DeliveryFuture, Producer, ProducerRecord, SendError};
 
+/// How long a broker may take to come up.
+const READY: Duration = Duration::from_secs(30);
+
 /// The largest number of records in flight.
 const WINDOW: usize = 1_000;
 
@@ -86,6 +89,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         .set("enable.idempotence", "true");
     config.extend(arguments.properties);
     let producer: Producer = config.create()?;
+    // Otherwise the records would wait for `message.timeout.ms`, which is five minutes.
+    if let Err(error) = producer.ready(READY).await {
+        eprintln!("no broker is up: {}", common::with_causes(&error));
+        return Ok(ExitCode::FAILURE);
+    }
 
     let started = Instant::now();
     let mut summary = Summary::default();

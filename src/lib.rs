@@ -1,6 +1,7 @@
 //! An async-first Kafka producer for tokio services, built on librdkafka.
 //!
 //! ```no_run
+//! use std::time::Duration;
 //! use tokio_rdkafka::{ClientConfig, Producer, ProducerRecord};
 //!
 //! #[tokio::main]
@@ -9,6 +10,9 @@
 //!         .set("bootstrap.servers", "localhost:9092")
 //!         .set("enable.idempotence", "true")
 //!         .create()?;
+//!
+//!     // Says within seconds why no broker answers. A record would wait for 5 minutes.
+//!     producer.ready(Duration::from_secs(10)).await?;
 //!
 //!     let record = ProducerRecord::to("orders").key("customer-7").payload("three apples");
 //!     let delivery = producer.send(record).await?;
@@ -38,6 +42,8 @@
 //!   handle and the shutdown of the runtime.
 //! - A failed record comes back to the caller as it was given, with what is known about its
 //!   [`Persistence`]. An offset is one that a broker reported, or `None`.
+//! - A failure that nobody awaits is logged, and [`Producer::close`] reports it: see
+//!   [failures that nobody awaits](Producer#failures-that-nobody-awaits).
 //! - Dropping a future before its record was enqueued sends nothing. Dropping it later never
 //!   cancels the message.
 //! - A full queue admits senders first come, first served. It wakes as many waiters as there is
@@ -137,6 +143,11 @@
 //! exactly-once processing, add the consumer's offsets with
 //! [`send_offsets`](Transaction::send_offsets) or [`ConsumedOffsets`].
 //!
+//! # From blocking code
+//!
+//! `blocking_send` and its like are for threads outside of the runtime. [`docs::blocking`] has each
+//! case, also foreign executors and what a `Drop` should do.
+//!
 //! # Shutdown
 //!
 //! Call [`Producer::close`] or [`Producer::close_timeout`] before `main` returns. Only they promise
@@ -163,6 +174,26 @@
 //! [`is_fatal`](KafkaError::is_fatal), [`requires_abort`](KafkaError::requires_abort).
 //! [`ClientContext::error`] receives errors that belong to no record.
 //!
+//! # Logs
+//!
+//! The crate emits [`tracing`] events. These targets tell what they are about:
+//!
+//! | target | events |
+//! |---|---|
+//! | `librdkafka` | librdkafka's log lines and client-level errors, unless the context handles them |
+//! | `tokio_rdkafka::unawaited` | [records whose failure nobody awaits](Producer#failures-that-nobody-awaits) |
+//! | other modules of `tokio_rdkafka` | warnings about the use of the crate, and panics of callbacks |
+//!
+//! Events of the first two targets are thinned out. The first of a kind is logged at once. Those
+//! like it are counted, and logged with their number 10 s after it, or at the end of the producer.
+//! Lines of librdkafka are of one kind if they differ only in numbers, times and states, and are
+//! about the same broker. Debug lines and fatal errors are all logged.
+//!
+//! # Configuration
+//!
+//! The page [`docs::configuration`] has the properties that a producer's user meets, with their
+//! defaults and Java's names, and a picture of the time limits.
+//!
 //! # Security
 //!
 //! TLS and the SASL mechanisms are librdkafka's: set `security.protocol`, `ssl.*` and `sasl.*` in
@@ -183,6 +214,7 @@
 //! let cluster = MockCluster::new(1)?;
 //! let producer: Producer = ClientConfig::new()
 //!     .set("bootstrap.servers", cluster.bootstrap_servers())
+//!     .set("enable.idempotence", "true")
 //!     .create()?;
 //! producer.send(ProducerRecord::to("orders").payload("three apples")).await?;
 //! assert_eq!(cluster.records("orders").await?.len(), 1);
@@ -218,7 +250,7 @@
 //! | `zstd-pkg-config` | the system's zstd instead of the bundled one |
 //! | `external-lz4` | lz4 from the crate `lz4-sys` instead of librdkafka's copy |
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
-//! | `mock` | [`MockCluster`] |
+//! | `mock` | [`MockCluster`], and constructors of results for unit tests |
 //! | `rdkafka` | [`ConsumedOffsets`]: offsets of consumers of the crate `rdkafka` 0.39 |
 //! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `zstd` |
 #![cfg_attr(not(all(feature = "mock", feature = "rdkafka")), doc = "")]
@@ -228,6 +260,12 @@
 
 pub mod docs {
     //! Guides.
+
+    #[doc = include_str!("../docs/blocking.md")]
+    pub mod blocking {}
+
+    #[doc = include_str!("../docs/configuration.md")]
+    pub mod configuration {}
 
     #[doc = include_str!("../docs/transactions.md")]
     pub mod transactions {}

@@ -62,7 +62,8 @@ async fn flushes_that_run_at_the_same_time_share_one_thread() {
     let mut later = Box::pin(producer.flush());
     assert!(futures::poll!(&mut later).is_pending());
     assert_eq!(producer.in_flight_count(), 2);
-    assert_eq!(threads_of_ours(), 1);
+    // The thread of the time limits has a name of its own by then.
+    until(|| threads_of_ours() == 1).await;
 
     cluster.broker_up(1).unwrap();
     // Each counts what was in flight when it was called.
@@ -115,8 +116,9 @@ async fn questions_about_the_cluster_share_one_thread_for_each_kind() {
         is_over.store(true, Ordering::SeqCst);
     };
     let (most, ()) = futures::join!(watch, calls);
-    // The search for a broker, `topics`, and `ready`; see `Producer`'s documentation.
-    assert!((1..=3).contains(&most), "{most} threads");
+    // The search for a broker, `topics`, and `ready`; see `Producer`'s documentation. For a moment
+    // the thread of the time limits looks like one of these.
+    assert!((1..=4).contains(&most), "{most} threads");
     until(|| threads_of_ours() == 0).await;
     producer.close().await;
     until(|| blocking_threads().is_empty()).await;

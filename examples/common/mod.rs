@@ -29,6 +29,17 @@ pub fn brokers(
     Ok((cluster.bootstrap_servers(), Some(cluster)))
 }
 
+/// Returns the text of an error with those of its causes.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 /// Parses the argument of `-X PROPERTY=VALUE`.
 pub fn property(argument: &str) -> Result<(String, String), String> {
     let (name, value) = argument

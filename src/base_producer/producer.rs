@@ -12,8 +12,8 @@ use crate::client::{
 };
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
-use crate::message::{EnqueueError, ProducerRecord, Topic};
-use crate::sync::drop_payloads;
+use crate::message::{DeliveryError, EnqueueError, ProducerRecord, Topic};
+use crate::sync::{drop_payloads, log};
 use crate::values::PurgeConfig;
 
 /// The most events that one `poll` serves, so that it returns even if deliveries keep arriving.
@@ -38,7 +38,10 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 ///
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let producer: BaseProducer =
-///     ClientConfig::new().set("bootstrap.servers", "localhost:9092").create()?;
+///     ClientConfig::new()
+///         .set("bootstrap.servers", "localhost:9092")
+///         .set("enable.idempotence", "true")
+///         .create()?;
 /// let mut record = ProducerRecord::to("events").payload("hello");
 /// while let Err(error) = producer.send(record) {
 ///     if !error.is_queue_full() {
@@ -63,7 +66,14 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 ///
 /// Dropping it blocks: it purges what has not been delivered, runs the callbacks for it, and waits
 /// for librdkafka's threads to end. Call [`flush`](Self::flush) before to deliver everything. Do
-/// not drop it on a thread that must not block.
+/// not drop it on a thread that must not block. A drop with messages in flight logs a warning.
+///
+/// # Failures
+///
+/// [`ProducerContext::delivery`] receives the failures, and the default context ignores them. So
+/// [`poll`](Self::poll) also logs them, as
+/// [those of a `Producer` that nobody awaits](crate::Producer#failures-that-nobody-awaits). The
+/// number of those after the first of a kind is logged by a `poll` 10 s later, or by the drop.
 ///
 /// A child that was forked has none of librdkafka's threads. There `send`, `flush` and
 /// transactional calls return an error for which [`is_closed`](KafkaError::is_closed) is true. A
@@ -178,6 +188,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         if self.callback_threads.contains_current() || self.core.is_forked() {
             return 0;
         }
+        self.core.log.log_due();
         let deadline = Instant::now().checked_add(timeout);
         let (mut served, mut events) = (0, 0);
         loop {
@@ -212,12 +223,26 @@ impl<C: ProducerContext> BaseProducer<C> {
         let mut served = 0;
         while let Some((message, opaque)) = event.next() {
             let result = message.into_result();
-            self.core.count_delivered(u64::from(result.is_ok()));
+            match &result {
+                Ok(_) => self.core.count_delivered(1),
+                Err(failure) => self.failed(failure),
+            }
             self.core.report(&*self.context, &result, opaque.value);
             self.core.settle(1);
             served += 1;
         }
+        self.core.log.log_due();
         served
+    }
+
+    /// Logs a failure, which only the callback sees.
+    #[cold]
+    fn failed(&self, failure: &DeliveryError<'_>) {
+        let error = self
+            .core
+            .message_error(failure.code().raw(), failure.partition());
+        let (topic, persistence) = (failure.topic(), failure.persistence());
+        self.core.failed_unawaited(topic, persistence, &error);
     }
 
     /// Sends queued messages without waiting for `linger.ms`, and polls until nothing is in flight.
@@ -418,6 +443,16 @@ impl<C: ProducerContext> FromClientConfigAndContext<C> for BaseProducer<C> {
 impl<C: ProducerContext> Drop for BaseProducer<C> {
     fn drop(&mut self) {
         self.core.close();
+        let in_flight = self.core.in_flight();
+        if in_flight > 0 && !self.core.is_forked() {
+            log(|| {
+                tracing::warn!(
+                    in_flight,
+                    "a BaseProducer was dropped with messages in flight, which are purged: call \
+                     flush before"
+                );
+            });
+        }
         let everything = PurgeConfig::default().queue().inflight().non_blocking();
         while self.core.in_flight() > 0 && !self.core.is_forked() {
             // Repeated, because one purge can miss messages that move between two queues.

@@ -5,10 +5,12 @@ use std::sync::atomic::Ordering;
 
 use super::context::{ClientContext, ProducerContext};
 use super::core::Core;
+use super::statistics::repaired;
+use crate::error::KafkaError;
 use crate::ffi::{Event, Opaque, RENEWAL};
 use crate::message::DeliveryResult;
 use crate::sync::{catch_panic, log};
-use crate::values::RDKafkaLogLevel;
+use crate::values::{Persistence, RDKafkaLogLevel};
 
 impl<O: Opaque> Core<O> {
     /// Serves an event other than delivery reports. Returns the number of callbacks that ran, not
@@ -31,7 +33,9 @@ impl<O: Opaque> Core<O> {
                 }
                 let level = RDKafkaLogLevel::from_syslog(level);
                 let text = self.secrets.redact(&text);
-                self.guard("log", || context.log(level, &facility, &text));
+                self.guard("log", || {
+                    self.log.during(|| context.log(level, &facility, &text));
+                });
                 0
             }
             Event::Error {
@@ -44,10 +48,11 @@ impl<O: Opaque> Core<O> {
                 } else {
                     self.client_error(code, &text)
                 };
-                self.guard("error", || context.error(&error));
+                self.guard("error", || self.log.during(|| context.error(&error)));
                 1
             }
             Event::Stats(json) => {
+                let json = repaired(&json);
                 self.guard("stats", || context.stats(&json));
                 1
             }
@@ -69,6 +74,30 @@ impl<O: Opaque> Core<O> {
         opaque: C::DeliveryOpaque,
     ) {
         self.guard("delivery", || context.delivery(result, opaque));
+    }
+
+    /// Logs that a record failed whose result nobody awaits, in the lines that are thinned out. The
+    /// caller calls [`ThinnedLog::log_due`](super::thinned_log::ThinnedLog::log_due) soon after.
+    ///
+    /// Returns false, and logs nothing, if the commit of a transaction reports the failure.
+    #[cold]
+    pub(crate) fn failed_unawaited(
+        &self,
+        topic: &str,
+        persistence: Persistence,
+        error: &KafkaError,
+    ) -> bool {
+        let is_unawaited = self.reports_unawaited();
+        if is_unawaited {
+            self.log.failure(topic, persistence, error);
+        }
+        is_unawaited
+    }
+
+    /// Returns true if a failure without a future is unawaited. In a transaction it is not: the
+    /// commit reports it.
+    pub(crate) fn reports_unawaited(&self) -> bool {
+        !self.is_transactional
     }
 
     fn guard(&self, callback: &str, body: impl FnOnce()) {

@@ -11,8 +11,9 @@ use crate::values::RDKafkaLogLevel;
 /// The configuration of a producer: librdkafka properties and their values.
 ///
 /// Every producer needs `bootstrap.servers`. A property that is not set has librdkafka's default.
-/// librdkafka's [CONFIGURATION.md] lists all properties. They are applied in the order in which
-/// they were set.
+/// The page [`docs::configuration`](crate::docs::configuration) has those that most users meet, with
+/// Java's names and how the time limits nest. librdkafka's [CONFIGURATION.md] lists all. They are applied in the
+/// order in which they were set.
 ///
 /// ```no_run
 /// use tokio_rdkafka::{ClientConfig, Producer};
@@ -44,6 +45,12 @@ use crate::values::RDKafkaLogLevel;
 /// - `linger.ms` not less than `message.timeout.ms`, or for a transactional producer not less than
 ///   `transaction.timeout.ms`: no record could be sent. A `message.timeout.ms` of 0 sets no limit.
 /// - A number that librdkafka would read as another one, as `5m` or the octal `010`.
+/// - `bootstrap.servers` that librdkafka would misread: no server, a port that is not from 1 to
+///   65535, a scheme that does not fit `security.protocol`, a login.
+/// - A `sasl.mechanism` that librdkafka does not have, or that needs a feature which is off. This
+///   holds whatever `security.protocol` is.
+/// - `client.id` with a quote, a backslash or a control character: the JSON of the statistics would
+///   be invalid.
 ///
 /// # Changed defaults
 ///
@@ -128,7 +135,13 @@ impl ClientConfig {
     /// # Errors
     ///
     /// Returns an error that names the property if one is unknown, missing, refused, in conflict
-    /// with another, or has an invalid value. The error never shows a value that may be secret.
+    /// with another, or has an invalid value. The error says what is allowed, and which feature of
+    /// this crate is missing. For an unknown property it suggests the nearest known name, or what
+    /// replaces a property of Java's client. For a TLS file it says the path and what is wrong.
+    ///
+    /// The error never shows a value that may be secret. It shows numbers, flags, choices from a
+    /// list, servers without logins, and paths.
+    ///
     /// Also fails if librdkafka cannot create the client, for instance without threads, or if the
     /// runtime has ended.
     ///

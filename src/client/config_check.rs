@@ -1,13 +1,19 @@
 //! Turns a user's properties into a librdkafka configuration, and refuses those that cannot work.
 
+use super::bootstrap;
 use super::config::ClientConfig;
-use super::config_errors::{property_error, refused};
+use super::config_errors::{bad_value, missing_for_mechanism, property_error, refused};
 use super::config_values::{
     MAX_IDLE, MAX_RECONNECT_BACKOFF, SOCKET_TIMEOUT, is_transactional, max_idle,
     max_reconnect_backoff, socket_timeout, transaction_timeout,
 };
+use super::properties::MECHANISMS;
+use super::secrets::Secrets;
 use crate::error::KafkaError;
 use crate::ffi::Conf;
+
+/// The properties that list the bootstrap servers.
+const SERVERS: &[&str] = &["bootstrap.servers", "metadata.broker.list"];
 
 impl ClientConfig {
     /// Returns the librdkafka configuration for these properties.
@@ -17,6 +23,7 @@ impl ClientConfig {
     /// Returns an error that names the property.
     pub(crate) fn to_conf(&self) -> Result<Conf, KafkaError> {
         let mut conf = Conf::new();
+        let secrets = self.secrets();
         let ours = [
             ("client.software.name", env!("CARGO_PKG_NAME")),
             ("client.software.version", env!("CARGO_PKG_VERSION")),
@@ -24,10 +31,13 @@ impl ClientConfig {
         ];
         for (property, value) in ours.into_iter().chain(self.iter()) {
             conf.set(property, value)
-                .map_err(|error| property_error(property, value, &error))?;
-            check_number(&conf, property, value)?;
+                .map_err(|error| property_error(property, value, &error, &secrets))?;
+            check_number(&conf, property, value, &secrets)?;
         }
         self.check_properties(&conf)?;
+        self.check_servers(&conf)?;
+        self.check_mechanism(&conf)?;
+        check_client_id(&conf)?;
         self.check_linger(&conf)?;
         if is_transactional(&conf) && self.get(MAX_IDLE).is_none() {
             let idle = max_idle(transaction_timeout(&conf));
@@ -56,7 +66,8 @@ impl ClientConfig {
         if !has_value("bootstrap.servers") && is("test.mock.num.brokers", "0") {
             return Err(KafkaError::config(
                 Some("bootstrap.servers"),
-                "configuration property bootstrap.servers is missing",
+                "configuration property bootstrap.servers is missing; set it to the host:port of a \
+                 broker, with commas between several",
             ));
         }
         if is("delivery.report.only.error", "true") {
@@ -65,6 +76,15 @@ impl ClientConfig {
                 "librdkafka would drop the reports of delivered messages, and their futures \
                  would never resolve; leave it at false",
             ));
+        }
+        let acks = conf.get("acks").and_then(|acks| acks.parse::<i32>().ok());
+        if acks.is_some_and(|acks| acks > 1) {
+            let names = ["acks", "request.required.acks", "topic.acks"];
+            let set = names.into_iter().find(|name| self.get(name).is_some());
+            let property = set.unwrap_or("topic.request.required.acks");
+            let problem = Some("brokers refuse another number of replicas");
+            let value = self.get(property).unwrap_or_default();
+            return Err(bad_value(property, value, problem, &self.secrets()));
         }
         if self.get("enabled_events").is_some() {
             return Err(refused(
@@ -100,6 +120,67 @@ impl ClientConfig {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a list of servers that librdkafka would misread.
+    fn check_servers(&self, conf: &Conf) -> Result<(), KafkaError> {
+        // librdkafka puts its own servers in their place.
+        if conf.get("test.mock.num.brokers").as_deref() != Some("0") {
+            return Ok(());
+        }
+        let servers = conf.get("bootstrap.servers").unwrap_or_default();
+        let security = conf.get("security.protocol").unwrap_or_default();
+        let Some(problem) = bootstrap::problem(&servers, &security) else {
+            return Ok(());
+        };
+        let set = self.iter().filter(|(name, _)| SERVERS.contains(name));
+        let property = set.last().map_or("bootstrap.servers", |(name, _)| name);
+        let shown = self.secrets().redact(&problem).into_owned();
+        let text = format!("bad value for configuration property {property}: {shown}");
+        Err(KafkaError::config(Some(property), text))
+    }
+
+    /// Refuses a SASL mechanism that librdkafka does not have, or not in this build.
+    ///
+    /// librdkafka would do so only if `security.protocol` enables SASL.
+    fn check_mechanism(&self, conf: &Conf) -> Result<(), KafkaError> {
+        let names = ["sasl.mechanism", "sasl.mechanisms"];
+        let set = names.into_iter().find(|name| self.get(name).is_some());
+        let security = conf.get("security.protocol").unwrap_or_default();
+        if set.is_none() && !security.starts_with("sasl") {
+            return Ok(());
+        }
+        let property = set.unwrap_or("sasl.mechanism");
+        let mechanism = conf.get("sasl.mechanisms").unwrap_or_default();
+        if let Some(feature) = missing_for_mechanism(&mechanism) {
+            let text = match set {
+                Some(_) => format!(
+                    "bad value {mechanism:?} for configuration property {property}: the mechanism \
+                     needs the feature `{feature}` of this crate"
+                ),
+                None => format!(
+                    "configuration property {property} is missing: its default is {mechanism}, \
+                     which needs the feature `{feature}` of this crate; set it to {}",
+                    MECHANISMS.join(" or ")
+                ),
+            };
+            return Err(KafkaError::config(Some(property), text));
+        }
+        // SCRAM-SHA-1 is not Kafka's, but librdkafka has it.
+        if MECHANISMS.contains(&&*mechanism) || mechanism == "SCRAM-SHA-1" {
+            return Ok(());
+        }
+        let upper = mechanism.to_ascii_uppercase();
+        let problem = MECHANISMS
+            .contains(&&*upper)
+            .then(|| format!("write it as {upper}"));
+        let secrets = self.secrets();
+        Err(bad_value(
+            property,
+            &mechanism,
+            problem.as_deref(),
+            &secrets,
+        ))
     }
 
     /// Refuses a `linger.ms` with which librdkafka opens no topic, so that no record can be sent.
@@ -160,7 +241,12 @@ impl ClientConfig {
 ///
 /// librdkafka parses the digits at the beginning, takes a leading 0 for octal, and truncates a
 /// number that is too large.
-fn check_number(conf: &Conf, property: &str, value: &str) -> Result<(), KafkaError> {
+fn check_number(
+    conf: &Conf,
+    property: &str,
+    value: &str,
+    secrets: &Secrets,
+) -> Result<(), KafkaError> {
     // `topic.` is a prefix of topic properties, but also the beginning of other names.
     let of_topics = || conf.get(property.strip_prefix("topic.")?);
     let Some(text) = conf.get(property).or_else(of_topics) else {
@@ -186,15 +272,32 @@ fn check_number(conf: &Conf, property: &str, value: &str) -> Result<(), KafkaErr
     if is_the_same {
         return Ok(());
     }
-    let text = format!(
-        "bad value for configuration property {property}: it is not a decimal number, or it is \
-         too large"
-    );
-    Err(KafkaError::config(Some(property), text))
+    let problem = "it is not a decimal number, or it is too large";
+    Err(bad_value(property, value, Some(problem), secrets))
+}
+
+/// Refuses a `client.id` that would break the JSON of the statistics.
+///
+/// librdkafka writes strings into it as they are. The others are the names of topics, which are
+/// checked when they are used, and of brokers.
+fn check_client_id(conf: &Conf) -> Result<(), KafkaError> {
+    let id = conf.get("client.id").unwrap_or_default();
+    let is_bad = |c: char| c < ' ' || matches!(c, '"' | '\\');
+    match id.chars().find(|&c| is_bad(c)) {
+        Some(bad) => Err(refused(
+            "client.id",
+            &format!(
+                "librdkafka would write its {bad:?} into the JSON of the statistics as it is; use \
+                 no quotes, backslashes and control characters"
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{java_properties, properties};
     use super::*;
 
     fn value_with(property: &str, properties: &[(&str, &str)]) -> String {
@@ -203,6 +306,35 @@ mod tests {
         config.extend(properties.iter().copied());
         let conf = config.to_conf().unwrap();
         conf.get(property).unwrap()
+    }
+
+    /// The page for users has the defaults that really apply.
+    #[test]
+    fn the_table_in_the_docs_is_true() {
+        let page = include_str!("../../docs/configuration.md");
+        let config: ClientConfig = [("bootstrap.servers", "h")].into_iter().collect();
+        let conf = config.to_conf().unwrap();
+        let mut rows = 0;
+        for row in page.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let &[property, default, _unit, _what, java] = &*cells else {
+                continue;
+            };
+            rows += 1;
+            let property = property.trim_matches('`');
+            let known = properties::find(property).expect(property);
+            if property == "bootstrap.servers" {
+                continue;
+            }
+            // librdkafka has no value of a topic property that is not set.
+            let real = conf.get(property).unwrap_or(known.default);
+            let real = if real.is_empty() { "–" } else { &real };
+            assert_eq!(default.trim_matches('`'), real, "{property}");
+            let java = java.split('`').nth(1).unwrap_or(property);
+            let is_there = Conf::knows(java) || java_properties::replacement(java).is_some();
+            assert!(is_there, "{property}: {java}");
+        }
+        assert!(rows >= 40, "{rows}");
     }
 
     fn max_idle_with(properties: &[(&str, &str)]) -> String {

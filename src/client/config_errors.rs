@@ -1,6 +1,9 @@
-//! The errors of a configuration. They name the property and never show a value.
+//! The errors of a configuration. They name the property, show the value if it cannot be secret,
+//! and say what is allowed.
 
-use super::secrets::Secrets;
+use super::java_properties;
+use super::properties::{self, Property};
+use super::secrets::{Secrets, is_sensitive};
 use crate::error::KafkaError;
 use crate::ffi::{Conf, ConfError};
 
@@ -10,17 +13,116 @@ pub(super) fn refused(property: &str, reason: &str) -> KafkaError {
     KafkaError::config(Some(property), text)
 }
 
-/// Returns the error for a property that librdkafka refuses.
+/// Returns the error for a value that is not allowed, with what is wrong about it.
 ///
-/// librdkafka's own text may contain the value, so only known phrases are copied from it.
-pub(super) fn property_error(property: &str, value: &str, error: &ConfError) -> KafkaError {
+/// librdkafka's own text may contain any value, so only known phrases of it may be passed on.
+pub(super) fn bad_value(
+    property: &str,
+    value: &str,
+    problem: Option<&str>,
+    secrets: &Secrets,
+) -> KafkaError {
+    let known = properties::find(property);
+    let value = known
+        .as_ref()
+        .and_then(|it| shown(it, property, value, secrets));
+    let mut text = match value {
+        Some(value) => format!("bad value {value} for configuration property {property}"),
+        None => format!("bad value for configuration property {property}"),
+    };
+    let allowed = known.and_then(|it| {
+        let allowed = it.allowed()?;
+        Some(match it.is_choice() {
+            true => with_features(property, &allowed),
+            false => allowed,
+        })
+    });
+    let allowed = allowed.map(|allowed| format!("allowed: {allowed}"));
+    let mut separator = ": ";
+    for part in problem.into_iter().chain(allowed.as_deref()) {
+        text.push_str(separator);
+        text.push_str(part);
+        separator = "; ";
+    }
+    KafkaError::config(Some(property), text)
+}
+
+/// Adds to each of the allowed values the feature that it needs and this build lacks.
+fn with_features(property: &str, allowed: &str) -> String {
+    let values = allowed.split(", ").map(|value| {
+        let feature = if property.starts_with("sasl.mechanism") {
+            missing_for_mechanism(value).map(|feature| format!("the feature `{feature}`"))
+        } else {
+            match Conf::new().set(property, value) {
+                Err(ConfError::Invalid(text)) => missing_feature(&text).map(str::to_owned),
+                _ => None,
+            }
+        };
+        match feature {
+            Some(feature) => format!("{value} (with {feature})"),
+            None => value.to_owned(),
+        }
+    });
+    values.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns a value between quotes, or `None` if it may be secret.
+///
+/// A value of a number or a choice was not meant to be a secret, and it cannot be one of those that
+/// are set.
+fn shown(known: &Property, property: &str, value: &str, secrets: &Secrets) -> Option<String> {
+    const MOST: usize = 40;
+    let is_secret = is_sensitive(property)
+        || !known.is_plain()
+        || value.chars().count() > MOST
+        || secrets.redact(value) != value;
+    (!is_secret).then(|| format!("{value:?}"))
+}
+
+/// Returns the error for a property that librdkafka refuses.
+pub(super) fn property_error(
+    property: &str,
+    value: &str,
+    error: &ConfError,
+    secrets: &Secrets,
+) -> KafkaError {
+    let instead = java_properties::replacement(property);
     let reason = match error {
         ConfError::Unknown => {
-            let text = format!("unknown configuration property {property:?}");
+            let hint = match instead {
+                Some(instead) => format!("; it is a property of Java's client: {instead}"),
+                None => properties::nearest(property)
+                    .map(|name| format!("; did you mean {name}?"))
+                    .unwrap_or_default(),
+            };
+            let text = format!("unknown configuration property {property:?}{hint}");
             return KafkaError::config(Some(property), text);
         }
         ConfError::Invalid(text) => text,
     };
+    if let Some(instead) = instead {
+        return refused(
+            property,
+            &format!("it is a property of Java's client: {instead}"),
+        );
+    }
+    // The value is before the colon.
+    let why = reason.rsplit_once(": ").map_or("", |(_, why)| why);
+    if let Some(feature) = missing_feature(why) {
+        let known = properties::find(property);
+        let value = known.and_then(|known| shown(&known, property, value, secrets));
+        let text = match value {
+            Some(value) if !reason.contains("not supported in this build") => {
+                format!("bad value {value} for configuration property {property}: the value")
+            }
+            _ => format!("configuration property {property} is refused: it"),
+        };
+        let text = format!("{text} needs {feature} of this crate");
+        return KafkaError::config(Some(property), text);
+    }
+    if reason.contains("must be set through dedicated") || reason.contains("not settable") {
+        return refused(property, "only code in C can set it; remove it");
+    }
     const SAFE: &[&str] = &[
         "outside allowed range",
         "not supported in this build",
@@ -29,44 +131,77 @@ pub(super) fn property_error(property: &str, value: &str, error: &ConfError) -> 
     ];
     let safe = SAFE
         .iter()
-        .find_map(|phrase| Some(reason[reason.find(phrase)?..].to_owned()));
-    let detail = safe.or_else(|| Some(missing_feature(property, value)?.to_owned()));
-    let detail = detail.map(|detail| format!(": {detail}"));
-    KafkaError::config(
-        Some(property),
-        format!(
-            "bad value for configuration property {property}{}",
-            detail.unwrap_or_default()
-        ),
-    )
+        .find_map(|phrase| Some(&reason[reason.find(phrase)?..]))
+        // The range follows if it is known.
+        .map(|it| match properties::find(property) {
+            Some(_) if it.starts_with(SAFE[0]) => "it is out of range",
+            _ => it,
+        });
+    bad_value(property, value, safe, secrets)
 }
 
-/// Returns which feature of this crate a refused value needs.
-fn missing_feature(property: &str, value: &str) -> Option<&'static str> {
-    match (property, &*value.to_ascii_lowercase()) {
-        ("security.protocol", "ssl" | "sasl_ssl") => {
-            Some("TLS needs the feature `ssl` of this crate")
-        }
-        ("compression.type" | "compression.codec", "zstd") => {
-            Some("zstd needs the feature `zstd` of this crate")
-        }
-        _ => None,
-    }
+/// Returns which feature of this crate is missing, by what librdkafka says about its build.
+///
+/// Source: the macros `_UNSUPPORTED_…` in rdkafka_conf.c.
+fn missing_feature(why: &str) -> Option<&'static str> {
+    const LIBRARIES: &[(&str, &str)] = &[
+        (
+            "depends on libcurl and OpenSSL",
+            "the features `curl` and `ssl`",
+        ),
+        (
+            "depend on libcurl and OpenSSL",
+            "the features `curl` and `ssl`",
+        ),
+        ("OpenSSL not available", "the feature `ssl`"),
+        ("zlib not available", "the feature `libz`"),
+        ("libzstd not available", "the feature `zstd`"),
+        ("libcurl not available", "the feature `curl`"),
+        ("cyrus-sasl", "the feature `gssapi`"),
+    ];
+    let found = LIBRARIES.iter().find(|(library, _)| why.contains(library));
+    // A version is missing: either all of OpenSSL, or it is too old.
+    let is_version = || !has_feature("ssl") && why.contains("OpenSSL >=");
+    found
+        .map(|(_, feature)| *feature)
+        .or_else(|| is_version().then_some("the feature `ssl`"))
+}
+
+/// Returns true if librdkafka was built with a feature of its own, by the name in
+/// `builtin.features`.
+fn has_feature(name: &str) -> bool {
+    let features = Conf::new().get("builtin.features").unwrap_or_default();
+    features.split(',').any(|feature| feature.trim() == name)
+}
+
+/// Returns the feature that a SASL mechanism needs and this build lacks.
+pub(super) fn missing_for_mechanism(mechanism: &str) -> Option<&'static str> {
+    let (builtin, feature) = match mechanism {
+        "GSSAPI" => ("sasl_gssapi", "gssapi"),
+        "OAUTHBEARER" => ("sasl_oauthbearer", "ssl"),
+        _ if mechanism.starts_with("SCRAM-SHA-") => ("sasl_scram", "ssl"),
+        _ => return None,
+    };
+    (!has_feature(builtin)).then_some(feature)
 }
 
 /// Returns the error for a configuration that librdkafka refuses as a whole.
 ///
 /// librdkafka's text names the property, with a dot in it or between backticks.
-pub(crate) fn creation_error(text: &str, secrets: &Secrets) -> KafkaError {
+pub(super) fn creation_error(text: &str, secrets: &Secrets) -> KafkaError {
+    KafkaError::config(
+        property_in(text),
+        format!("cannot create the client: {}", secrets.redact(text)),
+    )
+}
+
+/// Returns the property that a text of librdkafka names first.
+pub(super) fn property_in(text: &str) -> Option<&str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
     let mut words = text
         .split(|c| !is_name(c))
         .map(|word| word.trim_end_matches('.'));
-    let property = words.find(|word| {
+    words.find(|word| {
         (word.contains('.') || text.contains(&format!("`{word}`"))) && Conf::knows(word)
-    });
-    KafkaError::config(
-        property,
-        format!("cannot create the client: {}", secrets.redact(text)),
-    )
+    })
 }

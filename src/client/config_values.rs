@@ -87,6 +87,13 @@ pub(crate) struct QueueLimits {
     pub(crate) bytes: usize,
 }
 
+/// Returns the size above which librdkafka refuses a message.
+pub(super) fn message_max_bytes(conf: &Conf) -> usize {
+    let value = conf.get("message.max.bytes");
+    let limit = value.and_then(|value| value.parse().ok());
+    limit.expect("librdkafka has an integer for its own property")
+}
+
 impl QueueLimits {
     /// Reads the limits from the configuration and lifts them there.
     ///

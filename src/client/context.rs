@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::oauth_token::OAuthToken;
 use super::partitioner::Partitioner;
+use super::thinned_log::{log_error, log_line};
 use crate::error::{BoxError, KafkaError};
 use crate::message::DeliveryResult;
 use crate::values::RDKafkaLogLevel;
@@ -17,7 +18,8 @@ use crate::values::RDKafkaLogLevel;
 /// [`refresh_oauth_token`](Self::refresh_oauth_token) runs in a tokio task of its own. All other
 /// methods run on the producer's driver task; for a [`BaseProducer`](crate::BaseProducer) they run
 /// in [`poll`](crate::BaseProducer::poll). During teardown they may run on a thread outside the
-/// runtime.
+/// runtime. If the runtime does not run the driver for 100 ms, because its threads are blocked, they
+/// may run on the thread that waits for a flush, a close or a `blocking_` call.
 ///
 /// They must not block, and they should be quick: reports of deliveries wait until they return. A
 /// panic in one is caught, logged and counted. The producer continues.
@@ -33,9 +35,10 @@ pub trait ClientContext: Send + Sync + 'static {
     /// `facility` names the part of librdkafka that logs. Values of the configuration that may be
     /// secret are replaced by `[redacted]`.
     ///
-    /// The default emits a [`tracing`] event with the target `librdkafka`.
+    /// The default emits a [`tracing`] event with the target `librdkafka`. It
+    /// [thins out](crate#logs) lines that repeat. A method of your own is called for all of them.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_to_tracing(level, facility, message);
+        log_line(level, facility, message);
     }
 
     /// Called once for each client-level error that librdkafka raises.
@@ -43,12 +46,14 @@ pub trait ClientContext: Send + Sync + 'static {
     /// Only fatal errors ([`KafkaError::is_fatal`]) need action; librdkafka recovers from the rest.
     /// Errors of single records are reported by their delivery.
     ///
-    /// The default emits a [`tracing`] event with the target `librdkafka`.
+    /// The default emits a [`tracing`] event with the target `librdkafka`. It
+    /// [thins out](crate#logs) errors that repeat, and drops an error whose text librdkafka has also
+    /// logged. A method of your own is called for all of them.
     fn error(&self, error: &KafkaError) {
         if error.is_fatal() {
             tracing::error!(target: "librdkafka", %error, "fatal error");
         } else {
-            tracing::warn!(target: "librdkafka", %error, "client error");
+            log_error(error);
         }
     }
 
@@ -60,6 +65,10 @@ pub trait ClientContext: Send + Sync + 'static {
     /// [STATISTICS.md]: https://github.com/confluentinc/librdkafka/blob/v2.12.1/STATISTICS.md
     ///
     /// The default does nothing.
+    ///
+    /// librdkafka writes names into the JSON as they are. So a `client.id` or a topic with a quote
+    /// is refused, and the reason of a fatal error is escaped. Host names are as brokers advertise
+    /// them.
     fn stats(&self, json: &str) {
         let _ = json;
     }
@@ -139,26 +148,6 @@ pub trait ClientContext: Send + Sync + 'static {
     }
 }
 
-fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg
-        | RDKafkaLogLevel::Alert
-        | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => {
-            tracing::error!(target: "librdkafka", facility, ?level, "{message}");
-        }
-        RDKafkaLogLevel::Warning => {
-            tracing::warn!(target: "librdkafka", facility, ?level, "{message}");
-        }
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(target: "librdkafka", facility, ?level, "{message}");
-        }
-        RDKafkaLogLevel::Debug => {
-            tracing::debug!(target: "librdkafka", facility, ?level, "{message}");
-        }
-    }
-}
-
 /// A [`ClientContext`] that also receives the result of each message's delivery.
 ///
 /// Pass it to [`create_with_context`](crate::ClientConfig::create_with_context). Each record of the
@@ -193,6 +182,7 @@ fn log_to_tracing(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let producer: Producer<Counting> = ClientConfig::new()
 ///     .set("bootstrap.servers", "localhost:9092")
+///     .set("enable.idempotence", "true")
 ///     .create_with_context(Counting::default())?;
 /// let record = ProducerRecord::to("rows").payload("three apples").opaque(7);
 /// producer.enqueue_detached(record).await?;
@@ -216,6 +206,9 @@ pub trait ProducerContext: ClientContext {
 
     /// Called exactly once for each enqueued message, with the result of its delivery.
     ///
+    /// A failure that no future awaits is [logged](crate::Producer#failures-that-nobody-awaits) as
+    /// well: the producer cannot know what the callback does with it.
+    ///
     /// It is called before the message's future resolves. It runs where the methods of
     /// [`ClientContext`] run, so it must not block.
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque);
@@ -236,7 +229,8 @@ pub trait ProducerContext: ClientContext {
 
 /// The context of a producer that was created without one.
 ///
-/// It emits logs and errors as [`tracing`] events, and ignores statistics and deliveries.
+/// It emits logs and errors as [`tracing`] events, and ignores statistics and deliveries. Failures
+/// that no future awaits are [logged](crate::Producer#failures-that-nobody-awaits) with any context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DefaultProducerContext;
 

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use super::config::ClientConfig;
-use super::config_errors::creation_error;
-use super::config_values::is_transactional;
+use super::config_values::{is_transactional, message_max_bytes};
 use super::context::ProducerContext;
 use super::partitioner_callback::partitioner_callback;
 use super::secrets::Secrets;
+use super::thinned_log::ThinnedLog;
+use super::tls_errors;
 use super::topic_handles::TopicHandles;
 use crate::error::{KafkaError, WhyClosed};
 use crate::ffi::{CertificateFailures, Client, Conf, Opaque, Process, Queue};
@@ -53,8 +54,13 @@ pub(crate) struct Core<O> {
     pub(super) takes_batches: bool,
     /// The highest syslog level of the log lines that the context gets.
     pub(super) shown_level: i32,
+    /// `message.max.bytes`, the limit of librdkafka's produce calls.
+    pub(super) message_max_bytes: usize,
     pub(super) secrets: Secrets,
     pub(super) certificates: Arc<CertificateFailures>,
+    /// Lines that are thinned out.
+    pub(crate) log: Arc<ThinnedLog>,
+    pub(super) is_transactional: bool,
     opaque: PhantomData<fn(O) -> O>,
 }
 
@@ -107,8 +113,10 @@ impl<O: Opaque> Core<O> {
             config.prepare_for_partitioner(&mut conf)?;
         }
         let shown_level = prepare_logs(&mut conf);
+        let is_transactional = is_transactional(&conf);
+        let message_max_bytes = message_max_bytes(&conf);
         let client = Client::new_producer::<O>(conf, partitioner)
-            .map_err(|text| creation_error(&text, &secrets))?;
+            .map_err(|failure| tls_errors::error_of(&failure, config, &secrets))?;
         let queue = Queue::main(&client);
         let process = client.process();
         let core = Self {
@@ -129,8 +137,11 @@ impl<O: Opaque> Core<O> {
             token_failures: AtomicU64::new(0),
             has_partitioner,
             shown_level,
+            message_max_bytes,
             takes_batches: config.get("plugin.library.paths").is_none(),
             secrets,
+            log: Arc::default(),
+            is_transactional,
             opaque: PhantomData,
         };
         Ok((core, queue))

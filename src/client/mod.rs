@@ -4,15 +4,17 @@
 //! client and needs no tokio task. It may use `message`, `ffi` and what is below them. To be read
 //! in this order:
 //!
-//! - `config`, `config_check`, `config_values`, `config_errors`, `secrets`: from a user's
-//!   properties to a checked configuration, without showing a secret;
+//! - `config`, `config_check`, `bootstrap`, `config_values`, `config_errors`, `properties`,
+//!   `java_properties`, `tls_errors`, `secrets`: from a user's properties to a checked
+//!   configuration, or to an error that says what is wrong without showing a secret;
 //! - `context`, `partitioner`, `oauth_token`: what users implement and return;
 //! - `core`: the client, from its creation to its destruction;
 //! - `produce`, `topics`, `topic_handles`, `partitioner_callback`: the produce call;
-//! - `in_flight`, `callbacks`, `errors`, `connection_diagnosis`: what becomes of messages and
-//!   events;
+//! - `in_flight`, `callbacks`, `statistics`, `errors`, `connection_diagnosis`, `thinned_log`: what
+//!   becomes of messages and events;
 //! - `tokens`, `transaction_times`: OAuth tokens, and the time limits of transactional calls.
 
+mod bootstrap;
 mod callbacks;
 mod config;
 mod config_check;
@@ -23,11 +25,16 @@ mod context;
 mod core;
 mod errors;
 mod in_flight;
+mod java_properties;
 mod oauth_token;
 mod partitioner;
 mod partitioner_callback;
 mod produce;
+mod properties;
 mod secrets;
+mod statistics;
+mod thinned_log;
+mod tls_errors;
 mod tokens;
 mod topic_handles;
 mod topics;

@@ -1,9 +1,13 @@
 //! The produce calls, for one record and for a batch.
 
 use super::core::Core;
-use crate::error::KafkaError;
+use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Message, Opaque, PARTITION_UNASSIGNED};
 use crate::message::{Fields, Plain, TopicName, ZERO_COPY_FROM};
+use crate::values::Header;
+
+/// The framing of a message at most, without its headers (`RD_KAFKAP_MESSAGE_V2_MAX_OVERHEAD`).
+const MAX_OVERHEAD: usize = 36;
 
 impl<O: Opaque> Core<O> {
     /// Puts a [numbered](Self::issue) message into librdkafka's queue. Never blocks.
@@ -48,7 +52,21 @@ impl<O: Opaque> Core<O> {
         if let Some(guard) = opaque.payload_guard().and_then(Option::take) {
             fields.payload = Some(guard.into_payload());
         }
-        (self.message_error(code, fields.partition), opaque)
+        let error = if RDKafkaErrorCode::from(code) == RDKafkaErrorCode::MessageSizeTooLarge {
+            let headers: usize = fields.headers.iter().map(header_size).sum();
+            self.too_large(fields.key.as_deref(), fields.payload.as_deref(), headers)
+        } else {
+            self.message_error(code, fields.partition)
+        };
+        (error, opaque)
+    }
+
+    /// The error of a record that is larger than the produce calls accept.
+    #[cold]
+    fn too_large(&self, key: Option<&[u8]>, payload: Option<&[u8]>, headers: usize) -> KafkaError {
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let size = MAX_OVERHEAD + len(key) + len(payload) + headers;
+        KafkaError::over_message_max_bytes(size, self.message_max_bytes)
     }
 
     /// Returns true if records may be produced in batches: if the configuration loads no plugins.
@@ -81,9 +99,26 @@ impl<O: Opaque> Core<O> {
         let mut refused = Vec::new();
         let messages = batch.iter().map(Plain::as_bytes).zip(opaques);
         topic.produce_batch(messages, |index, code, opaque| {
-            let error = self.message_error(code, PARTITION_UNASSIGNED);
+            let error = if RDKafkaErrorCode::from(code) == RDKafkaErrorCode::MessageSizeTooLarge {
+                let (key, payload) = batch[index].as_bytes();
+                self.too_large(key, payload, 0)
+            } else {
+                self.message_error(code, PARTITION_UNASSIGNED)
+            };
             refused.push((index, error, opaque));
         });
         refused
     }
+}
+
+/// What librdkafka counts for a header (`rd_kafka_header_add`).
+fn header_size(header: Header<'_>) -> usize {
+    let (name, value) = (header.name.len(), header.value.map_or(0, <[u8]>::len));
+    name + value + varint_size(name) + varint_size(value)
+}
+
+/// The size of a length as a zigzag varint.
+fn varint_size(len: usize) -> usize {
+    let bits = usize::BITS + 1 - len.leading_zeros();
+    bits.div_ceil(7) as usize
 }

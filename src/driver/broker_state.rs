@@ -64,6 +64,9 @@ pub(crate) struct Advertised {
 #[derive(Clone, Debug)]
 struct Failure {
     error: KafkaError,
+    /// The first failure since one has been up, if it was of another kind. A later one may only
+    /// follow from it, or from a pause of this process.
+    cause: Option<KafkaError>,
     /// The address without secrets, if the cluster advertises it: librdkafka knows it from a
     /// bootstrap server.
     advertised: Option<String>,
@@ -78,6 +81,14 @@ struct Failure {
 }
 
 impl Failure {
+    /// The failure, with the first one as its source if that was of another kind.
+    fn with_cause(&self) -> KafkaError {
+        match &self.cause {
+            Some(cause) => self.error.clone().caused_by(cause.clone()),
+            None => self.error.clone(),
+        }
+    }
+
     /// Returns true if a broker that was up has closed the connection since then. It does so
     /// instead of an answer if it wants a login, for example. Each broker that comes up makes
     /// librdkafka count anew how many are down.
@@ -147,6 +158,7 @@ impl State {
         let broker = broker_of(text);
         let mut failure = Failure {
             error: error.clone(),
+            cause: None,
             advertised: has_broker_id(text).then(|| shown(broker)),
             is_lasting: error
                 .connect_failure()
@@ -158,6 +170,11 @@ impl State {
         match self.failures.get(broker) {
             Some(before) => {
                 failure.first = before.first;
+                let first = before.cause.as_ref().unwrap_or(&before.error);
+                let kind = |error: &KafkaError| (error.code(), error.connect_failure());
+                if kind(first) != kind(error) {
+                    failure.cause = Some(first.clone());
+                }
                 if before.is_lasting && failure.is_lasting {
                     failure.at = before.at;
                 }
@@ -221,11 +238,11 @@ impl State {
             let failures = self.advertised.iter().filter_map(failure);
             let cause = failures.max_by_key(weight);
             let addresses = self.advertised.iter().map(|it| it.shown.as_str());
-            let cause = cause.map(|failure| failure.error.clone());
+            let cause = cause.map(Failure::with_cause);
             return Some(KafkaError::advertised(addresses, cause));
         }
         let failure = self.failures.values().max_by_key(weight)?;
-        let error = failure.error.clone();
+        let error = failure.with_cause();
         // The probe may have missed the answer of the bootstrap server: librdkafka asks, too.
         let is_advertised = |failure: &Failure| failure.advertised.is_some();
         if self.has_been_up || !self.failures.values().all(is_advertised) {

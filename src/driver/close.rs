@@ -1,12 +1,14 @@
 //! Closing a producer: the one place that decides that it has terminated, and what follows.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::blocking::BlockingCall;
 use super::report::CloseReport;
 use super::serve::Served;
 use super::shared::Shared;
+use super::stand_in::served;
 use super::trackers::Completions;
 use crate::client::ProducerContext;
 use crate::sync::lock;
@@ -56,10 +58,14 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Resolves with the report when the client has been destroyed. If a transactional call is
     /// overdue, it resolves before that.
-    pub(crate) async fn closed(&self) -> CloseReport {
+    pub(crate) async fn closed(self: &Arc<Self>) -> CloseReport {
         if self.core.is_forked() {
             return CloseReport::default();
         }
+        served(self, self.reported()).await
+    }
+
+    async fn reported(&self) -> CloseReport {
         loop {
             let reported = self.reported.changed();
             if let Some(report) = self.report.get() {
@@ -82,14 +88,26 @@ impl<C: ProducerContext> Shared<C> {
         self.reported.notify();
     }
 
-    /// Destroys the client and sets the report. Blocks.
+    /// Destroys the client and sets the report, once. Blocks.
     pub(super) fn destroy(&self) {
-        if let Some(mut serving) = self.serving.take() {
-            serving.get().close();
-        }
+        self.destroyed.call_once(|| self.destroy_client());
+    }
+
+    fn destroy_client(&self) {
+        // The client must outlive what is being served, also by another thread.
+        let mut serving = loop {
+            match self.serving.take() {
+                Some(serving) => break serving,
+                None => thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        serving.get().close();
+        drop(serving);
         self.core.destroy();
         self.requests.close();
         self.set_report();
+        // After it: a future that is dropped from here on logs its failure by itself.
+        self.core.log.log_all();
     }
 
     /// Purges what is in flight, resolves everything, and destroys the client, without a runtime.

@@ -6,11 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::task::coop::unconstrained;
 
 use super::blocking::{BlockingCall, UnderWay};
 use super::close::PURGE_AGAIN;
 use super::report::FlushError;
 use super::shared::Shared;
+use super::stand_in::served;
 use super::trackers::{Tally, TrackerKey, Trackers};
 use crate::client::ProducerContext;
 use crate::error::KafkaError;
@@ -179,7 +181,8 @@ impl<'s, C: ProducerContext> Tracker<'s, C> {
     /// Resolves with how the messages were completed.
     pub(crate) async fn done(&mut self) -> Tally {
         // The sender is kept until it has sent: nothing but `self` cancels the tracker.
-        (&mut self.done).await.unwrap_or_default()
+        let done = unconstrained(&mut self.done);
+        served(self.shared, done).await.unwrap_or_default()
     }
 
     /// Stops waiting.

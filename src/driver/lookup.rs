@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::task::coop::unconstrained;
 
 use super::blocking::UnderWay;
 use crate::error::KafkaError;
@@ -128,7 +129,7 @@ impl<T: Clone> Lookup<T> {
 impl<T> LookupWaiter<'_, T> {
     /// Returns the answer; `None` if nobody answers any more.
     pub(super) async fn answered(mut self) -> Option<Result<T, KafkaError>> {
-        (&mut self.result).await.ok()
+        unconstrained(&mut self.result).await.ok()
     }
 }
 

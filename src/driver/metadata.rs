@@ -1,18 +1,20 @@
 //! Asking for metadata: by admin requests, and by blocking calls that are shared.
 
+use std::ffi::CString;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::blocking::{BlockingCall, NotBegun, UnderWay};
 use super::lookup::{Answering, Lookup, Waiters};
+use super::refresh::{self, Refreshed, TopicRefresh};
 use super::requests::Answered;
 use super::shared::Shared;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
-use crate::ffi::{AdminRequest, Answer, Client};
+use crate::ffi::{AdminRequest, Answer, Client, Description};
 use crate::sync::lock;
-use crate::values::TopicInfo;
+use crate::values::{TopicInfo, topic_name};
 
 /// How long a broker has for its answer before another one is asked.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -180,5 +182,47 @@ impl<C: ProducerContext> Shared<C> {
                 Err(code) => lookup.answer(last, &Err(KafkaError::from_code(code))),
             }
         }
+    }
+}
+
+impl<C: ProducerContext> Shared<C> {
+    /// Asks for a topic's partitions, unless another caller has done so just now. Returns their
+    /// number. With the answer librdkafka updates what it knows of the topic.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the caller that asks goes away, the next one asks.
+    pub(crate) async fn refresh(
+        self: &Arc<Self>,
+        refresh: &TopicRefresh,
+        topic: &str,
+    ) -> Result<usize, KafkaError> {
+        let mut last = refresh.last.lock().await;
+        if let Some(last) = last
+            .as_ref()
+            .filter(|last| last.asked.elapsed() < refresh.fresh())
+        {
+            return last.partitions.clone();
+        }
+        let asked = Instant::now();
+        let partitions = self.count_partitions(topic).await;
+        *last = Some(Refreshed {
+            asked,
+            partitions: partitions.clone(),
+        });
+        partitions
+    }
+
+    async fn count_partitions(self: &Arc<Self>, topic: &str) -> Result<usize, KafkaError> {
+        topic_name::check_name(topic)?;
+        let name = CString::new(topic).expect("the check finds a NUL byte");
+        let describe = |client: &Arc<Client>, ask| client.describe_topic(&name, ask);
+        let Description::Topics(topics) = self.request(describe, refresh::PATIENCE).await? else {
+            unreachable!("the answer is of the request's own kind");
+        };
+        let found = topics.into_iter().find(|found| found.name == topic);
+        let unknown = RDKafkaErrorCode::UnknownTopicOrPartition;
+        let found = found.ok_or_else(|| KafkaError::from_code(unknown))?;
+        found.error.map_or(Ok(found.partitions.len()), Err)
     }
 }

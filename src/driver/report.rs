@@ -64,7 +64,23 @@ impl Error for FlushError {
     }
 }
 
-/// Counts the outcomes of the messages that were in flight when a close was called.
+/// Counts the outcomes of the messages that were in flight when a close was called, and the earlier
+/// failures that nobody has awaited.
+///
+/// A failure is awaited if a future has returned it. Nobody awaits the failure of a message without
+/// a future, or of one whose future was dropped before it returned the result.
+///
+/// ```no_run
+/// # async fn run(producer: tokio_rdkafka::Producer) {
+/// let report = producer.close().await;
+/// for lost in report.records() {
+///     eprintln!("{lost}");
+/// }
+/// if report.failed_before > 0 {
+///     eprintln!("{} more have failed before; see the log", report.failed_before);
+/// }
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CloseReport {
@@ -73,8 +89,16 @@ pub struct CloseReport {
     /// The number of messages that were purged: at the deadline of the close, or because the
     /// runtime had shut down.
     pub undelivered: u64,
-    /// The number of messages that failed for any other reason.
+    /// The number of messages that failed for any other reason, including those in
+    /// [`failed_before`](Self::failed_before).
     pub failed: u64,
+    /// The number of messages that failed before the close was called and that nobody has awaited,
+    /// since the producer was created. Their records are not kept.
+    ///
+    /// It includes records that were refused with the error in a future, if that future was
+    /// dropped. It does not include messages that [`purge`](crate::Producer::purge) discarded, nor
+    /// records of a transaction, whose commit returns their failure.
+    pub failed_before: u64,
     records: Arc<[SendError]>,
 }
 
@@ -83,21 +107,23 @@ impl CloseReport {
         delivered: u64,
         undelivered: u64,
         failed: u64,
+        failed_before: u64,
         records: Vec<SendError>,
     ) -> Self {
         Self {
             delivered,
             undelivered,
-            failed,
+            failed: failed + failed_before,
+            failed_before,
             records: records.into(),
         }
     }
 
-    /// Returns the failed and undelivered records of messages without a future. Records of other
-    /// messages are in the results of their futures.
+    /// Returns the records that nobody has awaited of those that failed or were purged during the
+    /// close. The records of other messages are in the results of their futures.
     ///
-    /// A sink that was dropped while its `SinkStatistics` are held keeps its records out of the
-    /// report.
+    /// Records of a dropped sink are neither here nor in the log while its
+    /// [`SinkStatistics`](crate::SinkStatistics) are held: the statistics count them.
     pub fn records(&self) -> &[SendError] {
         &self.records
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use tokio::sync::oneshot;
+use tokio::task::coop::unconstrained;
 
 use crate::error::KafkaError;
 use crate::ffi::Description;
@@ -68,7 +69,7 @@ impl Requests {
 impl Request<'_> {
     /// Resolves with the answer, or with `None` if the producer is closed before it comes.
     pub(super) async fn answered(mut self) -> Option<Answered> {
-        (&mut self.answer).await.ok()
+        unconstrained(&mut self.answer).await.ok()
     }
 }
 

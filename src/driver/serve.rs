@@ -10,8 +10,8 @@ use super::trackers::Outcome;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
-use crate::message::{DeliveryError, SendError};
-use crate::sync::{lock, wake};
+use crate::message::{Delays, DeliveryError, SendError};
+use crate::sync::{drop_foreign, lock, wake};
 
 /// The result of one step of serving.
 #[derive(Debug, PartialEq, Eq)]
@@ -131,28 +131,34 @@ impl<C: ProducerContext> Shared<C> {
     #[cold]
     fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) -> bool {
         let (partition, timestamp) = completer.carried().requested();
-        let is_kept = completer.is_tracked() || lock(&self.trackers).is_closing();
-        let epoch = self.transactions.epoch();
-        if !is_kept && epoch.is_none() {
-            return false;
-        }
-        let error = self.failure(failure.code(), partition);
-        if let Some(epoch) = epoch {
+        let is_tracked = completer.is_tracked();
+        let error = self.failure(failure, partition);
+        self.topic_failures.record(failure.topic(), &error);
+        if let Some(epoch) = self.transactions.epoch() {
             epoch.fail(&error);
             if !is_purge(failure.code()) {
                 self.doubts.record(&error);
             }
         }
-        if !is_kept {
-            return false;
+        if !is_tracked {
+            let (topic, persistence) = (failure.topic(), failure.persistence());
+            self.core.failed_unawaited(topic, persistence, &error);
+            if !lock(&self.trackers).is_closing() {
+                return false;
+            }
         }
+        let delays = Delays {
+            for_capacity: completer.carried().waited(),
+            in_queue: Some(failure.latency()),
+        };
         // The opaque is the callback's.
         let record = failure.to_record(partition, timestamp);
-        if completer.is_tracked() {
-            let error = SendError::undelivered(error, failure.persistence(), record);
+        let persistence = failure.persistence();
+        if is_tracked {
+            let error = SendError::undelivered(error, persistence, delays, record);
             completer.set_result(Err(error));
         } else {
-            let error = SendError::undelivered(error, failure.persistence(), record);
+            let error = SendError::undelivered(error, persistence, delays, record);
             lock(&self.trackers).keep_record(error);
         }
         true
@@ -160,14 +166,48 @@ impl<C: ProducerContext> Shared<C> {
 
     /// The error of a message. If no broker has taken it, the last failure of a broker is its
     /// source.
-    fn failure(&self, code: RDKafkaErrorCode, partition: i32) -> KafkaError {
+    fn failure(&self, failure: &DeliveryError<'_>, partition: i32) -> KafkaError {
+        let code = failure.code();
         let error = self.core.message_error(code.raw(), partition);
-        if error.is_fatal() || !is_without_answer(code) {
+        if error.is_fatal() {
+            return error;
+        }
+        if code.is_batch_verdict() {
+            return failure.error();
+        }
+        if !is_without_answer(code) {
             return error;
         }
         match self.broker_failure() {
             Some(cause) => error.caused_by(cause),
             None => error,
+        }
+    }
+
+    /// A future was dropped with the failure of its message, which nobody has seen.
+    #[cold]
+    pub(crate) fn unseen(&self, failure: SendError<C::DeliveryOpaque>) {
+        if self.core.is_forked() {
+            // The producer is its parent's, whose threads may have held the locks.
+            return drop_foreign(failure);
+        }
+        let (failure, opaque) = failure.without_opaque();
+        drop_foreign(opaque);
+        let topic = failure.record().get_topic();
+        let persistence = failure.persistence();
+        if self
+            .core
+            .failed_unawaited(topic, persistence, failure.error())
+        {
+            let unkept = lock(&self.trackers).unseen(failure);
+            drop_foreign(unkept);
+            // The driver logs it. Once it has ended, nobody else does.
+            self.wake();
+            if self.report.get().is_some() {
+                self.core.log.log_due();
+            }
+        } else {
+            drop_foreign(failure);
         }
     }
 
@@ -186,15 +226,19 @@ impl<C: ProducerContext> Shared<C> {
         let tally = mem::take(tally);
         let before_close = mem::take(before_close);
         self.core.count_delivered(tally.delivered);
-        {
+        let is_closing = {
             let mut trackers = lock(&self.trackers);
             let completed = messages.iter().map(|it| (it.number, it.outcome));
             trackers.account(tally, completed, completions);
-            trackers.fell_before_close(before_close);
+            trackers.fell_before_close(before_close, self.core.reports_unawaited());
             if is_last {
                 trackers.event_served(completions);
             }
             self.core.settle(count as u64);
+            trackers.is_closing()
+        };
+        if is_closing {
+            messages.iter_mut().for_each(Popped::set_in_close_report);
         }
         self.capacity.release_into(count, mem::take(bytes), wakeups);
         for Popped { completer, .. } in messages.drain(..) {
@@ -204,11 +248,12 @@ impl<C: ProducerContext> Shared<C> {
         }
         wakeups.wake_all();
         completions.resolve_all();
+        self.core.log.log_due();
         count
     }
 }
 
-/// Whether a message with the code failed because no broker answered.
+/// Whether a message with the code failed before a broker answered.
 fn is_without_answer(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
@@ -217,5 +262,9 @@ fn is_without_answer(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::TimedOutQueue
             | RDKafkaErrorCode::BrokerTransportFailure
             | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::NetworkException
+            | RDKafkaErrorCode::PurgeQueue
+            | RDKafkaErrorCode::PurgeInflight
     )
 }

@@ -85,6 +85,15 @@ pub(super) struct Popped<D: Send + 'static> {
     pub(super) outcome: Outcome,
 }
 
+impl<D: Send + 'static> Popped<D> {
+    /// Tells the error of the message, if it failed, that the report of the close counts it.
+    pub(super) fn set_in_close_report(&mut self) {
+        if let Some(Err(error)) = self.completer.result() {
+            error.set_in_close_report();
+        }
+    }
+}
+
 impl<D: Send + Sync + 'static> Serving<D> {
     fn new(queue: Queue) -> Self {
         Self {

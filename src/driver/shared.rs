@@ -1,21 +1,24 @@
 //! What the handles of one producer and its driver share.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, Once, OnceLock, Weak};
 use std::thread::Thread;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::runtime::Handle;
 
 use super::blocking::BlockingCalls;
 use super::broker_state::BrokerWatch;
 use super::capacity::{Capacity, CapacityError};
 use super::doubts::Doubts;
+use super::driver_waker::DriverWaker;
 use super::lookup::Lookups;
+use super::refresh::Refreshes;
 use super::report::CloseReport;
 use super::requests::Requests;
 use super::serving::ServingSlot;
+use super::topic_failures::TopicFailures;
 use super::trackers::{Completions, Outcome, Tally, Trackers};
 use super::transactions::Transactions;
 use crate::client::{Core, ProducerContext, QueueLimits};
@@ -25,7 +28,7 @@ use crate::message::{
     CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, Fields, MessageState, Plain,
     ProducerRecord, SendError, TopicName, Tracked,
 };
-use crate::sync::{Notifier, lock, wake};
+use crate::sync::{Notifier, drop_foreign, lock, wake};
 
 /// The completer of a message of a producer with that context.
 pub(crate) type Completer<C> = DeliveryCompleter<<C as ProducerContext>::DeliveryOpaque>;
@@ -51,10 +54,16 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) brokers: BrokerWatch,
     pub(crate) requests: Requests,
     pub(crate) lookups: Lookups,
+    pub(crate) refreshes: Refreshes,
+    pub(super) topic_failures: TopicFailures,
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
-    /// Wakes the driver: something is in the queue, or the producer may have terminated.
-    wake: Arc<Notify>,
+    pub(super) driver: Arc<DriverWaker>,
+    /// The configuration of a token that librdkafka has requested while the driver did not run.
+    pub(super) token_wanted: Mutex<Option<Option<String>>>,
+    /// The client is being destroyed in the driver's place.
+    pub(super) is_ending: AtomicBool,
+    pub(super) destroyed: Once,
     /// The report of the close, once the producer has terminated.
     pub(super) report: OnceLock<CloseReport>,
     /// Notifies those who wait for the report.
@@ -68,21 +77,48 @@ impl<C: ProducerContext> Shared<C> {
         context: Arc<C>,
         limits: QueueLimits,
         transaction_timeout: Duration,
+        runtime: Handle,
     ) -> Arc<Self> {
-        let wake = Arc::new(Notify::new());
-        let waker = |wake: &Arc<Notify>| {
-            let wake = Arc::clone(wake);
-            // `Notify` keeps a permit while nobody waits, so no wake-up is lost; its lock is not
-            // held across any call of ours.
-            move || wake.notify_one()
+        let driver = Arc::new(DriverWaker::new(runtime));
+        let waker = |driver: &Arc<DriverWaker>| {
+            let driver = Arc::clone(driver);
+            move || driver.wake()
         };
-        queue.wake_with(waker(&wake));
-        Arc::new(Self {
+        queue.wake_with(waker(&driver));
+        // The driver looks after each delivery whether somebody waits, and need not be woken before.
+        let on_wait = |shared: &Weak<Self>| {
+            let shared = Weak::clone(shared);
+            move || {
+                if let Some(shared) = shared.upgrade() {
+                    if shared.core.in_flight() == 0 {
+                        shared.wake();
+                    }
+                }
+            }
+        };
+        let log = Arc::clone(&core.log);
+        let unseen = move |shared: &Weak<Self>, failure: SendError<C::DeliveryOpaque>| {
+            if let Some(shared) = shared.upgrade() {
+                return shared.unseen(failure);
+            }
+            let topic = failure.record().get_topic();
+            log.failure(topic, failure.persistence(), failure.error());
+            log.log_due();
+            drop_foreign(failure);
+        };
+        Arc::new_cyclic(|shared: &Weak<Self>| Self {
             core,
             context,
-            capacity: Capacity::new(limits, waker(&wake)),
+            capacity: Capacity::new(limits, on_wait(shared)),
             capacity_watch: Mutex::default(),
-            completers: CompleterPool::new(),
+            completers: {
+                let shared = Weak::clone(shared);
+                CompleterPool::<C::DeliveryOpaque>::new(move |result| {
+                    if let Err(failure) = result {
+                        unseen(&shared, failure);
+                    }
+                })
+            },
             serving: ServingSlot::new(queue),
             trackers: Mutex::default(),
             purges_called: AtomicU64::new(0),
@@ -91,8 +127,13 @@ impl<C: ProducerContext> Shared<C> {
             brokers: BrokerWatch::default(),
             requests: Requests::default(),
             lookups: Lookups::default(),
-            calls: BlockingCalls::new(waker(&wake)),
-            wake,
+            calls: BlockingCalls::new(waker(&driver)),
+            driver,
+            token_wanted: Mutex::default(),
+            is_ending: AtomicBool::new(false),
+            destroyed: Once::new(),
+            refreshes: Refreshes::default(),
+            topic_failures: TopicFailures::default(),
             report: OnceLock::new(),
             reported: Notifier::default(),
         })
@@ -109,14 +150,19 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         fields: &mut Fields<'_>,
         opaque: C::DeliveryOpaque,
+        waited: Duration,
     ) -> Result<K::Handle, Refused<C::DeliveryOpaque>> {
         let number = self.core.issue(1);
-        let state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
+        let mut state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
+        if !waited.is_zero() {
+            state = state.after_wait(waited);
+        }
         // The handle is created before the call: the report may be served before it returns.
         let (completer, handle) = K::completer(&self.completers, state);
         match self.core.produce(fields, completer) {
             Ok(()) => Ok(handle),
             Err((error, mut completer)) => {
+                let error = self.topic_failures.with_cause(error, fields.topic.as_str());
                 let opaque = completer.carried().take_opaque();
                 Err(Refused {
                     error,
@@ -153,7 +199,13 @@ impl<C: ProducerContext> Shared<C> {
             number += 1;
             completer
         });
-        self.core.produce_batch(topic, batch, numbered)
+        let mut refused = self.core.produce_batch(topic, batch, numbered);
+        for (_, error, _) in &mut refused {
+            *error = self
+                .topic_failures
+                .with_cause(error.clone(), topic.as_str());
+        }
+        refused
     }
 
     /// Returns the future of a record that never entered the queue. It is ready.
@@ -186,12 +238,12 @@ impl<C: ProducerContext> Shared<C> {
 
     /// Wakes the driver, which checks whether there is something to do.
     pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+        self.driver.wake();
     }
 
-    /// Resolves when there may be something to do.
-    pub(super) async fn woken(&self) {
-        self.wake.notified().await;
+    /// Lets any worker of the runtime run the driver, which was spawned on this thread.
+    pub(crate) fn spawned(&self) {
+        self.driver.free_from_worker();
     }
 
     /// # Errors

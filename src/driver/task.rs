@@ -1,18 +1,21 @@
 //! The driver: one tokio task that serves the queue until the producer has terminated.
 
+use std::future::{Future, poll_fn};
 use std::mem;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use tokio::{task, time};
 
 use super::blocking;
+use super::driver_waker::DriverWaker;
 use super::serve::Served;
 use super::shared::Shared;
 use super::token_refresh::TokenRefresh;
 use crate::client::ProducerContext;
-use crate::sync::{catch_panic, log};
+use crate::sync::{catch_panic, lock, log};
 
 /// The number of messages or other events after which the driver yields to other tasks.
 const MESSAGES_PER_POLL: usize = 2048;
@@ -26,7 +29,13 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
     let mut token_refresh = TokenRefresh::default();
     let mut capacity_watch = None;
     let mut pause = Pause::default();
+    let mut repeats = Repeats::default();
     loop {
+        shared.driver.begin_turn();
+        let wanted = lock(&shared.token_wanted).take();
+        if let Some(config) = wanted {
+            token_refresh.start(shared, config);
+        }
         let mut served = 0;
         // Until the queue is empty, or terminated: log lines and statistics may keep arriving.
         let has_terminated = loop {
@@ -40,7 +49,7 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
                     break true;
                 }
                 served = 0;
-                task::yield_now().await;
+                yield_turn(&shared.driver).await;
             }
         };
         if has_terminated {
@@ -52,11 +61,34 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
         if shared.keep_flushing() || watches {
             pause.wait().await;
         } else {
-            shared.woken().await;
+            repeats.wait(shared).await;
         }
     }
     drop(token_refresh);
+    shared.core.log.log_all();
     driver.finish();
+}
+
+/// Lets other tasks run.
+async fn yield_turn(driver: &DriverWaker) {
+    driver.pause_turn();
+    if driver.has_other_workers() {
+        // `yield_now` would leave the task to this worker until the worker has nothing else to do.
+        // The next task may block it until a record is delivered. Other workers can take over a
+        // task that has woken itself.
+        let mut has_yielded = false;
+        poll_fn(|cx| {
+            if mem::replace(&mut has_yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    } else {
+        task::yield_now().await;
+    }
+    driver.begin_turn();
 }
 
 /// Waits a moment, for a system that has no thread now.
@@ -80,6 +112,44 @@ impl Pause {
         }
         thread::sleep(Duration::from_millis(1));
         task::yield_now().await;
+    }
+}
+
+/// Waits for something to do, and logs the lines that were thinned out once they are due. Without
+/// such lines it sets no timer.
+#[derive(Debug, Default)]
+struct Repeats {
+    lacks_timers: bool,
+}
+
+impl Repeats {
+    async fn wait<C: ProducerContext>(&mut self, shared: &Shared<C>) {
+        // First, so that the first of a kind is never late.
+        shared.core.log.log_due();
+        let due = shared.core.log.next_due().filter(|_| !self.lacks_timers);
+        let Some(due) = due else {
+            return shared.driver.woken().await;
+        };
+        // It panics on a runtime without timers, or if the runtime has shut down. The lines are
+        // logged with others, then.
+        let mut woken = match catch_panic(|| Box::pin(time::timeout(due, shared.driver.woken()))) {
+            Ok(woken) => woken,
+            Err(_) => {
+                self.lacks_timers = true;
+                return shared.driver.woken().await;
+            }
+        };
+        let polled = poll_fn(|cx| match catch_panic(|| woken.as_mut().poll(cx)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        });
+        match polled.await {
+            Ok(Ok(())) => {}
+            // A paused clock has jumped ahead if none is due.
+            Ok(Err(_elapsed)) if !shared.core.log.log_due() => shared.core.log.log_all(),
+            Ok(Err(_elapsed)) => {}
+            Err(_panic) => self.lacks_timers = true,
+        }
     }
 }
 

@@ -134,6 +134,9 @@ pub(crate) struct Trackers {
     /// Those of them that are in no range, or in one that is complete.
     outside: Tally,
     close: Option<Closing>,
+    /// The failures that nobody has awaited, apart from those that the report of the close counts
+    /// as in flight.
+    unawaited: u64,
     /// The producer has terminated: nothing is left to track.
     is_terminated: bool,
 }
@@ -443,11 +446,31 @@ impl Trackers {
         }
     }
 
-    /// Failures that were accounted for just now came before a close, if one has begun since: its
-    /// report has none of their records.
-    pub(crate) fn fell_before_close(&mut self, failures: Tally) {
+    /// Failures without a future that were accounted for just now came before a close, if one has
+    /// begun since: its report has none of their records. `is_unawaited` is false if the commit of
+    /// a transaction reports them.
+    pub(crate) fn fell_before_close(&mut self, failures: Tally, is_unawaited: bool) {
+        if is_unawaited {
+            self.unawaited += failures.failed;
+        }
         if let Some(close) = &mut self.close {
             close.before += failures;
+        }
+    }
+
+    /// A future was dropped with this failure. Returns it, unless the report of the close keeps it.
+    #[must_use = "its record may be foreign, and must not be dropped under the lock"]
+    pub(crate) fn unseen(&mut self, failure: SendError) -> Option<SendError> {
+        let is_purged = failure.error().code().is_some_and(is_purge) && !failure.is_fatal();
+        if !failure.is_in_close_report() && !is_purged {
+            self.unawaited += 1;
+        }
+        match &mut self.close {
+            Some(close) => {
+                close.records.push(failure);
+                None
+            }
+            None => Some(failure),
         }
     }
 
@@ -468,8 +491,12 @@ impl Trackers {
             before: self.total,
             ..Closing::default()
         });
-        let tally = self.total - before;
-        CloseReport::new(tally.delivered, tally.purged, tally.failed, records)
+        let Tally {
+            delivered,
+            failed,
+            purged,
+        } = self.total - before;
+        CloseReport::new(delivered, purged, failed, self.unawaited, records)
     }
 }
 

@@ -36,6 +36,7 @@ use std::fmt;
 /// | [`ISRInsufficient`](Self::ISRInsufficient), [`NotEnoughReplicas`](Self::NotEnoughReplicas), [`NotEnoughReplicasAfterAppend`](Self::NotEnoughReplicasAfterAppend) | too few replicas are in sync |
 /// | [`CoordinatorLoadInProgress`](Self::CoordinatorLoadInProgress), [`CoordinatorNotAvailable`](Self::CoordinatorNotAvailable), [`NotCoordinator`](Self::NotCoordinator), [`WaitingForCoordinator`](Self::WaitingForCoordinator), [`ConcurrentTransactions`](Self::ConcurrentTransactions) | the coordinator is moving or busy |
 /// | [`ThrottlingQuotaExceeded`](Self::ThrottlingQuotaExceeded), [`Retry`](Self::Retry) | librdkafka or the broker asks for a retry |
+/// | [`InvalidDifferentRecord`](Self::InvalidDifferentRecord) | another record of the batch is invalid, this one is not |
 ///
 /// No other code is retriable. A fatal error is never retriable, whatever its code: see
 /// [`KafkaError::is_retriable`](crate::KafkaError::is_retriable).
@@ -101,6 +102,25 @@ impl RDKafkaErrorCode {
                 | Self::ConcurrentTransactions
                 | Self::ThrottlingQuotaExceeded
                 | Self::Retry
+                | Self::InvalidDifferentRecord
+        )
+    }
+
+    /// Returns true if a broker refuses a batch with this code because of what some of its records
+    /// are, or because of its size. It gives the verdict to all records of the batch.
+    ///
+    /// Source: the validation of a batch in Kafka's `LogValidator` and `UnifiedLog`.
+    pub(crate) const fn is_batch_verdict(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidDifferentRecord
+                | Self::InvalidMessage
+                | Self::InvalidMessageSize
+                | Self::MessageSizeTooLarge
+                | Self::MessageBatchTooLarge
+                | Self::InvalidTimestamp
+                | Self::UnsupportedForMessageFormat
+                | Self::InvalidRecord
         )
     }
 }

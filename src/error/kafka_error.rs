@@ -31,7 +31,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///     text
 /// }
 /// # fn print(error: &SendError) {
-/// // record to "orders" failed (not persisted): Local: Message timed out (_MSG_TIMED_OUT):
+/// // record to "orders" failed (not persisted, after 5.012 s in the queue): Local: Message timed
+/// // out (_MSG_TIMED_OUT):
 /// // kafka:9092/bootstrap: Failed to resolve 'kafka:9092': Name or service not … (_RESOLVE)
 /// eprintln!("{}", with_sources(error));
 /// # }
@@ -47,6 +48,11 @@ struct Inner {
     text: String,
     source: Option<BoxError>,
 }
+
+/// Why a call of a producer gets no answer although the brokers may have answered.
+const RUNTIME_IS_BLOCKED: &str = "the tokio runtime of the producer does not run the producer's task, because all of its threads \
+     are blocked, or this thread is its only one; await the call there instead of blocking, or use a \
+     blocking_ method of the producer";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
@@ -70,6 +76,8 @@ enum Kind {
     Config(Option<String>),
     /// The record is invalid: the field.
     Record(&'static str),
+    /// A broker has refused the batch of the record and of others.
+    BatchRefused,
 }
 
 /// The class that librdkafka gives the error of a call, by the error's flags.
@@ -202,6 +210,87 @@ impl KafkaError {
         )
     }
 
+    /// The error of a record over the client's own limit. `size` is what librdkafka compares.
+    #[cold]
+    pub(crate) fn over_message_max_bytes(size: usize, limit: usize) -> Self {
+        Self::new(
+            Kind::Record("payload"),
+            Some(RDKafkaErrorCode::MessageSizeTooLarge),
+            format!(
+                "invalid record: key, payload, headers and framing take up to {size} bytes, but \
+                 message.max.bytes of this producer allows {limit}"
+            ),
+        )
+    }
+
+    /// The error of a record whose partition the topic does not have, as far as the producer knows.
+    /// `partitions` is what a broker has told, if one was asked.
+    #[cold]
+    pub(crate) fn unknown_partition(
+        topic: &str,
+        partition: i32,
+        partitions: Option<usize>,
+    ) -> Self {
+        let text = match partitions {
+            Some(1) => format!(
+                "partition {partition} of topic {topic:?} does not exist: the topic has 1 \
+                 partition, number 0"
+            ),
+            Some(partitions) => format!(
+                "partition {partition} of topic {topic:?} does not exist: the topic has \
+                 {partitions} partitions, from 0 on"
+            ),
+            None => format!(
+                "partition {partition} of topic {topic:?} is not known to the producer, which asks \
+                 the brokers for it now"
+            ),
+        };
+        Self::with_text(RDKafkaErrorCode::UnknownPartition, text)
+    }
+
+    /// The error of a record whose batch was refused by a broker. librdkafka tells how many records
+    /// were in it.
+    #[cold]
+    pub(crate) fn of_verdict(code: RDKafkaErrorCode, batch: usize) -> Self {
+        if !code.is_batch_verdict() || batch == 0 {
+            return Self::from_code(code);
+        }
+        let is_size = matches!(
+            code,
+            RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge
+        );
+        let description = code.description();
+        let (kind, text) = match (batch, is_size) {
+            (1, false) => (
+                Kind::Code,
+                format!("{description}; the record was alone in its batch"),
+            ),
+            (1, true) => (
+                Kind::Code,
+                format!(
+                    "{description}; the record was alone in its batch, and is larger than \
+                     max.message.bytes of the topic (message.max.bytes of the broker)"
+                ),
+            ),
+            (_, false) => (
+                Kind::BatchRefused,
+                format!(
+                    "{description}; the broker refused the batch of {batch} records, of which this \
+                     one may be valid: send it again alone"
+                ),
+            ),
+            (_, true) => (
+                Kind::BatchRefused,
+                format!(
+                    "{description}; the broker refused the batch of {batch} records, which is \
+                     larger than max.message.bytes of the topic (message.max.bytes of the broker): \
+                     lower batch.size, or send the record again alone"
+                ),
+            ),
+        };
+        Self::new(kind, Some(code), text)
+    }
+
     pub(crate) fn runtime(text: &str) -> Self {
         Self::new(Kind::Runtime, None, text)
     }
@@ -224,9 +313,33 @@ impl KafkaError {
         )
     }
 
+    /// The error of a topic's name that Kafka does not allow, as a broker would name it.
+    #[cold]
+    pub(crate) fn topic_name(problem: &str) -> Self {
+        Self::new(
+            Kind::Record("topic"),
+            Some(RDKafkaErrorCode::InvalidTopic),
+            format!("invalid record: topic {problem}"),
+        )
+    }
+
     pub(crate) fn timed_out(waited: Duration) -> Self {
         let text = format!("timed out after {waited:?}");
         Self::new(Kind::Code, Some(RDKafkaErrorCode::OperationTimedOut), text)
+    }
+
+    /// Says that the call got no answer because nobody ran the driver.
+    pub(crate) fn because_runtime_is_blocked(self) -> Self {
+        let Inner {
+            kind, code, text, ..
+        } = &*self.0;
+        Self(Arc::new(Inner {
+            kind: kind.clone(),
+            code: *code,
+            text: format!("{text}: {RUNTIME_IS_BLOCKED}"),
+            // The failure of a broker, which the error had as its source, is not the reason.
+            source: None,
+        }))
     }
 
     /// The error of a connection to a broker that failed.
@@ -403,6 +516,40 @@ impl KafkaError {
     /// Source: `rd_kafka_error_txn_requires_abort`.
     pub fn requires_abort(&self) -> bool {
         self.0.kind == Kind::Call(Class::RequiresAbort)
+    }
+
+    /// Returns true if a broker refused the whole batch of the record, so that this record may be
+    /// innocent.
+    ///
+    /// librdkafka sends the records of a partition in batches, and a broker accepts or refuses a
+    /// batch as a whole. One record without a key among those to a compacted topic, or one
+    /// timestamp out of range, fails its neighbours too. So does a batch that is larger than
+    /// `max.message.bytes` of the topic, even if each of its records is smaller.
+    ///
+    /// What helps is to send the record again alone, and to wait for its delivery before the next.
+    /// If the broker refuses it again, this returns false: the record itself is at fault. It also
+    /// returns false for a record that was alone from the start.
+    /// [`SendAll::resend_refused_batches`](crate::SendAll::resend_refused_batches) and
+    /// [`Produce::resend_refused_batches`](crate::Produce::resend_refused_batches) do that. Nothing
+    /// of a refused batch is in the log. In a transaction it has no use: a refused record requires
+    /// the transaction's abort.
+    ///
+    /// The codes are [`InvalidRecord`](RDKafkaErrorCode::InvalidRecord),
+    /// [`InvalidDifferentRecord`](RDKafkaErrorCode::InvalidDifferentRecord),
+    /// [`InvalidTimestamp`](RDKafkaErrorCode::InvalidTimestamp),
+    /// [`MessageSizeTooLarge`](RDKafkaErrorCode::MessageSizeTooLarge),
+    /// [`MessageBatchTooLarge`](RDKafkaErrorCode::MessageBatchTooLarge),
+    /// [`InvalidMessage`](RDKafkaErrorCode::InvalidMessage),
+    /// [`InvalidMessageSize`](RDKafkaErrorCode::InvalidMessageSize) and
+    /// [`UnsupportedForMessageFormat`](RDKafkaErrorCode::UnsupportedForMessageFormat). The code
+    /// alone does not say it. If a broker names exactly one culprit, librdkafka still gives all
+    /// records of the batch the same code. If it names several, the innocent have
+    /// `InvalidDifferentRecord`.
+    ///
+    /// Sources: `rd_kafka_msgbatch_handle_Produce_result` (rdkafka_request.c), which reports the
+    /// records of a batch in one event; `rd_kafka_event_message_count`.
+    pub fn is_batch_refused(&self) -> bool {
+        self.0.kind == Kind::BatchRefused
     }
 
     /// Returns true if retrying may succeed.

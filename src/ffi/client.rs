@@ -15,6 +15,7 @@ use super::call_error::CallError;
 use super::certificate::CertificateFailures;
 use super::conf::Conf;
 use super::convert::{millis, with_errstr};
+use super::failed_creation::{self, CreationFailure};
 use super::opaque::Opaque;
 use super::partitioner::{PartitionerFn, partition};
 use super::process::Process;
@@ -49,11 +50,12 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns librdkafka's text, which may contain values of the configuration.
+    /// Returns librdkafka's text, and what it has logged. Both may contain values of the
+    /// configuration.
     pub(crate) fn new_producer<O: Opaque>(
         mut conf: Conf,
         partitioner: Option<Box<PartitionerFn>>,
-    ) -> Result<Arc<Self>, String> {
+    ) -> Result<Arc<Self>, CreationFailure> {
         #[cfg(feature = "ssl")]
         super::openssl::keep_at_exit();
         let partitioner = partitioner.map(Arc::new);
@@ -72,6 +74,11 @@ impl Client {
         if creates_tokens {
             conf.separate_sasl_queue();
         }
+        // Before the call, because it overwrites keys. OpenSSL's causes come as log lines.
+        let security = conf.get("security.protocol").unwrap_or_default();
+        // A plugin may count on being loaded once.
+        let is_spared = security.ends_with("ssl") && conf.get("plugin.library.paths").is_none();
+        let spare = is_spared.then(|| conf.duplicate());
         let certificates = CertificateFailures::install(&mut conf);
         let (client, text) = with_errstr(|errstr, size| {
             // SAFETY: the configuration is valid and ours to pass on; the buffer has the given
@@ -85,7 +92,10 @@ impl Client {
                 )
             }
         });
-        let ptr = NonNull::new(client).ok_or(text)?;
+        let Some(ptr) = NonNull::new(client) else {
+            let logs = spare.map(failed_creation::logs).unwrap_or_default();
+            return Err(CreationFailure { text, logs });
+        };
         // On success the client has taken it over.
         mem::forget(conf);
         // SAFETY: the client is valid. NULL forwards its logs to its main queue.
@@ -101,7 +111,12 @@ impl Client {
             partitioner,
         };
         if creates_tokens {
-            client.create_tokens_in_background()?;
+            client
+                .create_tokens_in_background()
+                .map_err(|text| CreationFailure {
+                    text,
+                    logs: Vec::new(),
+                })?;
         }
         Ok(Arc::new(client))
     }

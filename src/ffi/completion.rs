@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A completer carries a value until it completes, and then leaves a result in the value's place.
-//! If it is dropped before, its receiver gets the result that [`Abandoned`] makes.
+//! If it is dropped before, its receiver gets the result that [`Abandoned`] makes. A result that no
+//! receiver has taken goes to the function that the pool was created with.
 //!
 //! A pair shares one slot. A segment is one allocation with [`SLOTS`] slots and one reference
 //! count. The count starts at two references for each slot: one for its completer, one for its
@@ -71,6 +72,8 @@ struct Unused<T, R> {
 /// Segments without references, to be used again.
 struct Spare<T, R> {
     segments: Mutex<Vec<Box<Segment<T, R>>>>,
+    /// Gets the results that no receiver has taken.
+    unseen: Box<dyn Fn(R) + Send + Sync>,
 }
 
 struct Segment<T, R> {
@@ -135,7 +138,9 @@ impl<T, R> Completers<T, R> {
     #[cfg(test)]
     pub(crate) const BYTES: usize = size_of::<Slot<T, R>>();
 
-    pub(crate) fn new() -> Self {
+    /// `unseen` gets each result whose receiver was dropped without taking it. It runs wherever the
+    /// receiver or the completer is dropped.
+    pub(crate) fn new(unseen: impl Fn(R) + Send + Sync + 'static) -> Self {
         Self {
             unused: Mutex::new(Unused {
                 next: NonNull::dangling(),
@@ -143,6 +148,7 @@ impl<T, R> Completers<T, R> {
             }),
             spare: Arc::new(Spare {
                 segments: Mutex::new(Vec::new()),
+                unseen: Box::new(unseen),
             }),
         }
     }
@@ -224,13 +230,8 @@ impl<T, R> Segment<T, R> {
     /// caller owns that many of the segment's references, and does not use them afterwards.
     #[inline]
     unsafe fn release(slot: NonNull<Slot<T, R>>, references: usize) {
-        // SAFETY: the slot is live, as the caller's references keep the segment. Its index leads to
-        // the first slot, and that slot's offset to the segment. The pointer has provenance for
-        // both, see `next_segment`.
-        let segment = unsafe {
-            let first = slot.sub(usize::from(slot.as_ref().index));
-            first.byte_sub(offset_of!(Self, slots)).cast::<Self>()
-        };
+        // SAFETY: by contract the caller's references keep the segment alive.
+        let segment = unsafe { Self::of(slot) };
         // SAFETY: as above, the segment is live.
         let before = unsafe { segment.as_ref() }
             .references
@@ -240,6 +241,36 @@ impl<T, R> Segment<T, R> {
             fence(Acquire);
             // SAFETY: the segment comes from `Box::leak`, and these were the last references.
             unsafe { Box::from_raw(segment.as_ptr()) }.retire();
+        }
+    }
+
+    /// Returns the segment of a slot.
+    ///
+    /// # Safety
+    ///
+    /// `slot` points into a live segment of this type, with provenance for the whole segment.
+    #[inline]
+    unsafe fn of(slot: NonNull<Slot<T, R>>) -> NonNull<Self> {
+        // SAFETY: by contract the slot is live. Its index leads to the first slot, and that slot's
+        // offset to the segment. The pointer has provenance for both, see `next_segment`.
+        unsafe {
+            let first = slot.sub(usize::from(slot.as_ref().index));
+            first.byte_sub(offset_of!(Self, slots)).cast()
+        }
+    }
+
+    /// Passes on a result that no receiver has taken.
+    ///
+    /// # Safety
+    ///
+    /// As for [`of`](Self::of), and the caller owns one of the segment's references.
+    #[cold]
+    unsafe fn unseen(slot: NonNull<Slot<T, R>>, result: R) {
+        // SAFETY: by contract the segment is live. `spare` changes only while there is no
+        // reference.
+        let spare = unsafe { &Self::of(slot).as_ref().spare };
+        if let Some(spare) = spare {
+            (spare.unseen)(result);
         }
     }
 
@@ -310,6 +341,14 @@ impl<T, R> Completer<T, R> {
         *self.contents() = Contents::Result(result);
     }
 
+    /// Returns the result that has been [set](Self::set_result).
+    pub(crate) fn result(&mut self) -> Option<&mut R> {
+        match self.contents() {
+            Contents::Result(result) => Some(result),
+            _ => None,
+        }
+    }
+
     /// Hands the result over to the receiver. Returns the waker to wake.
     #[inline]
     pub(crate) fn complete(self) -> Option<Waker> {
@@ -323,7 +362,9 @@ impl<T, R> Completer<T, R> {
             // does not touch it.
             state::WAITING => slot.waker.with_mut(|waker| unsafe { (*waker).take() }),
             state::EMPTY => None,
-            _gone => {
+            gone => {
+                // Nobody else looks at it. The drop passes the result on.
+                slot.state.store(gone, Relaxed);
                 drop(ManuallyDrop::into_inner(this));
                 return None;
             }
@@ -357,13 +398,22 @@ impl<T, R> Completer<T, R> {
             slot: self.slot,
             count: 1,
         };
-        drop_foreign(mem::replace(self.contents(), Contents::Nothing));
+        let contents = mem::replace(self.contents(), Contents::Nothing);
         let slot = self.slot();
-        if slot.state.swap(state::DONE, AcqRel) == state::WAITING {
-            // SAFETY: in this state the waker is the completer's, and a receiver that sees `DONE`
-            // does not touch it.
-            let waker = slot.waker.with_mut(|waker| unsafe { (*waker).take() });
-            waker.into_iter().for_each(wake);
+        match (slot.state.swap(state::DONE, AcqRel), contents) {
+            // SAFETY: the completer's reference is released after this.
+            (state::GONE, Contents::Result(result)) => unsafe {
+                Segment::unseen(self.slot, result);
+            },
+            (before, contents) => {
+                drop_foreign(contents);
+                if before == state::WAITING {
+                    // SAFETY: in this state the waker is the completer's, and a receiver that sees
+                    // `DONE` does not touch it.
+                    let waker = slot.waker.with_mut(|waker| unsafe { (*waker).take() });
+                    waker.into_iter().for_each(wake);
+                }
+            }
         }
     }
 }
@@ -526,10 +576,16 @@ impl<T, R> Drop for Receiver<T, R> {
             match slot.state.swap(state::GONE, AcqRel) {
                 // SAFETY: a completer that sees `GONE` does not touch the waker.
                 state::WAITING => drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() })),
-                // SAFETY: from `DONE` on the contents are the receiver's.
-                state::DONE => slot
-                    .contents
-                    .with_mut(|contents| unsafe { *contents = Contents::Nothing }),
+                state::DONE => {
+                    // SAFETY: from `DONE` on the contents are the receiver's.
+                    let contents = slot
+                        .contents
+                        .with_mut(|contents| unsafe { contents.replace(Contents::Nothing) });
+                    if let Contents::Result(result) = contents {
+                        // SAFETY: the receiver's reference is released after this.
+                        unsafe { Segment::unseen(self.slot, result) }
+                    }
+                }
                 _ => {}
             }
         }

@@ -87,6 +87,27 @@ impl Conf {
         String::from_utf8(buffer).ok()
     }
 
+    /// Returns librdkafka's table of all properties, as its CONFIGURATION.md has it. Empty on
+    /// systems whose C library writes no stream into memory.
+    pub(crate) fn properties_table() -> String {
+        #[cfg(unix)]
+        {
+            written_to_memory(|file| {
+                // SAFETY: the stream is open for writing.
+                unsafe { super::redeclared::rd_kafka_conf_properties_show(file) }
+            })
+        }
+        #[cfg(not(unix))]
+        String::new()
+    }
+
+    /// Returns a copy. Callbacks and their opaque are copied as pointers.
+    pub(super) fn duplicate(&self) -> Self {
+        // SAFETY: the configuration is valid; the returned object is ours.
+        let conf = unsafe { sys::rd_kafka_conf_dup(self.as_ptr()) };
+        Self(NonNull::new(conf).expect("rd_kafka_conf_dup aborts instead of returning NULL"))
+    }
+
     /// Returns true if librdkafka has a property of that name.
     pub(crate) fn knows(name: &str) -> bool {
         const UNKNOWN: c_int = sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN as c_int;
@@ -150,6 +171,34 @@ impl Conf {
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_conf_t {
         self.0.as_ptr()
     }
+}
+
+/// Returns what `write` writes to a stream of the C library.
+#[cfg(unix)]
+fn written_to_memory(write: impl FnOnce(*mut c_void)) -> String {
+    use std::ffi::c_char;
+
+    unsafe extern "C" {
+        // POSIX.1-2008. A `FILE` is opaque to us.
+        fn open_memstream(text: *mut *mut c_char, size: *mut usize) -> *mut c_void;
+        fn fclose(file: *mut c_void) -> c_int;
+        fn free(memory: *mut c_void);
+    }
+    let (mut text, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: both pointers are to variables that live until the stream is closed.
+    let file = unsafe { open_memstream(&mut text, &mut size) };
+    if file.is_null() {
+        return String::new();
+    }
+    write(file);
+    // SAFETY: the stream is open, and not used after this.
+    unsafe { fclose(file) };
+    // SAFETY: closing the stream has set the buffer and its size; NULL becomes an empty string.
+    let shown = unsafe { super::convert::slice(text.cast(), size) };
+    let shown = String::from_utf8_lossy(shown.unwrap_or_default()).into_owned();
+    // SAFETY: the buffer was allocated by `open_memstream`, and the caller must free it.
+    unsafe { free(text.cast()) };
+    shown
 }
 
 impl Drop for Conf {

@@ -10,7 +10,7 @@ use rdkafka_sys::bindings as sys;
 use super::answer::Answer;
 use super::client::Client;
 use super::convert::to_string;
-use super::message::BorrowedMessage;
+use super::message::{Batch, BorrowedMessage};
 use super::opaque::{Opaque, PayloadGuard};
 use super::redeclared::rd_kafka_event_error;
 use crate::sync::drop_payloads;
@@ -65,7 +65,7 @@ impl<O: Opaque> Event<O> {
             sys::RD_KAFKA_EVENT_DR => Event::Delivery(DeliveryEvent {
                 event,
                 payload_guards: PayloadGuards::default(),
-                has_offsets: None,
+                batch: None,
                 opaque: PhantomData,
             }),
             sys::RD_KAFKA_EVENT_LOG => {
@@ -151,8 +151,8 @@ pub(crate) struct DeliveryEvent<O: Opaque> {
     event: RawEvent,
     // Declared after the event, and so dropped after it: its messages point to the payloads.
     payload_guards: PayloadGuards,
-    /// Whether the offsets are the broker's. Set by the first message.
-    has_offsets: Option<bool>,
+    /// What the messages have in common. Set by the first one.
+    batch: Option<Batch>,
     opaque: PhantomData<O>,
 }
 
@@ -164,17 +164,28 @@ impl<O: Opaque> DeliveryEvent<O> {
         // lives until the event is destroyed, which the borrow of `self` prevents.
         let ptr = unsafe { sys::rd_kafka_event_message_next(self.event.ptr.as_ptr()) };
         let ptr = NonNull::new(ptr.cast_mut())?;
-        let has_offsets = *self.has_offsets.get_or_insert_with(|| {
-            // librdkafka counts up from the base offset of the response, or from −1001 if there was
-            // no response (acks=0). The first message shows which.
+        let batch = *self.batch.get_or_insert_with(|| {
             // SAFETY: the message is valid as long as the event.
-            unsafe { BorrowedMessage::new(ptr, false) }.raw_offset() >= 0
+            let first = unsafe { BorrowedMessage::new(ptr, Batch::default()) };
+            let failed = if first.code() == 0 {
+                0
+            } else {
+                // SAFETY: the event is valid. It no longer counts the first message.
+                let others = unsafe { sys::rd_kafka_event_message_count(self.event.ptr.as_ptr()) };
+                u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1)
+            };
+            Batch {
+                // librdkafka counts up from the base offset of the response, or from −1001 if there
+                // was no response (acks=0). The first message shows which.
+                has_offsets: first.raw_offset() >= 0,
+                failed,
+            }
         });
         // SAFETY: as above. The opaque comes from `O::into_raw` in the produce call: the client
         // carries no other type, as `Queue::poll` has checked, and returns each message once.
         let (message, mut opaque) = unsafe {
             let opaque = O::from_raw((*ptr.as_ptr())._private);
-            (BorrowedMessage::new(ptr, has_offsets), opaque)
+            (BorrowedMessage::new(ptr, batch), opaque)
         };
         // The caller may drop the opaque before the event, but the message points to the payload.
         if let Some(guard) = opaque.payload_guard().and_then(Option::take) {

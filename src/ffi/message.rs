@@ -14,12 +14,32 @@ use super::redeclared::{
 };
 use crate::values::{Header, Persistence, TimestampKind};
 
+/// What the messages of a delivery event have in common; see `DeliveryEvent::next`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Batch {
+    /// Whether the offsets are the broker's.
+    pub(super) has_offsets: bool,
+    /// How many messages failed together, or 0 if they were delivered. librdkafka reports the
+    /// messages of one request in one event (`rd_kafka_dr_msgq0`).
+    pub(super) failed: u32,
+}
+
+#[cfg(feature = "mock")]
+impl Batch {
+    /// That of a consumed message.
+    pub(super) fn with_offsets() -> Self {
+        Self {
+            has_offsets: true,
+            failed: 0,
+        }
+    }
+}
+
 /// A message of an event. Lives for `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct BorrowedMessage<'a> {
     ptr: NonNull<sys::rd_kafka_message_t>,
-    /// Whether the offset is the broker's; see `DeliveryEvent::next`.
-    has_offset: bool,
+    batch: Batch,
     event: PhantomData<&'a ()>,
 }
 
@@ -28,10 +48,10 @@ impl<'a> BorrowedMessage<'a> {
     ///
     /// `ptr` points to a message that lives and does not change for `'a`.
     #[inline]
-    pub(super) unsafe fn new(ptr: NonNull<sys::rd_kafka_message_t>, has_offset: bool) -> Self {
+    pub(super) unsafe fn new(ptr: NonNull<sys::rd_kafka_message_t>, batch: Batch) -> Self {
         Self {
             ptr,
-            has_offset,
+            batch,
             event: PhantomData,
         }
     }
@@ -53,6 +73,11 @@ impl<'a> BorrowedMessage<'a> {
                 .cast::<c_int>()
                 .read()
         }
+    }
+
+    /// Returns how many messages failed together, this one included.
+    pub(crate) fn failed_together(&self) -> usize {
+        self.batch.failed as usize
     }
 
     pub(crate) fn topic(&self) -> &'a str {
@@ -84,7 +109,7 @@ impl<'a> BorrowedMessage<'a> {
     /// As [`offset`](Self::offset), for a caller that already has the persistence.
     #[inline]
     pub(crate) fn offset_if(&self, persistence: Persistence) -> Option<i64> {
-        (self.has_offset && persistence == Persistence::Persisted).then(|| self.raw_offset())
+        (self.batch.has_offsets && persistence == Persistence::Persisted).then(|| self.raw_offset())
     }
 
     pub(crate) fn key(&self) -> Option<&'a [u8]> {

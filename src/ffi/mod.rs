@@ -8,7 +8,7 @@
 //! It may use `values`, `error` and `sync`. To be read in this order:
 //!
 //! - `opaque`, `completion`: what a message carries, and how its result reaches the caller;
-//! - `conf`, `client`: from a configuration to a client;
+//! - `conf`, `client`, `failed_creation`: from a configuration to a client;
 //! - `topic`, `batch`, `headers`, `partitioner`: the produce calls;
 //! - `queue`, `event`, `message`: from the client's queue to a delivery report;
 //! - `admin`, `answer`, `metadata`: asking brokers;
@@ -28,6 +28,7 @@ mod completion;
 mod conf;
 mod convert;
 mod event;
+mod failed_creation;
 mod headers;
 mod message;
 mod metadata;
@@ -54,6 +55,7 @@ pub(crate) use client::Client;
 pub(crate) use completion::{Abandoned, Completer, Completers, Receiver};
 pub(crate) use conf::{Conf, ConfError};
 pub(crate) use event::{DeliveryEvent, Event};
+pub(crate) use failed_creation::CreationFailure;
 pub(crate) use message::BorrowedMessage;
 pub(crate) use metadata::Answerer;
 pub(crate) use oauth::RawToken;

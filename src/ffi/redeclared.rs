@@ -49,6 +49,10 @@ unsafe extern "C" {
         errstr_size: usize,
     ) -> c_int;
 
+    // With a `FILE *` of the C library, for which this crate has no type.
+    #[cfg(unix)]
+    pub(super) fn rd_kafka_conf_properties_show(file: *mut c_void);
+
     pub(super) fn rd_kafka_conf_get(
         conf: *const rd_kafka_conf_t,
         name: *const c_char,

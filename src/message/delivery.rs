@@ -68,6 +68,71 @@ impl Delivery {
     }
 }
 
+/// Deliveries for the tests of users (feature `mock`).
+#[cfg(feature = "mock")]
+impl Delivery {
+    /// Returns the delivery of a record that a broker with `acks=all` has written at that place.
+    ///
+    /// It is [persisted](Persistence::Persisted), and has neither a timestamp nor a broker's id.
+    ///
+    /// ```
+    /// use tokio_rdkafka::{Delivery, Timestamp};
+    ///
+    /// /// Returns where the record is, as the caller is told.
+    /// fn receipt(delivery: &Delivery) -> String {
+    ///     match delivery.offset() {
+    ///         Some(offset) => format!("{}@{offset}", delivery.partition()),
+    ///         None => format!("{}", delivery.partition()),
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(receipt(&Delivery::mock(3, Some(42))), "3@42");
+    /// assert_eq!(receipt(&Delivery::mock(3, None)), "3");
+    /// let delivery = Delivery::mock(0, Some(0)).mock_timestamp(Timestamp::CreateTime(1234));
+    /// assert_eq!(delivery.timestamp(), Timestamp::CreateTime(1234));
+    /// ```
+    pub fn mock(partition: i32, offset: Option<i64>) -> Self {
+        Self {
+            partition,
+            broker_id: -1,
+            offset: offset.unwrap_or(-1),
+            timestamp_millis: 0,
+            timestamp_kind: TimestampKind::NotAvailable,
+            latency_micros: 0,
+            persistence: Persistence::Persisted,
+        }
+    }
+
+    /// Returns the same delivery with a [timestamp](Self::timestamp).
+    pub fn mock_timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp_millis = timestamp.to_millis().unwrap_or(0);
+        self.timestamp_kind = match timestamp {
+            Timestamp::NotAvailable => TimestampKind::NotAvailable,
+            Timestamp::CreateTime(_) => TimestampKind::CreateTime,
+            Timestamp::LogAppendTime(_) => TimestampKind::LogAppendTime,
+        };
+        self
+    }
+
+    /// Returns the same delivery with a [latency](Self::latency), in whole microseconds.
+    pub fn mock_latency(mut self, latency: Duration) -> Self {
+        self.latency_micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Returns the same delivery with another [persistence](Self::persistence).
+    pub fn mock_persistence(mut self, persistence: Persistence) -> Self {
+        self.persistence = persistence;
+        self
+    }
+
+    /// Returns the same delivery with the [id](Self::broker_id) of a broker.
+    pub fn mock_broker_id(mut self, id: i32) -> Self {
+        self.broker_id = id;
+        self
+    }
+}
+
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery")
@@ -131,8 +196,16 @@ impl DeliveryError<'_> {
     }
 
     /// Returns the code of the failure as an error with librdkafka's description.
+    ///
+    /// If a broker refused the record, the text says whether it was alone in its batch.
     pub fn error(&self) -> KafkaError {
-        KafkaError::from_code(self.code())
+        KafkaError::of_verdict(self.code(), self.0.failed_together())
+    }
+
+    /// Returns true if a broker refused the whole batch of the record, so that this record may be
+    /// innocent; see [`KafkaError::is_batch_refused`].
+    pub fn is_batch_refused(&self) -> bool {
+        self.error().is_batch_refused()
     }
 
     /// Copies the record as the caller passed it.

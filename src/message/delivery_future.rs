@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use super::delivery::Delivery;
 use super::send_error::SendError;
@@ -19,6 +20,8 @@ pub(crate) struct MessageState<D> {
     timestamp: i64,
     /// The requested partition, or −1 for none.
     partition: i32,
+    /// How long it waited for capacity, in tenths of a second.
+    waited: u16,
     /// `None` once the delivery callback has taken it.
     opaque: Option<D>,
 }
@@ -34,8 +37,21 @@ impl<D> MessageState<D> {
             number,
             timestamp: timestamp.unwrap_or(0),
             partition,
+            waited: 0,
             opaque,
         }
+    }
+
+    /// Sets how long the record waited for capacity.
+    pub(crate) fn after_wait(self, waited: Duration) -> Self {
+        let tenths = (waited.as_millis() + 50) / 100;
+        let waited = u16::try_from(tenths).unwrap_or(u16::MAX);
+        Self { waited, ..self }
+    }
+
+    /// Returns how long the record waited for capacity.
+    pub(crate) fn waited(&self) -> Duration {
+        Duration::from_millis(100) * u32::from(self.waited)
     }
 
     /// Returns the partition and the timestamp that the caller requested.
@@ -66,7 +82,7 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 /// Waits for the delivery report of an enqueued message, and resolves with its result.
 ///
 /// [`Producer::enqueue`](crate::Producer::enqueue) returns it. The order of the message among
-/// others is fixed by then. The future does not keep the producer alive.
+/// others is fixed by then; retries keep it [under a condition](crate::Producer#order). The future does not keep the producer alive.
 ///
 /// # A deadline of your own
 ///
@@ -96,8 +112,8 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 /// ```
 ///
 /// `timeout(limit, producer.send(record))` is a trap: it drops the future at the deadline. The
-/// record may be delivered all the same, and nobody learns of it. If it fails, the record is lost
-/// with the error. A record must not be sent again then: it could be written twice.
+/// record may be delivered all the same, and nobody learns of it. If it fails, the record is lost,
+/// and only a [log line](crate::Producer#failures-that-nobody-awaits) tells of it. A record must not be sent again then: it could be written twice.
 ///
 /// # Errors
 ///
@@ -107,7 +123,8 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 /// # Cancel safety
 ///
 /// Dropping the future does not cancel the message. It is still delivered, and the context's
-/// delivery callback runs.
+/// delivery callback runs. If it fails, that is
+/// [logged](crate::Producer#failures-that-nobody-awaits), also if it had failed before the drop.
 ///
 /// # Panics
 ///
@@ -176,6 +193,30 @@ impl<D> DeliveryFuture<D> {
             Poll::Ready(result) => Some(result),
             Poll::Pending => None,
         }
+    }
+}
+
+/// Futures for the tests of users (feature `mock`).
+#[cfg(feature = "mock")]
+impl<D: Send + 'static> DeliveryFuture<D> {
+    /// Returns a future that resolves with `result` at once, for what stands in for a producer.
+    ///
+    /// ```
+    /// use tokio_rdkafka::{Delivery, DeliveryFuture, SendError};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), SendError> {
+    /// let future: DeliveryFuture = DeliveryFuture::mock(Ok(Delivery::mock(0, Some(7))));
+    /// assert_eq!(future.await?.offset(), Some(7));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn mock(result: Result<Delivery, SendError<D>>) -> Self {
+        let state = MessageState::new(0, 0, None, None);
+        let (mut completer, future) = Tracked::completer(&CompleterPool::new(drop), state);
+        completer.set_result(result);
+        drop(completer.complete());
+        future
     }
 }
 

@@ -20,6 +20,8 @@ use crate::error::KafkaError;
 ///     Ok(())
 /// }
 /// ```
+///
+/// `?` alone converts it into a [`KafkaError`] or a [`SendError`](crate::SendError).
 pub struct EnqueueError<'a, D = ()>(Box<(KafkaError, ProducerRecord<'a, D>)>);
 
 impl<'a, D> EnqueueError<'a, D> {
@@ -52,6 +54,23 @@ impl<'a, D> EnqueueError<'a, D> {
     pub fn into_owned(self) -> EnqueueError<'static, D> {
         let (error, record) = *self.0;
         EnqueueError::new(error, record.into_owned())
+    }
+}
+
+/// Errors for the tests of users (feature `mock`).
+#[cfg(feature = "mock")]
+impl<'a, D> EnqueueError<'a, D> {
+    /// Returns the error of a record that was refused.
+    ///
+    /// ```
+    /// use tokio_rdkafka::{EnqueueError, KafkaError, ProducerRecord, RDKafkaErrorCode};
+    ///
+    /// let full = KafkaError::mock(RDKafkaErrorCode::QueueFull);
+    /// let error = EnqueueError::mock(full, ProducerRecord::to("orders").payload("7"));
+    /// assert!(error.is_queue_full());
+    /// ```
+    pub fn mock(error: KafkaError, record: ProducerRecord<'a, D>) -> Self {
+        Self::new(error, record)
     }
 }
 

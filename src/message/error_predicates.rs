@@ -44,6 +44,13 @@ macro_rules! error_predicates {
                 self.error().requires_abort()
             }
 
+            /// Returns true if a broker refused the whole batch of the record, so that this record
+            /// may be innocent; see
+            /// [`KafkaError::is_batch_refused`](crate::KafkaError::is_batch_refused).
+            pub fn is_batch_refused(&self) -> bool {
+                self.error().is_batch_refused()
+            }
+
             /// Returns true if sending the record again may succeed; see
             /// [`KafkaError::is_retriable`](crate::KafkaError::is_retriable).
             pub fn is_retriable(&self) -> bool {

@@ -25,5 +25,6 @@ pub use enqueue_error::EnqueueError;
 pub use owned_message::OwnedMessage;
 pub use record::ProducerRecord;
 pub(crate) use record::{Fields, Plain, ZERO_COPY_FROM};
+pub(crate) use send_error::Delays;
 pub use send_error::SendError;
 pub use topic::{Topic, TopicName};

@@ -55,7 +55,8 @@ pub(crate) const ZERO_COPY_FROM: usize = 1024;
 ///
 /// Sending fails, with an error that names the field and returns the record, if
 ///
-/// - the topic is empty, longer than 249 bytes, or contains a NUL byte;
+/// - the topic is empty, `.`, `..`, longer than 249 bytes, or contains anything but ASCII letters,
+///   digits, `.`, `_` and `-`;
 /// - the partition is below −1;
 /// - the timestamp is not positive;
 /// - the name of a header contains a NUL byte.

@@ -52,6 +52,20 @@ const CONFIG: &[(&str, &str)] = &[
 /// # }
 /// ```
 ///
+/// # What it does not check
+///
+/// - It checks no sequence numbers of idempotent producers. It appends a batch that is out of order
+///   or that it already has. So it shows neither the order nor the duplicates that a broker prevents
+///   with `enable.idempotence`, and an error of a sequence comes only if it is pushed.
+/// - It validates no records: no keys of compacted topics, no timestamps, no `max.message.bytes`.
+/// - What a producer reports as persisted need not be in its log. With `enable.idempotence`
+///   librdkafka takes a batch for written once the mock accepts a later one, as a real broker would
+///   refuse that (`rd_kafka_dr_implicit_ack`). It also does so after a pushed
+///   [`DuplicateSequenceNumber`](RDKafkaErrorCode::DuplicateSequenceNumber).
+/// - It keeps the newest 5 MiB of a partition, and at most 100 000 batches.
+///
+/// Test these on real Kafka.
+///
 /// # Blocking
 ///
 /// Most methods wait for the mock's thread, usually one or two milliseconds. On a machine under

@@ -28,8 +28,8 @@ pub enum FullAccess {}
 /// [`Transaction`](crate::Transaction) hands out: it can send, and read the producer's state.
 ///
 /// `Producer<C, SendOnly>` has all sends, permits, sinks and streams. It has no method that affects
-/// others: no `close`, `flush`, `purge`, `ready`, `cluster`, `partitions_for`, `topics` or
-/// `downgrade`.
+/// others: no `close`, `flush`, `purge`, `ready`, `cluster`, `partitions_for`, `topics`,
+/// `downgrade`, `blocking_flush` or `blocking_close`.
 ///
 /// ```no_run
 /// use tokio_rdkafka::{BoxError, DefaultProducerContext, OwnedPermit};

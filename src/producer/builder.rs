@@ -23,7 +23,7 @@ use crate::ffi::Conf;
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut config = ClientConfig::new();
-/// config.set("bootstrap.servers", "localhost:9092");
+/// config.set("bootstrap.servers", "localhost:9092").set("enable.idempotence", "true");
 /// let producer = Producer::builder(&config).max_block(Duration::from_secs(5)).create()?;
 /// # Ok(())
 /// # }
@@ -165,9 +165,17 @@ impl<C: ProducerContext> Blueprint<C> {
         let transaction_timeout = transaction_timeout(&conf);
         let (core, queue) = Core::new(config, conf, &self.context)?;
         let context = Arc::clone(&self.context);
-        let shared = Shared::new(core, queue, context, limits, transaction_timeout);
         let runtime = self.runtime.clone();
+        let shared = Shared::new(
+            core,
+            queue,
+            context,
+            limits,
+            transaction_timeout,
+            runtime.clone(),
+        );
         runtime.spawn(drive(Driver::new(Arc::clone(&shared))));
+        shared.spawned();
         // A runtime that has ended drops the driver within the call.
         if shared.core.is_closed() {
             return Err(KafkaError::runtime(

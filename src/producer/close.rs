@@ -17,6 +17,9 @@ impl<C: ProducerContext> Producer<C> {
     /// way and get their records back. `close` can be called on any clone and any number of times:
     /// all callers wait for the same close.
     ///
+    /// The report also counts the failures before the close that
+    /// [nobody awaited](Self#failures-that-nobody-awaits).
+    ///
     /// A message that cannot be delivered fails after `message.timeout.ms`, 5 minutes by default.
     /// Use [`close_timeout`](Self::close_timeout) to wait for less.
     ///

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::producer::Producer;
-use super::timer::{Elapsed, Timer};
+use super::timer::Timer;
 use crate::client::ProducerContext;
+use crate::driver::served;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Client, Description};
 use crate::values::{ClusterInfo, PartitionInfo, TopicInfo, topic_name};
@@ -141,7 +142,9 @@ impl<C: ProducerContext> Producer<C> {
         timeout: Duration,
         answer: impl Future<Output = Result<T, KafkaError>>,
     ) -> Result<T, KafkaError> {
+        let answer = served(self.shared(), answer);
         let answer = Timer::limit_answer(self.runtime(), timeout, answer).await;
-        answer.unwrap_or_else(|Elapsed| Err(KafkaError::no_answer()))
+        answer
+            .unwrap_or_else(|elapsed| Err(elapsed.explain(self.shared(), KafkaError::no_answer())))
     }
 }

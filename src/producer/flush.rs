@@ -52,7 +52,10 @@ impl<C: ProducerContext> Producer<C> {
         };
         match timer.limit(tracker.done()).await {
             Ok(tally) => Ok(tally.flush_report()),
-            Err(_) => Err(tracker.give_up(KafkaError::timed_out(timeout))),
+            Err(elapsed) => {
+                let error = elapsed.explain(self.shared(), KafkaError::timed_out(timeout));
+                Err(tracker.give_up(error))
+            }
         }
     }
 

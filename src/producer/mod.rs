@@ -7,10 +7,12 @@
 //! - `producer`: the handle that users clone;
 //! - `send`, `permit`: how a record gets its capacity and enters the queue;
 //! - `flush`, `close`: flush, purge and shutdown;
+//! - `blocking`: the calls that block the thread;
 //! - `ready`, `cluster`: questions to the brokers;
 //! - `timer`: time limits by the timers of the producer's runtime.
 
 mod access;
+mod blocking;
 mod builder;
 mod close;
 mod cluster;

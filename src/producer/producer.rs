@@ -26,8 +26,10 @@ use crate::sync::{coop, log};
 /// use tokio_rdkafka::{ClientConfig, Producer, ProducerRecord};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// let producer: Producer =
-///     ClientConfig::new().set("bootstrap.servers", "localhost:9092").create()?;
+/// let producer: Producer = ClientConfig::new()
+///     .set("bootstrap.servers", "localhost:9092")
+///     .set("enable.idempotence", "true")
+///     .create()?;
 /// let delivery = producer.send(ProducerRecord::to("events").key("k").payload("v")).await?;
 /// println!("partition {}, offset {:?}", delivery.partition(), delivery.offset());
 /// producer.close().await;
@@ -45,9 +47,13 @@ use crate::sync::{coop, log};
 /// | [`enqueue_detached`](Self::enqueue_detached) | yes | no, a callback runs |
 /// | [`try_enqueue_detached`](Self::try_enqueue_detached) | no, returns an error | no, a callback runs |
 /// | [`reserve`](Self::reserve), then [`Permit::send`] | yes, in advance | no, returns a future |
+/// | [`blocking_send`](Self::blocking_send) | blocks the thread | blocks the thread |
 /// | [`blocking_enqueue`](Self::blocking_enqueue) | blocks the thread | no, returns a future |
+/// | [`blocking_enqueue_detached`](Self::blocking_enqueue_detached) | blocks the thread | no, a callback runs |
 /// | [`sink`](Self::sink) | yes, in `poll_ready` | in `poll_flush` |
 /// | [`send_all`](Self::send_all), [`ProduceExt::produce`] | yes | yields the results in order |
+///
+/// Code that cannot await is in [`docs::blocking`](crate::docs::blocking).
 ///
 /// [`Permit::send`]: crate::Permit::send
 /// [`ProduceExt::produce`]: crate::ProduceExt::produce
@@ -83,6 +89,16 @@ use crate::sync::{coop, log};
 ///
 /// If one enqueue has returned before the next one is called, their records are in that order.
 /// Concurrent calls have no order between them.
+///
+/// That is the order in which librdkafka first sends them. A retry keeps it only with
+/// `enable.idempotence=true`, or with `max.in.flight=1` (one request at a time). librdkafka's
+/// defaults are neither, unlike those of Java's client: with up to 1 000 000 requests in flight, a
+/// batch that is retried comes after those that were sent in the meantime. So set
+/// `enable.idempotence=true` unless order does not matter. It also keeps retries from writing
+/// records twice. (On top of that, a record that a caller sends again after its error comes last.)
+///
+/// Sources: `enable.idempotence`, `max.in.flight.requests.per.connection` and `retries` in
+/// librdkafka's CONFIGURATION.md.
 ///
 /// # Topics
 ///
@@ -151,6 +167,11 @@ use crate::sync::{coop, log};
 ///
 /// One more thread destroys the client, at the end of `close` or after the runtime has shut down.
 ///
+/// The process has one thread named `rdkafka-timer`, for all producers, while a call waits for a time
+/// limit, a flush, a purge, a close, metadata or a transaction, and for up to 1 s afterwards. It
+/// keeps time limits also while the runtime is blocked: see
+/// [`docs::blocking`](crate::docs::blocking).
+///
 /// # Shutdown
 ///
 /// Call [`close`](Self::close) or [`close_timeout`](Self::close_timeout) before `main` returns.
@@ -185,6 +206,27 @@ use crate::sync::{coop, log};
 /// librdkafka's threads may use it (`OPENSSL_INIT_NO_ATEXIT`). This is set before `main`. It has no
 /// effect in a plugin whose host has used the same OpenSSL before: such a plugin must close its
 /// producers.
+///
+/// # Failures that nobody awaits
+///
+/// A failure is awaited if a future returns it. Nobody awaits the failure of a detached record, or
+/// of one whose future was dropped before it returned the result.
+///
+/// Such a failure is logged as a [`tracing`] event with the target `tokio_rdkafka::unawaited`. Its
+/// level is `ERROR`, or `WARN` if the record was purged. Its fields are `topic`, `code`,
+/// `persistence`, `error`, and `records`, the number of records. It shows no key and no payload.
+/// The first failure of a topic, code and persistence is logged at once. Later ones are counted and
+/// logged together, at most every 10 s, and at the latest when the producer closes. The last part
+/// needs a runtime with timers; without them, the number waits for another event of the producer.
+///
+/// [`CloseReport::failed`](crate::CloseReport::failed) counts these failures since the producer was
+/// created. [`CloseReport::records`](crate::CloseReport::records) has the records of those during
+/// the close. Earlier records are not kept: override [`ProducerContext::delivery`] to receive them.
+///
+/// This also holds with a context of your own, whose callback may ignore failures. If the callback
+/// handles them, turn the target off, for example with the filter
+/// `info,tokio_rdkafka::unawaited=off`. In a [`Transaction`](crate::Transaction) nothing is logged:
+/// the commit returns the failure.
 ///
 /// # Access
 ///
@@ -303,6 +345,11 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     pub(super) fn enter_epoch(&self) -> Result<Option<RwLockReadGuard<'_, bool>>, KafkaError> {
         let epoch = self.handle.epoch.as_deref();
         epoch.map(TransactionEpoch::enter).transpose()
+    }
+
+    /// Returns true if the handle sends in a transaction.
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.handle.epoch.is_some()
     }
 
     /// Records in the transaction, if there is one, why a record was refused. Returns the error.

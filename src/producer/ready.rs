@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::producer::Producer;
-use super::timer::{Elapsed, Timer};
+use super::timer::Timer;
 use crate::client::ProducerContext;
 use crate::driver::{BrokerWaiter, Verdict};
 use crate::error::KafkaError;
@@ -33,8 +33,10 @@ impl<C: ProducerContext> Producer<C> {
     /// use tokio_rdkafka::{ClientConfig, ConnectFailure, Producer};
     ///
     /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    /// let producer: Producer =
-    ///     ClientConfig::new().set("bootstrap.servers", "localhost:9092").create()?;
+    /// let producer: Producer = ClientConfig::new()
+    ///     .set("bootstrap.servers", "localhost:9092")
+    ///     .set("enable.idempotence", "true")
+    ///     .create()?;
     /// if let Err(error) = producer.ready(Duration::from_secs(30)).await {
     ///     match error.connect_failure() {
     ///         Some(ConnectFailure::Authentication) => eprintln!("look at the password: {error}"),
@@ -97,6 +99,6 @@ impl<C: ProducerContext> Producer<C> {
             }
         };
         let up = Timer::limit_answer(self.runtime(), timeout, up).await;
-        up.unwrap_or_else(|Elapsed| not_ready())
+        up.unwrap_or_else(|elapsed| not_ready().map_err(|error| elapsed.explain(shared, error)))
     }
 }

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
@@ -13,7 +14,8 @@ use super::producer::Producer;
 use super::timer::Timer;
 use crate::client::ProducerContext;
 use crate::driver::{CapacityError, Completer, Grant, Purpose, refuse};
-use crate::error::KafkaError;
+use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::ffi::PARTITION_UNASSIGNED;
 use crate::message::{
     Delivery, DeliveryFuture, DeliveryKind, Detached, EnqueueError, Fields, Plain, ProducerRecord,
     SendError, TopicName, Tracked,
@@ -55,6 +57,20 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// - the topic or the partition is known not to exist;
     /// - the producer is closed or has had a fatal error.
     ///
+    /// # Topics and partitions that do not exist
+    ///
+    /// A record to a topic that does not exist fails after `topic.metadata.propagation.max.ms`, by
+    /// default 30 s: the topic may have been created a moment ago, and brokers may create it
+    /// (`auto.create.topics.enable`). Its error has the broker's code. After that, records to the
+    /// topic are refused with [`UnknownTopic`](RDKafkaErrorCode::UnknownTopic) at once, until the
+    /// topic appears. Set the property lower to be told sooner.
+    ///
+    /// If a record names a partition that is unknown, the producer asks the brokers for the
+    /// topic's partitions, as some may have been added. `send` and `enqueue` wait for the partition
+    /// for up to 3 s after the first such record, and share the requests. In the 30 s after that
+    /// they ask at most once a second and do not wait. All other calls, and those in a transaction,
+    /// refuse the record and start the request.
+    ///
     /// For the errors after that, see [`DeliveryFuture`].
     ///
     /// # Cancel safety
@@ -90,7 +106,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 
     /// Waits for capacity, enqueues a record and returns the future of its delivery.
     ///
-    /// When the call returns, the record's place in the [order](Self#order) is fixed.
+    /// When the call returns, the record's place in the [order](Self#order) is fixed. Retries keep
+    /// it only with `enable.idempotence=true` or `max.in.flight=1`.
     ///
     /// ```no_run
     /// # use tokio_rdkafka::{Producer, ProducerRecord};
@@ -102,6 +119,11 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// A single poll is no test of whether there is capacity: at every 1024th enqueue of a thread
+    /// the future yields once to other tasks, although there is some. So
+    /// `enqueue(record).now_or_never()` is `None` then, and the record is gone with the future. Use
+    /// [`try_enqueue`](Self::try_enqueue), which never yields and returns the record.
     ///
     /// # Errors
     ///
@@ -141,6 +163,25 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Returns the record if the [queue is full](EnqueueError::is_queue_full), or if other senders
     /// are already waiting for capacity. Also returns it for the other reasons listed at
     /// [`send`](Self::send).
+    ///
+    /// The error borrows what the record borrows. `?` converts it into a [`KafkaError`] or a
+    /// [`SendError`]. For a [`BoxError`](crate::BoxError) or an `anyhow::Error`, which may borrow
+    /// nothing, call [`into_owned`](EnqueueError::into_owned):
+    ///
+    /// ```no_run
+    /// use tokio_rdkafka::{BoxError, EnqueueError, KafkaError, Producer, ProducerRecord};
+    ///
+    /// fn keep_the_record(producer: &Producer, line: &str) -> Result<(), BoxError> {
+    ///     let record = ProducerRecord::to("lines").payload(line);
+    ///     let delivery = producer.try_enqueue(record).map_err(EnqueueError::into_owned)?;
+    ///     Ok(())
+    /// }
+    ///
+    /// fn drop_the_record(producer: &Producer, line: &str) -> Result<(), KafkaError> {
+    ///     let delivery = producer.try_enqueue(ProducerRecord::to("lines").payload(line))?;
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn try_enqueue<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
@@ -150,7 +191,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 
     /// Waits for capacity and enqueues a record, without a future of its delivery.
     ///
-    /// Only [`ProducerContext::delivery`] reports the delivery.
+    /// [`ProducerContext::delivery`] reports the delivery. A failure is also
+    /// [logged](Self#failures-that-nobody-awaits), and counted by the
+    /// [report of the close](crate::CloseReport).
     ///
     /// # Errors
     ///
@@ -168,34 +211,18 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 
     /// Enqueues a record without waiting and without a future of its delivery.
     ///
-    /// Only [`ProducerContext::delivery`] reports the delivery.
+    /// [`ProducerContext::delivery`] reports the delivery. A failure is also
+    /// [logged](Self#failures-that-nobody-awaits), and counted by the
+    /// [report of the close](crate::CloseReport).
     ///
     /// # Errors
     ///
-    /// Same as [`try_enqueue`](Self::try_enqueue).
+    /// Same as [`try_enqueue`](Self::try_enqueue), also what `?` needs.
     pub fn try_enqueue_detached<'a>(
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<(), EnqueueError<'a, C::DeliveryOpaque>> {
         self.try_produce::<Detached>(record)
-    }
-
-    /// Enqueues a record from a thread outside of the runtime, and blocks it while the queue is
-    /// full.
-    ///
-    /// # Errors
-    ///
-    /// Same as [`enqueue`](Self::enqueue).
-    ///
-    /// # Panics
-    ///
-    /// Panics if it is called in an async context, as
-    /// [`Handle::block_on`](tokio::runtime::Handle::block_on) does.
-    pub fn blocking_enqueue(
-        &self,
-        record: ProducerRecord<'_, C::DeliveryOpaque>,
-    ) -> Result<DeliveryFuture<C::DeliveryOpaque>, SendError<C::DeliveryOpaque>> {
-        self.runtime().handle.block_on(self.enqueue(record))
     }
 
     #[expect(
@@ -209,21 +236,104 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ) -> impl Future<Output = Result<K::Handle, SendError<C::DeliveryOpaque>>> + Send {
         async move {
             let admitted = match self.check_record(&record.fields) {
-                Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => Ok(()),
+                Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => Ok(0),
                 Ok(bytes) => match topic_name::check_name(record.fields.topic.as_str()) {
-                    Ok(()) => self
-                        .wait_for_capacity(bytes, Purpose::Produce, timeout)
-                        .await
-                        .map(drop),
+                    Ok(()) => {
+                        let started = millis();
+                        let waited = self
+                            .wait_for_capacity(bytes, Purpose::Produce, timeout)
+                            .await;
+                        waited.map(|_| millis().wrapping_sub(started))
+                    }
                     Err(error) => Err(error),
                 },
                 Err(error) => Err(error),
             };
-            if let Err(error) = admitted {
-                return Err(SendError::refused(self.record_failure(error), record));
+            let waited = match admitted {
+                Ok(waited) => waited,
+                Err(error) => return Err(SendError::refused(self.record_failure(error), record)),
+            };
+            let waited = Duration::from_millis(u64::from(waited));
+            match self.produce::<K, _>(record, waited, SendError::refused) {
+                // Boxed, because it is large and few calls need it.
+                Err(error) if self.may_appear(&error) => {
+                    Box::pin(self.wait_for_partition::<K>(error)).await
+                }
+                result => result,
             }
-            self.produce::<K, _>(record, SendError::refused)
         }
+    }
+
+    /// Returns true if the record's partition is unknown, but may have been added to the topic. In
+    /// a transaction the refusal has already been recorded.
+    #[cold]
+    fn may_appear(&self, error: &SendError<C::DeliveryOpaque>) -> bool {
+        let is_unknown = error.code() == Some(RDKafkaErrorCode::UnknownPartition);
+        is_unknown && error.record().get_partition().is_some() && !self.is_transactional()
+    }
+
+    /// Asks the brokers for the partition of a refused record, and enqueues the record again, for a
+    /// few seconds.
+    async fn wait_for_partition<K: DeliveryKind<C::DeliveryOpaque>>(
+        &self,
+        mut refused: SendError<C::DeliveryOpaque>,
+    ) -> Result<K::Handle, SendError<C::DeliveryOpaque>> {
+        const FIRST_PAUSE: Duration = Duration::from_millis(20);
+        const LAST_PAUSE: Duration = Duration::from_millis(500);
+        let topic = refused.record().get_topic().to_owned();
+        let refresh = self.shared().refreshes.topic(&topic);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let partitions = self.shared().refresh(&refresh, &topic).await;
+            let partition = refused.record().get_partition().unwrap_or_default();
+            let (record, opaque, _) = refused.into_parts();
+            let record = record.opaque(opaque.expect("it was refused"));
+            let bytes = match self.check_record(&record.fields) {
+                Ok(bytes) => bytes,
+                Err(error) => return Err(SendError::refused(error, record)),
+            };
+            if self.try_acquire(bytes).is_err() {
+                let admitted = self.wait_for_capacity(bytes, Purpose::Produce, self.max_block());
+                if let Err(error) = admitted.await {
+                    return Err(SendError::refused(error, record));
+                }
+            }
+            refused = match self.produce::<K, _>(record, Duration::ZERO, SendError::refused) {
+                Err(error) if self.may_appear(&error) => error,
+                result => return result,
+            };
+            let timer = Timer::new(self.runtime(), pause);
+            let (true, Ok(timer)) = (refresh.left() > pause, timer) else {
+                let count = partitions.as_ref().ok().copied();
+                let error = KafkaError::unknown_partition(&topic, partition, count);
+                let error = match partitions {
+                    Err(reason) => error.caused_by(reason),
+                    Ok(_) => error,
+                };
+                return Err(refused.with_error(error));
+            };
+            let _ = timer.limit(std::future::pending::<()>()).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// Asks the brokers for the partition of a refused record that nobody waits for.
+    #[cold]
+    fn refresh_if_unknown(&self, error: KafkaError, fields: &Fields<'_>) -> KafkaError {
+        let is_unknown = error.code() == Some(RDKafkaErrorCode::UnknownPartition);
+        if !is_unknown || fields.partition == PARTITION_UNASSIGNED {
+            return error;
+        }
+        let topic = fields.topic.as_str();
+        let refresh = self.shared().refreshes.topic(topic);
+        if refresh.should_start() {
+            let (shared, topic) = (Arc::clone(self.shared()), topic.to_owned());
+            // It ends within a few seconds, or when the producer closes.
+            drop(self.runtime().handle.spawn(async move {
+                let _ = shared.refresh(&refresh, &topic).await;
+            }));
+        }
+        KafkaError::unknown_partition(topic, fields.partition, None)
     }
 
     /// Produces a record whose capacity has been acquired.
@@ -236,6 +346,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     fn produce<'a, K: DeliveryKind<C::DeliveryOpaque>, E>(
         &self,
         mut record: ProducerRecord<'a, C::DeliveryOpaque>,
+        waited: Duration,
         refused: impl FnOnce(KafkaError, ProducerRecord<'a, C::DeliveryOpaque>) -> E,
     ) -> Result<K::Handle, E> {
         let epoch = match self.enter_epoch() {
@@ -251,7 +362,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         };
         match self
             .shared()
-            .produce::<K>(&mut record.fields, record.opaque)
+            .produce::<K>(&mut record.fields, record.opaque, waited)
         {
             Ok(handle) => {
                 if record.fields.has_bytes() {
@@ -267,7 +378,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 let bytes = record.fields.payload_len();
                 self.shared().settle_refused(failed.number, bytes);
                 record.opaque = failed.opaque;
-                Err(refused(self.record_failure(failed.error), record))
+                let error = self.refresh_if_unknown(failed.error, &record.fields);
+                Err(refused(self.record_failure(error), record))
             }
         }
     }
@@ -319,7 +431,15 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     let limited = Timer::new(self.runtime(), timeout)?.limit(acquire);
                     // Boxed, because a timer is large and few calls need one.
                     let acquired = Box::pin(limited).await;
-                    acquired.map_err(|_| KafkaError::no_capacity(timeout))?
+                    acquired.map_err(|elapsed| {
+                        let full = KafkaError::no_capacity(timeout);
+                        // It is full because of that, if anything.
+                        let full = match self.shared().broker_failure() {
+                            Some(cause) => full.caused_by(cause),
+                            None => full,
+                        };
+                        elapsed.explain(self.shared(), full)
+                    })?
                 }
             };
             acquired.map_err(|none| self.shared().no_capacity(none))
@@ -339,7 +459,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         if let Err(error) = admitted {
             return Err(EnqueueError::new(self.record_failure(error), record));
         }
-        self.produce::<K, _>(record, EnqueueError::new)
+        self.produce::<K, _>(record, Duration::ZERO, EnqueueError::new)
     }
 
     /// Checks everything that capacity does not depend on, except the topic's name, and returns the
@@ -412,7 +532,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        self.produce::<Tracked, _>(record, SendError::refused)
+        self.produce::<Tracked, _>(record, Duration::ZERO, SendError::refused)
             .unwrap_or_else(|error| self.shared().failed(error))
     }
 
@@ -426,6 +546,13 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         let error = self.record_failure(error);
         self.shared().failed(SendError::refused(error, record))
     }
+}
+
+/// Returns the milliseconds since its first call. An `Instant` would enlarge each waiting send.
+fn millis() -> u32 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    // It wraps after 49 days, and differences with it.
+    FIRST.get_or_init(Instant::now).elapsed().as_millis() as u32
 }
 
 pin_project! {

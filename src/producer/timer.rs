@@ -1,16 +1,23 @@
-//! Time limits, kept by the timers of the producer's own runtime.
+//! Time limits, kept by the timers of the producer's own runtime, and by a thread while that is
+//! blocked.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::task::coop::unconstrained;
 use tokio::time::{self, Sleep};
 
+use crate::client::ProducerContext;
+use crate::driver::Shared;
 use crate::error::KafkaError;
-use crate::sync::catch_panic;
+use crate::sync::{Deadline, catch_panic};
+
+/// How late a timer of the runtime may be until the thread ends the wait.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// The runtime of a producer.
 #[derive(Debug)]
@@ -55,11 +62,30 @@ impl Clone for ProducerRuntime {
 pub(super) struct Timer {
     // Boxed, because it is large and few calls need one.
     sleep: Pin<Box<Sleep>>,
+    deadline: Deadline,
 }
 
 /// The time limit has passed.
 #[derive(Debug)]
-pub(super) struct Elapsed;
+pub(super) struct Elapsed {
+    /// The timer of the runtime had not fired by then.
+    is_late: bool,
+}
+
+impl Elapsed {
+    /// Returns the error, with the reason if there was no answer because the runtime is blocked.
+    pub(super) fn explain<C: ProducerContext>(
+        &self,
+        shared: &Shared<C>,
+        error: KafkaError,
+    ) -> KafkaError {
+        if self.is_late && shared.is_driver_due() {
+            error.because_runtime_is_blocked()
+        } else {
+            error
+        }
+    }
+}
 
 impl Timer {
     /// # Errors
@@ -72,27 +98,37 @@ impl Timer {
                  use the call without a limit of time",
             )
         })?;
-        Ok(Self { sleep })
+        Ok(Self {
+            sleep,
+            deadline: deadline_after(limit),
+        })
     }
 
-    /// Awaits what a thread that asks the brokers resolves, and resolves late rather than never. So a
-    /// runtime may have no timers, or a paused clock, which jumps ahead while a broker takes real
-    /// time.
+    /// Awaits an answer of the brokers for `limit` of real time. So a runtime may have no timers, or
+    /// a paused clock, which jumps ahead while a broker takes real time.
     pub(super) async fn limit_answer<F: Future>(
         runtime: &ProducerRuntime,
         limit: Duration,
         answer: F,
     ) -> Result<F::Output, Elapsed> {
         let began = Instant::now();
+        let mut deadline = pin!(deadline_after(limit));
+        let mut sleep = runtime.sleep(limit);
         let mut answer = pin!(answer);
-        let limited = match Self::new(runtime, limit) {
-            Ok(timer) => timer.limit(answer.as_mut()).await,
-            Err(_) => Err(Elapsed),
-        };
-        match limited {
-            Err(Elapsed) if began.elapsed() < limit => Ok(answer.await),
-            limited => limited,
-        }
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = answer.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            if sleep.as_mut().is_some_and(|it| has_fired(it.as_mut(), cx)) {
+                if began.elapsed() >= limit {
+                    return Poll::Ready(Err(Elapsed { is_late: false }));
+                }
+                sleep = None;
+            }
+            let late = deadline.as_mut().poll(cx);
+            late.map(|()| Err(Elapsed { is_late: true }))
+        })
+        .await
     }
 
     /// Awaits a future for as long as there is time.
@@ -102,13 +138,24 @@ impl Timer {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            // tokio panics once the runtime has shut down. The producer terminates then, which
-            // resolves the future.
-            match catch_panic(|| self.sleep.as_mut().poll(cx)) {
-                Ok(Poll::Ready(())) => Poll::Ready(Err(Elapsed)),
-                Ok(Poll::Pending) | Err(_) => Poll::Pending,
+            if has_fired(self.sleep.as_mut(), cx) {
+                return Poll::Ready(Err(Elapsed { is_late: false }));
             }
+            let late = Pin::new(&mut self.deadline).poll(cx);
+            late.map(|()| Err(Elapsed { is_late: true }))
         })
         .await
     }
+}
+
+fn deadline_after(limit: Duration) -> Deadline {
+    Deadline::after(limit.saturating_add(GRACE))
+}
+
+/// Returns false if the timer cannot fire any more.
+fn has_fired(sleep: Pin<&mut Sleep>, cx: &mut Context<'_>) -> bool {
+    // The budget of a task that a foreign executor blocks is never renewed. tokio panics once the
+    // runtime has shut down. The producer terminates then, which resolves the future.
+    let fired = catch_panic(|| pin!(unconstrained(sleep)).poll(cx));
+    matches!(fired, Ok(Poll::Ready(())))
 }

@@ -27,7 +27,8 @@ pub trait ProduceExt: Stream + Sized {
     /// `Option`, an array, a `Vec`. The value is yielded unchanged: an offset to commit, a row to
     /// mark, a channel for the reply. Results come in the order of the stream, unless
     /// [`unordered`](Produce::unordered) is set. An item without records keeps its place in that
-    /// order.
+    /// order. In the log, retries keep it only with `enable.idempotence=true` or `max.in.flight=1`;
+    /// see [order](crate::Producer#order).
     ///
     /// To pass on errors of the stream, turn them into values without records.
     ///
@@ -235,7 +236,12 @@ where
                     }
                 }
             }
-            if !this.window.has_capacity() {
+            let has_capacity = if this.value.is_some() {
+                this.window.has_capacity_within()
+            } else {
+                this.window.has_capacity()
+            };
+            if !has_capacity {
                 return Poll::Pending;
             }
             if this.value.is_some() {
@@ -265,7 +271,7 @@ where
     /// Enqueues records up to the limit. Ready if nothing is left to be enqueued.
     fn poll_fill(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        while this.window.has_capacity() {
+        while this.waiting.is_some() || this.window.has_capacity() {
             if this.waiting.is_none() {
                 if this.window.is_stopped {
                     return Poll::Ready(());
@@ -297,7 +303,8 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         ready!(coop::poll_turn(cx));
         let filled = self.as_mut().poll_fill(cx);
-        self.project().window.poll_next(filled, cx)
+        let this = self.project();
+        this.window.poll_next(filled, this.value.is_some(), cx)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -316,7 +323,8 @@ where
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         ready!(coop::poll_turn(cx));
         let filled = self.as_mut().poll_fill(cx);
-        self.project().window.poll_next(filled, cx)
+        let this = self.project();
+        this.window.poll_next(filled, this.value.is_some(), cx)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -371,6 +379,20 @@ macro_rules! settings {
                     self
                 }
 
+                /// Sends the records of a refused batch again, one by one, and reports the guilty
+                /// alone.
+                ///
+                /// It works as [`SendAll::resend_refused_batches`](crate::SendAll::resend_refused_batches)
+                /// does. With [`unordered`](Self::unordered) other items do not wait. An item's
+                /// deliveries stay in the order of its records.
+                pub fn resend_refused_batches(mut self) -> Self
+                where
+                    C::DeliveryOpaque: Default,
+                {
+                    self.window.set_resend(&self.producer);
+                    self
+                }
+
                 /// Yields results as they arrive, instead of in the order of the stream.
                 ///
                 /// An item then does not wait for an earlier one, for instance one whose partition
@@ -417,6 +439,8 @@ impl<D> Results<D> {
 }
 
 impl<D> ItemFuture for Results<D> {
+    type Opaque = D;
+
     fn record_count(&self) -> usize {
         self.futures.len().max(1)
     }

@@ -47,6 +47,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 
 /// The stream that [`Producer::send_all`] returns: the result of each record, in order.
 ///
+/// The records are enqueued in the order of the iterator. Retries keep that order in the log only
+/// with `enable.idempotence=true` or `max.in.flight=1`; see [order](crate::Producer#order).
+///
 /// It continues after a failure. It takes a record from the iterator only while it is polled, and
 /// only if [`max_in_flight`](Self::max_in_flight) allows more. Records wait for capacity as in
 /// [`Producer::enqueue`], without a time limit.
@@ -100,6 +103,58 @@ impl<I: Iterator, C: ProducerContext, A: Access> SendAll<I, C, A> {
         self.window.max_in_flight = max_in_flight.max(1);
         self
     }
+
+    /// Sends the records of a refused batch again, one by one, and reports the guilty alone.
+    ///
+    /// A broker accepts or refuses a batch as a whole, so one bad record fails its neighbours; see
+    /// [`SendError::is_batch_refused`]. With this setting, the stream then:
+    ///
+    /// 1. takes no more records from its source;
+    /// 2. waits for the results of all that are in flight;
+    /// 3. sends each record of a refused batch again, in their order, and waits for its delivery
+    ///    before the next one;
+    /// 4. goes on.
+    ///
+    /// A record is sent again once at most. The results keep their order. In the log, the records
+    /// that are sent again come after those that were in flight with them, and before all that
+    /// follow. Each takes a network round trip and `linger.ms`, so a large batch takes a while: set
+    /// a small `linger.ms`.
+    ///
+    /// If the producer is also used elsewhere, a record that is sent again may share its batch with
+    /// a record from there. If that batch is refused, too, the error still has
+    /// [`is_batch_refused`](SendError::is_batch_refused).
+    ///
+    /// The context's delivery callback, flush reports and the close report see both attempts. The
+    /// second one has the default value of the opaque. If a record cannot be sent again, because
+    /// the producer was closed or has had a fatal error, its error's source is the broker's
+    /// verdict. Dropping the stream sends nothing again.
+    ///
+    /// It has no effect in a transaction, where a refused record requires the abort.
+    ///
+    /// ```no_run
+    /// use futures::StreamExt;
+    /// use tokio_rdkafka::{Producer, ProducerRecord};
+    ///
+    /// # async fn run(producer: Producer, rows: Vec<(Option<String>, String)>) {
+    /// let records = rows
+    ///     .into_iter()
+    ///     .map(|(key, value)| ProducerRecord::to("compacted").key(key).payload(value));
+    /// let mut results = producer.send_all(records).resend_refused_batches();
+    /// while let Some(result) = results.next().await {
+    ///     if let Err(error) = result {
+    ///         // Only the record without a key.
+    ///         eprintln!("{error}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn resend_refused_batches(mut self) -> Self
+    where
+        C::DeliveryOpaque: Default,
+    {
+        self.window.set_resend(&self.producer);
+        self
+    }
 }
 
 impl<'a, I, C, A> SendAll<I, C, A>
@@ -126,7 +181,7 @@ where
         } = self;
         // Its records are produced when it is dropped at the latest.
         let mut batch = Batch::new(producer);
-        while window.has_capacity() {
+        while waiting.is_some() || window.has_capacity() {
             if waiting.is_none() {
                 let Some(record) = records.as_mut().and_then(Iterator::next) else {
                     *records = None;
@@ -165,7 +220,8 @@ where
         } else {
             this.poll_fill(cx)
         };
-        let next = ready!(this.window.poll_next(filled, cx));
+        let is_filling = this.waiting.is_some();
+        let next = ready!(this.window.poll_next(filled, is_filling, cx));
         Poll::Ready(next.map(|((), result)| result))
     }
 

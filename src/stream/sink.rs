@@ -67,7 +67,9 @@ const MIN_SWEEP: usize = 1024;
 /// The error carries the record and what is known about its persistence.
 ///
 /// By default the first failure stops the sink: `start_send` then returns each record in an error.
-/// Records in flight are still delivered, and `poll_flush` and `poll_close` wait for them.
+/// Records in flight are still delivered, and `poll_flush` and `poll_close` wait for them. Failures
+/// that the sink has not returned when it is dropped are
+/// [logged](Producer#failures-that-nobody-awaits).
 ///
 /// - [`continue_on_failure`](Self::continue_on_failure) lets the sink accept records after a
 ///   failure.
@@ -140,6 +142,28 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ///
     /// A producer can have any number of sinks. See [`ProducerSink`] for the records it takes, for
     /// its capacity, and for how to spawn it.
+    ///
+    /// [`forward`](https://docs.rs/futures/0.3/futures/stream/trait.StreamExt.html#method.forward)
+    /// needs a stream whose error is that of the sink, a [`SendError`]. If the stream has errors of
+    /// its own, convert both into a [`BoxError`](crate::BoxError) or a type of yours. Otherwise the
+    /// compiler reports "type mismatch resolving `<ProducerSink as Sink<…>>::Error`":
+    ///
+    /// ```no_run
+    /// use futures::{SinkExt, Stream, StreamExt, TryStreamExt};
+    /// use tokio_rdkafka::{BoxError, Producer, ProducerRecord};
+    ///
+    /// async fn copy<E>(
+    ///     producer: Producer,
+    ///     lines: impl Stream<Item = Result<String, E>>,
+    /// ) -> Result<(), BoxError>
+    /// where
+    ///     E: std::error::Error + Send + Sync + 'static,
+    /// {
+    ///     let records = lines.map_ok(|line| ProducerRecord::to("lines").payload(line));
+    ///     let sink = producer.sink().sink_map_err(BoxError::from);
+    ///     records.map_err(BoxError::from).forward(sink).await
+    /// }
+    /// ```
     pub fn sink(&self) -> ProducerSink<C, A> {
         ProducerSink::new(self.clone())
     }
@@ -219,7 +243,8 @@ impl<C: ProducerContext, A: Access> ProducerSink<C, A> {
         Poll::Ready(Ok(()))
     }
 
-    /// Enqueues a record. Its place in the order is fixed when the call returns.
+    /// Enqueues a record. Its place in the order is fixed when the call returns; retries keep it
+    /// [under a condition](crate::Producer#order).
     ///
     /// It acquires capacity without checking whether there is some: see [capacity](Self#capacity).
     ///
@@ -405,6 +430,9 @@ impl<C: ProducerContext, A: Access> Drop for ProducerSink<C, A> {
         // Only if somebody else holds the statistics.
         if Arc::strong_count(&self.counts) > 1 {
             *lock(&self.counts.left_by_sink) = mem::take(&mut self.in_flight);
+        }
+        for failure in self.failures.drain(..) {
+            self.producer.shared().unseen(failure);
         }
     }
 }

@@ -39,8 +39,14 @@ pub(crate) fn poll_delivery(cx: &mut Context<'_>) -> Poll<()> {
 
 #[cold]
 fn poll_unit(cx: &mut Context<'_>) -> Poll<()> {
-    ready!(coop::poll_proceed(cx)).made_progress();
     DELIVERIES.set(0);
+    if !coop::has_budget_remaining() {
+        // tokio would wake the task once this worker has nothing else to do: never, if a foreign
+        // executor blocks it. Such an executor also never renews the budget.
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    ready!(coop::poll_proceed(cx)).made_progress();
     Poll::Ready(())
 }
 

@@ -5,13 +5,16 @@
 //! - `lock`: locks that ignore poisoning, and the types that loom replaces;
 //! - `foreign`: guarded calls of wakers, drops, callbacks and `tracing` macros;
 //! - `notifier`: wakes all waiters, also if one of their wakers panics;
-//! - `coop`: when a task yields to others.
+//! - `coop`: when a task yields to others;
+//! - `deadline`: deadlines that pass although a runtime is blocked.
 
 pub(crate) mod coop;
+mod deadline;
 mod foreign;
 mod lock;
 mod notifier;
 
+pub(crate) use deadline::Deadline;
 pub(crate) use foreign::{Wakeups, catch_panic, drop_foreign, drop_payloads, log, wake};
 pub(crate) use lock::{Arc, AtomicU8, AtomicUsize, Mutex, UnsafeCell, fence, lock, read, write};
 pub(crate) use notifier::{Changed, Notifier};

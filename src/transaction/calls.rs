@@ -11,9 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::task::coop::unconstrained;
 
 use crate::client::{MIN_TRANSACTION_CALL_TIME, ProducerContext, delivery_before_abort};
-use crate::driver::{BlockingCall, GivenUp, NotBegun, Shared, Step, UnderWay, still_under_way};
+use crate::driver::{
+    BlockingCall, GivenUp, NotBegun, Shared, Step, UnderWay, served, still_under_way,
+};
 use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::ffi::{CallError, Client};
 use crate::sync::{catch_panic, log};
@@ -63,18 +66,21 @@ impl<C: ProducerContext> Shared<C> {
             self.transactions.reported(number);
             return Err(error);
         }
-        let mut result = pin!(result);
+        let mut result = pin!(unconstrained(result));
         let mut overdue = pin!(self.transactions.overdue());
-        let completed = poll_fn(|context| match result.as_mut().poll(context) {
-            // The thread always sends a result.
-            Poll::Ready(result) => {
-                Poll::Ready(result.unwrap_or_else(|_| Err(self.core.closed_error())))
-            }
-            Poll::Pending => {
-                let overdue = overdue.as_mut().poll(context);
-                overdue.map(|()| Err(still_under_way(RDKafkaErrorCode::OperationTimedOut)))
-            }
-        })
+        let completed = served(
+            self,
+            poll_fn(|context| match result.as_mut().poll(context) {
+                // The thread always sends a result.
+                Poll::Ready(result) => {
+                    Poll::Ready(result.unwrap_or_else(|_| Err(self.core.closed_error())))
+                }
+                Poll::Pending => {
+                    let overdue = overdue.as_mut().poll(context);
+                    overdue.map(|()| Err(still_under_way(RDKafkaErrorCode::OperationTimedOut)))
+                }
+            }),
+        )
         .await;
         self.transactions.reported(number);
         completed

@@ -365,6 +365,21 @@ impl<C: ProducerContext> Drop for Transaction<'_, C> {
 }
 
 /// The error of a commit, with the transaction if it can still be committed or aborted.
+///
+/// It borrows the producer. `?` converts it into a [`KafkaError`] and gives the transaction up. For
+/// a [`BoxError`](crate::BoxError) or an `anyhow::Error`, which may borrow nothing, convert it
+/// before:
+///
+/// ```no_run
+/// use tokio_rdkafka::{BoxError, KafkaError, ProducerRecord, TransactionalProducer};
+///
+/// async fn write(producer: &mut TransactionalProducer) -> Result<(), BoxError> {
+///     let transaction = producer.begin().await?;
+///     transaction.send(ProducerRecord::to("t").payload("v")).await?;
+///     transaction.commit().await.map_err(KafkaError::from)?;
+///     Ok(())
+/// }
+/// ```
 pub struct CommitError<'t, C: ProducerContext = DefaultProducerContext> {
     transaction: Option<Transaction<'t, C>>,
     error: KafkaError,

@@ -175,6 +175,59 @@ impl fmt::Debug for Payload<'_> {
 /// let record = ProducerRecord::to("orders").payload(&Order { id: 7 });
 /// assert_eq!(record.get_payload(), Some(&b"order 7"[..]));
 /// ```
+/// # A serializer that can fail
+///
+/// The conversion cannot fail. Serialize first, into an error that keeps the item, so that nothing
+/// is lost:
+///
+/// ```
+/// use tokio_rdkafka::ProducerRecord;
+///
+/// # struct Order { id: u32, note: String }
+/// # fn serialize(order: &Order) -> Result<Vec<u8>, std::fmt::Error> { Err(std::fmt::Error) }
+/// #[derive(Debug)]
+/// struct NotSerialized<T, E> {
+///     item: T,
+///     error: E,
+/// }
+///
+/// fn record(order: Order) -> Result<ProducerRecord<'static>, NotSerialized<Order, std::fmt::Error>> {
+///     match serialize(&order) {
+///         Ok(bytes) => Ok(ProducerRecord::to("orders").key(order.id.to_be_bytes()).payload(bytes)),
+///         Err(error) => Err(NotSerialized { item: order, error }),
+///     }
+/// }
+///
+/// let error = record(Order { id: 7, note: String::new() }).unwrap_err();
+/// assert_eq!(error.item.id, 7);
+/// ```
+///
+/// A stream passes such an error on as the value of an item without records, in its place in the
+/// order:
+///
+/// ```no_run
+/// use futures::{Stream, StreamExt};
+/// use tokio_rdkafka::{ProduceExt, Producer, ProducerRecord};
+/// # struct Order { id: u32 }
+/// # struct NotSerialized { item: Order }
+/// # fn record(order: Order) -> Result<ProducerRecord<'static>, NotSerialized> { todo!() }
+///
+/// async fn write(producer: Producer, orders: impl Stream<Item = Order> + Unpin) {
+///     let mut results = orders
+///         .map(|order| match record(order) {
+///             Ok(record) => (None, Some(record)),
+///             Err(error) => (Some(error), None),
+///         })
+///         .produce(&producer);
+///     while let Some((not_serialized, result)) = results.next().await {
+///         match (not_serialized, result) {
+///             (Some(error), _) => eprintln!("order {} is invalid", error.item.id),
+///             (None, Ok(_)) => {}
+///             (None, Err(error)) => eprintln!("not delivered: {error}"),
+///         }
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a Kafka key, payload or header value",
     label = "neither bytes nor text",

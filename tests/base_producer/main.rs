@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
+use support::logs::captured;
 use support::mock::{Counting, DEADLINE, blocking_until, cluster, config};
 use tokio_rdkafka::{
-    BaseProducer, ClientConfig, ClientContext, DeliveryResult, OwnedMessage, Persistence,
+    ApiKey, BaseProducer, ClientConfig, ClientContext, DeliveryResult, OwnedMessage, Persistence,
     ProducerContext, ProducerRecord, PurgeConfig, RDKafkaErrorCode,
 };
+use tracing::Level;
 
 /// Polls until the condition holds.
 fn poll_until<C: ProducerContext>(producer: &BaseProducer<C>, condition: impl Fn() -> bool) {
@@ -274,4 +276,38 @@ fn it_takes_a_transactional_id() {
     // Outside of a transaction librdkafka refuses.
     let error = producer.send(ProducerRecord::to("t")).unwrap_err();
     assert_eq!(error.code(), Some(RDKafkaErrorCode::State));
+}
+
+/// The default context ignores deliveries.
+#[test]
+fn failures_are_logged_and_so_is_a_drop_with_messages_in_flight() {
+    let cluster = cluster("t", 1);
+    cluster.request_errors(ApiKey::Produce, &[RDKafkaErrorCode::InvalidRecord; 10]);
+    let (_guard, log) = captured(Level::WARN);
+    let producer: BaseProducer = config(&cluster)
+        .set("batch.num.messages", "1")
+        .set("max.in.flight", "1")
+        .create()
+        .unwrap();
+    for _ in 0..10 {
+        producer
+            .send(ProducerRecord::to("t").payload("the-payload"))
+            .unwrap();
+    }
+    poll_until(&producer, || producer.in_flight_count() == 0);
+    let records = |number: u32| format!("records={number} topic=\"t\" code=\"INVALID_RECORD\"");
+    assert!(log().contains(&records(1)), "{}", log());
+    drop(producer);
+    assert!(log().contains(&records(9)), "{}", log());
+    assert!(!log().contains("in flight"), "{}", log());
+
+    let producer: BaseProducer = config(&cluster).set("linger.ms", "60000").create().unwrap();
+    producer
+        .send(ProducerRecord::to("t").payload("the-payload"))
+        .unwrap();
+    drop(producer);
+    let log = log();
+    assert!(log.contains("dropped with messages in flight"), "{log}");
+    assert!(log.contains("records were purged"), "{log}");
+    assert!(!log.contains("the-payload"), "{log}");
 }

@@ -1,4 +1,5 @@
-//! The examples as programs of their own, on real Apache Kafka: started, killed, run to their end.
+//! The examples as programs of their own: started, killed, run to their end. All but `produce` run on
+//! real Apache Kafka.
 //!
 //! `cargo test` without `--test` builds the examples by itself. Otherwise they have to be built
 //! first:
@@ -9,7 +10,7 @@
 //! tests/with-kafka cargo test --features full --test example outbox:: -- --nocapture
 //! ```
 //!
-//! Tests that lack something show as ignored: all of them without a cluster
+//! Tests that lack something show as ignored: all but those of `produce` without a cluster
 //! (`KAFKA_BOOTSTRAP_SERVERS`), and those that kill brokers without `KAFKA_NODECTL`.
 //!
 //! A binary of its own: it needs the programs of the examples, which `--test` alone does not build.
@@ -18,6 +19,8 @@
 mod exactly_once;
 #[cfg(feature = "mock")]
 mod outbox;
+#[cfg(feature = "mock")]
+mod produce;
 mod secure;
 #[path = "../support/mod.rs"]
 mod support;
@@ -30,6 +33,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = [
         secure::trials(),
+        #[cfg(feature = "mock")]
+        produce::trials(),
         #[cfg(feature = "mock")]
         outbox::trials(),
         #[cfg(feature = "rdkafka")]

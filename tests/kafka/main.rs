@@ -29,6 +29,7 @@ mod rights;
 #[path = "../support/mod.rs"]
 mod support;
 mod transactional_producer;
+mod verdicts;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = [
         records::trials(),
+        verdicts::trials(),
         metadata::trials(),
         ready::trials(),
         logins::trials(),

@@ -48,6 +48,12 @@ const PICKY: [(&str, &str); 3] = [
     ("message.timestamp.after.max.ms", "3600000"),
 ];
 
+async fn picky_topic(cluster: &Cluster) -> String {
+    let topic = Cluster::new_name();
+    cluster.create_topic_with(&topic, 1, 3, &PICKY).await;
+    topic
+}
+
 async fn producer(cluster: &Cluster, topic: &str) -> TransactionalProducer {
     let mut config = cluster.config();
     config.set("transactional.id", topic);
@@ -99,7 +105,7 @@ async fn good_transaction(
 }
 
 async fn refused_records(cluster: Cluster) {
-    let topic = cluster.create_topic_with(1, 3, &PICKY).await;
+    let topic = picky_topic(&cluster).await;
     let mut producer = producer(&cluster, &topic).await;
     let mut expected = Vec::new();
     let mut bad = 0;
@@ -128,7 +134,7 @@ async fn refused_records(cluster: Cluster) {
 /// The producer that was initialized last wins, whatever the other one is about.
 async fn fencing(cluster: Cluster) {
     for trial in 0..50_u64 {
-        let topic = cluster.create_topic_with(1, 3, &PICKY).await;
+        let topic = picky_topic(&cluster).await;
         let mut older = producer(&cluster, &topic).await;
         bad_transaction(&mut older, &topic, Refused::WithoutKey).await;
         let mut config = cluster.config();

@@ -1,12 +1,27 @@
 //! The configuration: every error names the property, and no secret shows.
 
-use tokio_rdkafka::{BaseProducer, ClientConfig, KafkaError, Producer, RDKafkaLogLevel};
+use tokio_rdkafka::{
+    BaseProducer, ClientConfig, KafkaError, Producer, ProducerRecord, RDKafkaErrorCode,
+    RDKafkaLogLevel,
+};
 
 fn create(properties: &[(&str, &str)]) -> Result<BaseProducer, KafkaError> {
     let mut config: ClientConfig = [("bootstrap.servers", "127.0.0.1:1")].into_iter().collect();
     config.set_log_level(RDKafkaLogLevel::Emerg);
     config.extend(properties.iter().copied());
     config.create()
+}
+
+fn refusal(properties: &[(&str, &str)]) -> String {
+    create(properties).unwrap_err().to_string()
+}
+
+/// The error names the property and shows the value.
+fn names_and_shows(properties: &[(&str, &str)], property: &str, value: &str) {
+    let error = create(properties).unwrap_err();
+    assert_eq!(error.field(), Some(property), "{error}");
+    let shown = format!("bad value {value:?} for configuration property {property}");
+    assert!(error.to_string().starts_with(&shown), "{error}");
 }
 
 /// The error names the property, and does not show the value.
@@ -31,20 +46,197 @@ fn an_unknown_property_is_named() {
 
 #[test]
 fn a_bad_value_names_its_property() {
-    names(&[("linger.ms", "87654321")], "linger.ms", "87654321");
-    names(&[("linger.ms", "s3cret")], "linger.ms", "s3cret");
-    names(
-        &[("enable.idempotence", "perhaps")],
+    for (property, value, allowed) in [
+        ("linger.ms", "87654321", "0..900000"),
+        ("linger.ms", "five", "0..900000"),
+        ("linger.ms", "", "0..900000"),
+        ("message.timeout.ms", "-5", "0..2147483647"),
+        ("topic.message.timeout.ms", "-5", "0..2147483647"),
+        ("batch.num.messages", "many", "1..1000000"),
+        ("enable.idempotence", "yes", "true, false"),
+        ("enable.idempotence", "perhaps", "true, false"),
+        ("compression.type", "brotli", "snappy, lz4, zstd"),
+        ("topic.compression.type", "brotli", "snappy, lz4, zstd"),
+        ("acks", "maybe", "0, 1, and all or -1"),
+        ("acks", "-2", "0, 1, and all or -1"),
+        ("request.required.acks", "maybe", "0, 1, and all or -1"),
+        ("security.protocol", "tls", "plaintext, ssl"),
+        ("debug", "everything", "all"),
+        ("broker.address.family", "ipv5", "any, v4, v6"),
+        ("client.dns.lookup", "x", "use_all_dns_ips"),
+        ("queuing.strategy", "x", "fifo, lifo"),
+        ("sasl.mechanism", "plain", "write it as PLAIN"),
+        ("sasl.mechanisms", "SCRAM", "PLAIN, SCRAM-SHA-256"),
+    ] {
+        let error = create(&[(property, value)]).unwrap_err();
+        assert_eq!(error.field(), Some(property), "{error}");
+        assert!(error.to_string().contains(allowed), "{error}");
+        if !property.starts_with("sasl") {
+            names_and_shows(&[(property, value)], property, value);
+        }
+    }
+    // Texts are not shown.
+    let error = refusal(&[("partitioner", "s3cret")]);
+    assert!(
+        error.contains("murmur2_random") && !error.contains("s3cret"),
+        "{error}"
+    );
+}
+
+/// A secret of the configuration is not shown, whatever property it is put under.
+#[test]
+fn a_known_secret_is_not_shown_as_a_value() {
+    let password = ("sasl.password", "t0p-s3cret");
+    for property in [
+        "acks",
+        "linger.ms",
         "enable.idempotence",
-        "perhaps",
-    );
-    names(
-        &[("compression.type", "s3cret")],
         "compression.type",
-        "s3cret",
+    ] {
+        for value in ["t0p-s3cret", "x t0p-s3cret"] {
+            names(&[password, (property, value)], property, "t0p-s3cret");
+        }
+    }
+    let servers = "SASL://alice:t0p-s3cret@127.0.0.1:9092";
+    names(
+        &[("bootstrap.servers", servers)],
+        "bootstrap.servers",
+        "t0p-s3cret",
     );
-    names(&[("message.timeout.ms", "-5")], "message.timeout.ms", "-5");
-    names(&[("linger.ms", "")], "linger.ms", "");
+    let servers = "127.0.0.1:t0p-s3cret";
+    names(
+        &[password, ("bootstrap.servers", servers)],
+        "bootstrap.servers",
+        "t0p-s3cret",
+    );
+    // A long text is no number: it may have been pasted.
+    let pasted = "-----BEGIN PRIVATE KEY----- MIIEvQIBADANBgkqhkiG9w0BAQ";
+    names(&[("linger.ms", pasted)], "linger.ms", "MIIE");
+}
+
+#[test]
+fn the_nearest_name_is_suggested() {
+    for (wrong, meant) in [
+        ("bootstrap.server", "bootstrap.servers"),
+        ("bootstrap_servers", "bootstrap.servers"),
+        ("linger", "linger.ms"),
+        ("compression", "compression.type"),
+        ("enable.idempotent", "enable.idempotence"),
+        ("topic.message.timeout", "message.timeout.ms"),
+        ("sasl.pasword", "sasl.password"),
+        ("ssl.ca.locaton", "ssl.ca.location"),
+    ] {
+        let error = refusal(&[(wrong, "x")]);
+        let expected = format!("unknown configuration property {wrong:?}; did you mean {meant}?");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    let error = refusal(&[("no.such.property", "x")]);
+    assert!(!error.contains("did you mean"), "{error}");
+}
+
+#[test]
+fn a_property_of_the_java_client_names_ours() {
+    for (java, ours) in [
+        ("max.block.ms", "ProducerBuilder::max_block"),
+        ("buffer.memory", "queue.buffering.max.kbytes"),
+        ("max.request.size", "message.max.bytes"),
+        ("key.serializer", "payload"),
+        ("value.serializer", "payload"),
+        ("partitioner.class", "murmur2_random"),
+        ("partitioner.ignore.keys", "partitioner=random"),
+        ("interceptor.classes", "ProducerContext::delivery"),
+        ("send.buffer.bytes", "socket.send.buffer.bytes"),
+        ("receive.buffer.bytes", "socket.receive.buffer.bytes"),
+        ("metric.reporters", "statistics.interval.ms"),
+        ("metrics.num.samples", "statistics.interval.ms"),
+        ("compression.zstd.level", "compression.level"),
+        ("sasl.jaas.config", "sasl.username"),
+        ("sasl.login.callback.handler.class", "refresh_oauth_token"),
+        ("sasl.login.refresh.window.factor", "refresh_oauth_token"),
+        ("ssl.truststore.location", "ssl.ca.location"),
+        ("ssl.truststore.certificates", "ssl.ca.pem"),
+        ("ssl.keystore.key", "ssl.key.pem"),
+        ("ssl.keystore.type", "PKCS#12"),
+        ("ssl.enabled.protocols", "OpenSSL"),
+    ] {
+        let error = create(&[(java, "t0p-s3cret")]).unwrap_err();
+        assert_eq!(error.field(), Some(java));
+        let text = error.to_string();
+        assert!(
+            text.contains("Java's client") && text.contains(ours),
+            "{error}"
+        );
+        assert!(!text.contains("t0p-s3cret"), "{error}");
+    }
+    // Names that librdkafka has too.
+    for (property, value) in [
+        ("delivery.timeout.ms", "120000"),
+        ("max.in.flight.requests.per.connection", "5"),
+        ("retries", "3"),
+        ("batch.size", "16384"),
+        ("retry.backoff.max.ms", "1000"),
+        ("metadata.max.age.ms", "300000"),
+    ] {
+        create(&[(property, value)]).unwrap();
+    }
+}
+
+#[test]
+fn bootstrap_servers_that_librdkafka_would_misread_are_refused() {
+    for (servers, reason) in [
+        (",", "names no server"),
+        (
+            "http://localhost:9092",
+            "\"http://localhost:9092\" has a scheme",
+        ),
+        ("localhost:99999", "\"localhost:99999\" has the port 99999"),
+        ("127.0.0.1:1,localhost:0", "\"localhost:0\" has the port 0"),
+        ("ssl://localhost:9093", "set security.protocol=ssl"),
+        ("localhost:9092;localhost:9093", "commas"),
+    ] {
+        for property in ["bootstrap.servers", "metadata.broker.list"] {
+            let error = create(&[(property, servers)]).unwrap_err();
+            assert_eq!(error.field(), Some(property), "{error}");
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+    for servers in [
+        "127.0.0.1:1, [::1]:1,",
+        "PLAINTEXT://127.0.0.1:1",
+        "127.0.0.1",
+    ] {
+        create(&[("bootstrap.servers", servers)]).unwrap();
+    }
+    // librdkafka puts its own servers in their place.
+    create(&[("bootstrap.servers", ","), ("test.mock.num.brokers", "1")]).unwrap();
+}
+
+/// librdkafka writes it into the JSON of the statistics as it is.
+#[test]
+fn a_client_id_that_breaks_the_statistics_is_refused() {
+    for id in ["a\"b", "a\\b", "a\nb", "\u{1}"] {
+        let error = create(&[("client.id", id)]).unwrap_err();
+        assert_eq!(error.field(), Some("client.id"));
+        assert!(error.to_string().contains("statistics"), "{error}");
+    }
+    for id in ["service/1 (Bücher)", "it's"] {
+        create(&[("client.id", id)]).unwrap();
+    }
+}
+
+#[test]
+fn a_topic_that_breaks_the_statistics_is_refused() {
+    let producer = create(&[]).unwrap();
+    for topic in ["a\"b", "a\\b", "a b", "..", "a\n", "ü"] {
+        for _again in 0..2 {
+            let record = ProducerRecord::to(topic).payload("v");
+            let error = producer.send(record).unwrap_err();
+            assert_eq!(error.code(), Some(RDKafkaErrorCode::InvalidTopic));
+            assert!(error.to_string().contains("topic"), "{error}");
+            assert_eq!(error.into_record().get_topic(), topic);
+        }
+    }
+    assert_eq!(producer.in_flight_count(), 0);
 }
 
 #[test]
@@ -101,15 +293,62 @@ fn what_cannot_work_is_refused_with_a_reason() {
 }
 
 #[test]
-#[cfg(not(any(feature = "ssl", feature = "zstd")))]
 fn what_takes_a_feature_says_so() {
-    for (property, value, feature) in [
-        ("security.protocol", "SASL_SSL", "`ssl`"),
-        ("compression.type", "zstd", "`zstd`"),
+    let (ssl, curl) = (cfg!(feature = "ssl"), cfg!(feature = "curl"));
+    let (gssapi, libz) = (cfg!(feature = "gssapi"), cfg!(feature = "libz"));
+    for (property, value, feature, is_there) in [
+        ("security.protocol", "SASL_SSL", "`ssl`", ssl),
+        ("security.protocol", "ssl", "`ssl`", ssl),
+        ("compression.type", "zstd", "`zstd`", cfg!(feature = "zstd")),
+        (
+            "compression.codec",
+            "zstd",
+            "`zstd`",
+            cfg!(feature = "zstd"),
+        ),
+        (
+            "topic.compression.type",
+            "zstd",
+            "`zstd`",
+            cfg!(feature = "zstd"),
+        ),
+        ("compression.type", "gzip", "`libz`", libz),
+        ("sasl.mechanism", "SCRAM-SHA-256", "`ssl`", ssl),
+        ("sasl.mechanisms", "SCRAM-SHA-512", "`ssl`", ssl),
+        ("sasl.mechanism", "OAUTHBEARER", "`ssl`", ssl),
+        ("sasl.mechanism", "GSSAPI", "`gssapi`", gssapi),
+        ("security.protocol", "sasl_plaintext", "`gssapi`", gssapi),
+        ("ssl.ca.location", "/x", "`ssl`", ssl),
+        ("ssl.key.password", "x", "`ssl`", ssl),
+        ("ssl.cipher.suites", "DEFAULT", "`ssl`", ssl),
+        ("ssl.sigalgs.list", "x", "`ssl`", ssl),
+        ("ssl.providers", "x", "`ssl`", ssl),
+        ("ssl.engine.location", "x", "`ssl`", ssl),
+        ("enable.ssl.certificate.verification", "false", "`ssl`", ssl),
+        ("sasl.oauthbearer.config", "x", "`ssl`", ssl),
+        ("sasl.oauthbearer.method", "oidc", "`curl`", curl),
+        ("sasl.oauthbearer.client.id", "x", "`curl`", curl),
+        (
+            "sasl.oauthbearer.token.endpoint.url",
+            "http://x",
+            "`curl`",
+            curl,
+        ),
+        ("https.ca.location", "/x", "`curl`", curl),
     ] {
+        if is_there {
+            continue;
+        }
         let error = create(&[(property, value)]).unwrap_err();
-        assert_eq!(error.field(), Some(property));
+        let of_default = property == "security.protocol" && value == "sasl_plaintext";
+        let field = if of_default {
+            "sasl.mechanism"
+        } else {
+            property
+        };
+        assert_eq!(error.field(), Some(field), "{error}");
         assert!(error.to_string().contains(feature), "{error}");
+        assert!(error.to_string().contains("of this crate"), "{error}");
     }
 }
 
@@ -131,7 +370,12 @@ fn a_number_is_taken_for_itself() {
         ("linger.ms", "5ms"),
         ("acks", "1all"),
     ] {
-        names(&[(property, value)], property, value);
+        names_and_shows(&[(property, value)], property, value);
+        let error = refusal(&[(property, value)]);
+        assert!(
+            error.contains("not a decimal number") || error.contains("allowed"),
+            "{error}"
+        );
     }
     for (property, value) in [
         ("message.timeout.ms", " +60000 "),
@@ -150,7 +394,7 @@ fn a_number_is_taken_for_itself() {
         ("topic.auto.commit.interval.ms", "1000"),
         ("client.rack", "5m"),
         ("debug", "all"),
-        ("compression.type", "gzip"),
+        ("compression.type", "lz4"),
         ("enable.idempotence", "1"),
     ] {
         create(&[(property, value)]).unwrap();
@@ -256,5 +500,298 @@ fn an_error_shows_no_secret() {
                 assert!(!shown.contains("t0p-s3cret"), "{shown}");
             }
         }
+    }
+}
+
+/// The files and texts of TLS: the error names the one at fault, and why.
+#[cfg(feature = "ssl")]
+mod tls {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::process::{Command, Stdio};
+
+    use tokio_rdkafka::{KafkaError, RDKafkaErrorCode};
+
+    use super::create;
+
+    /// A folder with keys and certificates, removed at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("tokio-rdkafka-{name}-{}", std::process::id());
+            let folder = std::env::temp_dir().join(name);
+            fs::create_dir_all(&folder).unwrap();
+            let folder = Self(folder);
+            for name in ["a", "b"] {
+                folder.openssl(&format!(
+                    "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+                     -subj /CN={name} -keyout {name}.key -out {name}.pem"
+                ));
+            }
+            folder.openssl("pkcs8 -topk8 -in a.key -out locked.key -passout pass:right-one");
+            folder.openssl(
+                "pkcs12 -export -in a.pem -inkey a.key -out a.p12 -passout pass:right-one",
+            );
+            fs::write(folder.0.join("empty.pem"), "").unwrap();
+            fs::write(folder.0.join("garbage.pem"), "nothing of use\n").unwrap();
+            let cut = folder.text("a.pem").replacen("MII", "M!I", 1);
+            fs::write(folder.0.join("damaged.pem"), cut).unwrap();
+            folder
+        }
+
+        fn openssl(&self, arguments: &str) {
+            let run = Command::new("openssl")
+                .args(arguments.split_whitespace())
+                .current_dir(&self.0)
+                .stderr(Stdio::null())
+                .status();
+            assert!(run.expect("openssl is installed").success(), "{arguments}");
+        }
+
+        fn path(&self, name: &str) -> String {
+            self.0.join(name).to_str().unwrap().to_owned()
+        }
+
+        fn text(&self, name: &str) -> String {
+            fs::read_to_string(self.0.join(name)).unwrap()
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn refused(properties: &[(&str, &str)]) -> KafkaError {
+        let mut all = vec![("security.protocol", "ssl")];
+        all.extend(properties);
+        let error = create(&all).unwrap_err();
+        assert_eq!(error.code(), Some(RDKafkaErrorCode::InvalidArgument));
+        error
+    }
+
+    #[test]
+    fn a_file_is_named_with_the_cause() {
+        let folder = Folder::new("files");
+        for property in [
+            "ssl.ca.location",
+            "ssl.certificate.location",
+            "ssl.key.location",
+            "ssl.crl.location",
+        ] {
+            let files = [
+                ("missing.pem", "No such file"),
+                ("empty.pem", "the file is empty"),
+                ("garbage.pem", "in PEM format"),
+                ("a.pem/x", "Not a directory"),
+            ];
+            for (name, cause) in files {
+                let path = folder.path(name);
+                let error = refused(&[(property, &path)]);
+                assert_eq!(error.field(), Some(property), "{error}");
+                let text = error.to_string();
+                assert!(text.contains(&path) && text.contains(cause), "{error}");
+            }
+        }
+        let path = folder.path("");
+        for property in ["ssl.certificate.location", "ssl.key.location"] {
+            let error = refused(&[(property, &path)]);
+            assert!(error.to_string().contains("it is a directory"), "{error}");
+        }
+        let error = refused(&[("ssl.ca.location", "missing.pem")]);
+        assert!(
+            error.to_string().contains("\"missing.pem\": No such file"),
+            "{error}"
+        );
+        let damaged = folder.path("damaged.pem");
+        let error = refused(&[("ssl.ca.location", &damaged)]);
+        assert!(
+            error
+                .to_string()
+                .contains("damaged.pem\": its PEM is damaged"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_password_is_named() {
+        let folder = Folder::new("passwords");
+        let (certificate, key) = (folder.path("a.pem"), folder.path("locked.key"));
+        let certificate = ("ssl.certificate.location", certificate.as_str());
+        let key = ("ssl.key.location", key.as_str());
+        let error = refused(&[certificate, key, ("ssl.key.password", "wr0ng-one")]);
+        assert_eq!(error.field(), Some("ssl.key.location"));
+        let text = error.to_string();
+        assert!(
+            text.contains("locked.key\": wrong ssl.key.password"),
+            "{error}"
+        );
+        assert!(!text.contains("wr0ng-one"), "{error}");
+
+        let error = refused(&[certificate, key]);
+        assert!(
+            error.to_string().contains("set ssl.key.password"),
+            "{error}"
+        );
+
+        let pem = folder.text("locked.key");
+        let pem = ("ssl.key.pem", pem.as_str());
+        let error = refused(&[certificate, pem, ("ssl.key.password", "wr0ng-one")]);
+        assert_eq!(error.field(), Some("ssl.key.pem"));
+        assert!(
+            error.to_string().contains("wrong ssl.key.password"),
+            "{error}"
+        );
+        let error = refused(&[certificate, pem]);
+        assert!(
+            error.to_string().contains("set ssl.key.password"),
+            "{error}"
+        );
+
+        let store = folder.path("a.p12");
+        let store = ("ssl.keystore.location", store.as_str());
+        let error = refused(&[store, ("ssl.keystore.password", "wr0ng-one")]);
+        assert_eq!(error.field(), Some("ssl.keystore.location"));
+        assert!(
+            error.to_string().contains("wrong ssl.keystore.password"),
+            "{error}"
+        );
+
+        let right = ("ssl.key.password", "right-one");
+        create(&[("security.protocol", "ssl"), certificate, key, right]).unwrap();
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_named() {
+        let folder = Folder::new("keys");
+        let certificate = folder.path("a.pem");
+        let certificate = ("ssl.certificate.location", certificate.as_str());
+        let error = refused(&[certificate, ("ssl.key.location", &folder.path("b.key"))]);
+        assert_eq!(error.field(), Some("ssl.key.location"));
+        let cause = "does not belong to the certificate";
+        let text = error.to_string();
+        assert!(text.contains("b.key") && text.contains(cause), "{error}");
+        let pem = folder.text("b.key");
+        let error = refused(&[certificate, ("ssl.key.pem", &pem)]);
+        assert_eq!(error.field(), Some("ssl.key.pem"));
+        let text = error.to_string();
+        assert!(text.contains(cause), "{error}");
+        for line in pem.lines().filter(|line| !line.starts_with('-')) {
+            assert!(!text.contains(line), "{error}");
+        }
+        let error = refused(&[("ssl.key.location", &folder.path("a.key"))]);
+        assert!(error.to_string().contains("no certificate"), "{error}");
+    }
+
+    #[test]
+    fn a_text_is_named_with_the_cause() {
+        let folder = Folder::new("texts");
+        for property in ["ssl.ca.pem", "ssl.certificate.pem", "ssl.key.pem"] {
+            let error = refused(&[(property, "nothing-of-use")]);
+            assert_eq!(error.field(), Some(property), "{error}");
+            assert!(error.to_string().contains("in PEM format"), "{error}");
+            assert!(!error.to_string().contains("nothing-of-use"), "{error}");
+        }
+        // A key that was pasted where a path belongs.
+        let key = folder.text("a.key");
+        let error = refused(&[("ssl.key.location", &key)]);
+        let text = error.to_string();
+        assert!(text.contains("set ssl.key.pem to it"), "{error}");
+        for line in key.lines() {
+            assert!(!text.contains(line), "{error}");
+        }
+        // Neither a file nor like a path.
+        let error = refused(&[("ssl.key.location", "t0p-s3cret")]);
+        assert!(!error.to_string().contains("t0p-s3cret"), "{error}");
+        assert!(Path::new(&folder.path("a.pem")).exists());
+    }
+}
+
+/// Ten errors as users see them.
+#[test]
+fn errors_say_what_to_do() {
+    for (property, value, expected) in [
+        (
+            "bootstrap.servers",
+            ",",
+            "bad value for configuration property bootstrap.servers: it names no server; write \
+             host:port, with commas between several",
+        ),
+        (
+            "bootstrap.servers",
+            "http://localhost:9092",
+            "bad value for configuration property bootstrap.servers: \"http://localhost:9092\" has \
+             a scheme that is none of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL; write host:port",
+        ),
+        (
+            "bootstrap.servers",
+            "localhost:99999",
+            "bad value for configuration property bootstrap.servers: \"localhost:99999\" has the \
+             port 99999, which is not from 1 to 65535",
+        ),
+        (
+            "acks",
+            "maybe",
+            "bad value \"maybe\" for configuration property acks: allowed: 0, 1, and all or -1",
+        ),
+        (
+            "acks",
+            "2",
+            "bad value \"2\" for configuration property acks: brokers refuse another number of \
+             replicas; allowed: 0, 1, and all or -1",
+        ),
+        (
+            "enable.idempotence",
+            "yes",
+            "bad value \"yes\" for configuration property enable.idempotence: allowed: true, false",
+        ),
+        (
+            "linger.ms",
+            "87654321",
+            "bad value \"87654321\" for configuration property linger.ms: it is out of range; \
+             allowed: 0..900000",
+        ),
+        (
+            "bootstrap.server",
+            "localhost:9092",
+            "unknown configuration property \"bootstrap.server\"; did you mean bootstrap.servers?",
+        ),
+        (
+            "buffer.memory",
+            "33554432",
+            "unknown configuration property \"buffer.memory\"; it is a property of Java's client: \
+             set queue.buffering.max.kbytes, in KiB (buffer.memory divided by 1024)",
+        ),
+        (
+            "dr_cb",
+            "x",
+            "configuration property dr_cb is refused: only code in C can set it; remove it",
+        ),
+        #[cfg(all(feature = "libz", not(feature = "zstd")))]
+        (
+            "compression.type",
+            "brotli",
+            "bad value \"brotli\" for configuration property compression.type: allowed: none, \
+             gzip, snappy, lz4, zstd (with the feature `zstd`)",
+        ),
+        #[cfg(not(feature = "zstd"))]
+        (
+            "compression.type",
+            "zstd",
+            "bad value \"zstd\" for configuration property compression.type: the value needs the \
+             feature `zstd` of this crate",
+        ),
+        #[cfg(not(feature = "ssl"))]
+        (
+            "ssl.ca.location",
+            "/x",
+            "configuration property ssl.ca.location is refused: it needs the feature `ssl` of this \
+             crate",
+        ),
+    ] {
+        let error = refusal(&[(property, value)]);
+        assert_eq!(error, format!("{expected} (_INVALID_ARG)"));
     }
 }

@@ -2,6 +2,8 @@
 //! faults, and how it ends. All but the configuration and the tokens need the mock cluster.
 
 #[cfg(feature = "mock")]
+mod blocking;
+#[cfg(feature = "mock")]
 mod borrowed_payloads;
 #[cfg(feature = "mock")]
 mod cancel;
@@ -39,4 +41,8 @@ mod support;
 #[cfg(feature = "mock")]
 mod teardown;
 #[cfg(feature = "mock")]
+mod thinned_log;
+#[cfg(feature = "mock")]
 mod timers;
+#[cfg(feature = "mock")]
+mod unawaited;

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use futures::future::join_all;
 use tokio_rdkafka::{
-    ApiKey, Headers, KafkaError, MockCluster, Persistence, Producer, ProducerContext,
-    ProducerRecord, PurgeConfig, RDKafkaErrorCode, WeakProducer,
+    ApiKey, BaseProducer, Headers, KafkaError, MockCluster, MockRequest, Persistence, Producer,
+    ProducerContext, ProducerRecord, PurgeConfig, RDKafkaErrorCode, WeakProducer,
 };
 
 use crate::support::mock::{Counting, cluster, config, payloads, until, until_records};
@@ -156,6 +157,162 @@ async fn an_unknown_partition_is_an_error_with_the_record() {
     let (record, opaque, _) = error.into_parts();
     assert_eq!((record.get_partition(), opaque), (Some(7), Some(())));
     assert_eq!(producer.in_flight_count(), 0);
+}
+
+/// Those that wait share the answers; those that come later do not wait.
+#[tokio::test]
+async fn a_partition_that_never_appears_costs_a_few_requests_and_says_how_many_there_are() {
+    let cluster = cluster("t", 3);
+    let producer: Producer = config(&cluster).create().unwrap();
+    producer.send(ProducerRecord::to("t")).await.unwrap();
+    cluster.start_request_tracking();
+    let to = || producer.send(ProducerRecord::to("t").payload("p").partition(7));
+    let started = Instant::now();
+    let results = join_all((0..500).map(|_| to())).await;
+    assert!(started.elapsed() < Duration::from_secs(10));
+    for result in results {
+        let error = result.unwrap_err().to_string();
+        assert!(
+            error.contains("partition 7 of topic \"t\" does not exist"),
+            "{error}"
+        );
+        assert!(error.contains("3 partitions"), "{error}");
+    }
+    let started = Instant::now();
+    for _ in 0..500 {
+        to().await.unwrap_err();
+    }
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let requests = cluster.requests();
+    let metadata = requests
+        .iter()
+        .filter(|it| it.api_key() == ApiKey::Metadata);
+    let count = metadata.count();
+    assert!((1..100).contains(&count), "{count} requests");
+    assert_eq!(producer.in_flight_count(), 0);
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_wait_asks_for_an_unknown_partition_once() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).create().unwrap();
+    producer.send(ProducerRecord::to("t")).await.unwrap();
+    cluster.start_request_tracking();
+    for _ in 0..100 {
+        let refused = producer.try_enqueue(ProducerRecord::to("t").partition(7));
+        let error = refused.unwrap_err().to_string();
+        assert!(
+            error.contains("partition 7 of topic \"t\" is not known"),
+            "{error}"
+        );
+    }
+    let is_metadata = |it: &MockRequest| it.api_key() == ApiKey::Metadata;
+    until(|| cluster.requests().iter().any(is_metadata)).await;
+    producer.close().await;
+    let count = cluster.requests().into_iter().filter(is_metadata).count();
+    assert!(count < 20, "{count} requests");
+}
+
+#[tokio::test]
+async fn a_record_over_the_clients_own_limit_names_it_with_the_size() {
+    let cluster = cluster("t", 1);
+    let mut config = config(&cluster);
+    config.set("message.max.bytes", "2000");
+    let producer: Producer = config.create().unwrap();
+    let base: BaseProducer = config.create().unwrap();
+    let headers = Headers::new().append("h", Some(&[0; 100]));
+    let key = [0; 50];
+    // 36 bytes of framing, and 1 + 100 + 1 + 2 for the header.
+    let record = |payload| {
+        let record = ProducerRecord::to("t").payload(vec![0; payload]).key(key);
+        record.headers(headers.clone())
+    };
+    producer.send(record(1_810)).await.unwrap();
+    let errors = [
+        producer.send(record(1_811)).await.unwrap_err().to_string(),
+        producer.try_enqueue(record(1_811)).unwrap_err().to_string(),
+        producer
+            .reserve()
+            .await
+            .unwrap()
+            .send(record(1_811))
+            .await
+            .unwrap_err()
+            .to_string(),
+        base.send(record(1_811)).unwrap_err().to_string(),
+    ];
+    for error in errors {
+        assert!(error.contains("up to 2001 bytes"), "{error}");
+        assert!(
+            error.contains("message.max.bytes of this producer allows 2000"),
+            "{error}"
+        );
+    }
+    let plain = (0..2).map(|_| {
+        ProducerRecord::to("t")
+            .key(vec![0; 1_990])
+            .payload("12345678901")
+    });
+    let results: Vec<_> = producer.send_all(plain).collect().await;
+    for result in results {
+        let error = result.unwrap_err();
+        assert_eq!(error.error().field(), Some("payload"));
+        assert!(error.to_string().contains("up to 2037 bytes"), "{error}");
+    }
+}
+
+/// One line tells how long it waited for what, and why no broker took it.
+#[tokio::test]
+async fn the_error_of_a_record_that_waited_tells_its_story() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.messages", "1")
+        .set("message.timeout.ms", "1000")
+        .create()
+        .unwrap();
+    producer.send(ProducerRecord::to("t")).await.unwrap();
+    cluster.broker_down(1).unwrap();
+    let first = producer.try_enqueue(ProducerRecord::to("t")).unwrap();
+    let second = producer.send(ProducerRecord::to("t")).await.unwrap_err();
+    let first = first.await.unwrap_err();
+    assert!(first.waited_for_capacity().is_zero());
+    assert!(
+        !first.to_string().contains("waiting for capacity"),
+        "{first}"
+    );
+    assert!(second.waited_for_capacity() >= Duration::from_millis(500));
+    for error in [first, second] {
+        assert!(error.latency().unwrap() >= Duration::from_millis(900));
+        let text = error.to_string();
+        assert!(text.contains(" s in the queue): "), "{text}");
+        let source = std::error::Error::source(&error).expect("the failure of a broker");
+        assert!(source.to_string().contains("127.0.0.1"), "{source}");
+        if !error.waited_for_capacity().is_zero() {
+            assert!(text.contains(" s of waiting for capacity"), "{text}");
+        }
+    }
+}
+
+/// librdkafka itself says no more than that the topic is unknown.
+#[tokio::test]
+async fn a_topic_that_was_refused_keeps_the_brokers_reason() {
+    let cluster = cluster("t", 1);
+    let code = RDKafkaErrorCode::InvalidTopic;
+    cluster.topic_error("t", code).unwrap();
+    let producer: Producer = config(&cluster).create().unwrap();
+    let first = producer.send(ProducerRecord::to("t")).await.unwrap_err();
+    assert_eq!(first.code(), Some(code), "{first}");
+    let second = producer.send(ProducerRecord::to("t")).await.unwrap_err();
+    assert_eq!(
+        second.code(),
+        Some(RDKafkaErrorCode::UnknownTopic),
+        "{second}"
+    );
+    let cause = std::error::Error::source(&second).expect("the reason");
+    let cause = cause
+        .downcast_ref::<KafkaError>()
+        .expect("an error of Kafka");
+    assert_eq!(cause.code(), Some(code));
 }
 
 #[tokio::test]
@@ -472,6 +629,29 @@ async fn a_waiting_send_is_small() {
     let producer: Producer = config(&cluster).create().unwrap();
     let record = || ProducerRecord::to("t").payload("v");
     let of_record = size_of_val(&record());
-    assert!(size_of_val(&producer.send(record())) <= of_record + 144);
-    assert!(size_of_val(&producer.enqueue(record())) <= of_record + 144);
+    assert!(size_of_val(&producer.send(record())) <= of_record + 184);
+    assert!(size_of_val(&producer.enqueue(record())) <= of_record + 176);
+}
+
+/// As the method's documentation says.
+#[test]
+fn an_enqueue_yields_once_in_1024_although_there_is_capacity() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let cluster = cluster("t", 1);
+    let _entered = runtime.enter();
+    let producer: Producer = config(&cluster).create().unwrap();
+    let polled = || {
+        let record = ProducerRecord::to("t").payload("v");
+        futures::FutureExt::now_or_never(producer.enqueue(record))
+    };
+    // This thread has enqueued nothing before.
+    let none: Vec<_> = (1..=3072).filter(|_| polled().is_none()).collect();
+    assert_eq!(none, [1024, 2048, 3072]);
+    // Its record was not sent, and `try_enqueue` does not yield.
+    assert_eq!(runtime.block_on(producer.flush()).unwrap().failed, 0);
+    assert!((0..3072).all(|_| producer.try_enqueue(ProducerRecord::to("t")).is_ok()));
+    let report = runtime.block_on(producer.close());
+    assert_eq!(report.failed + report.undelivered, 0);
+    let arrived = runtime.block_on(cluster.records("t")).unwrap();
+    assert_eq!(arrived.len(), 2 * 3072 - 3);
 }

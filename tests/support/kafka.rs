@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::OwnedMessage;
@@ -93,37 +93,52 @@ impl Cluster {
 
     /// A new topic with a name of its own.
     pub async fn create_topic(&self, partitions: i32, replicas: i32) -> String {
-        self.create_topic_with(partitions, replicas, &[]).await
+        let topic = Self::new_name();
+        self.create_topic_named(&topic, partitions, replicas).await;
+        topic
     }
 
-    /// The same, with properties.
-    pub async fn create_topic_with(
-        &self,
-        partitions: i32,
-        replicas: i32,
-        properties: &[(&str, &str)],
-    ) -> String {
+    /// A name that no topic has.
+    pub fn new_name() -> String {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Ids of processes come again.
         let since_epoch = SystemTime::UNIX_EPOCH.elapsed().expect("a time");
         let (id, micros) = (process::id(), since_epoch.as_micros());
-        let topic = format!("test-{id}-{micros}-{number}");
-        let mut new = NewTopic::new(&topic, partitions, TopicReplication::Fixed(replicas));
-        for (name, value) in properties {
-            new = new.set(name, value);
-        }
-        self.create(new).await;
-        topic
+        format!("test-{id}-{micros}-{number}")
     }
 
     /// Makes a topic of that name.
     pub async fn create_topic_named(&self, topic: &str, partitions: i32, replicas: i32) {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas));
-        self.create(new).await;
+        self.create_topic_with(topic, partitions, replicas, &[])
+            .await;
     }
 
-    async fn create(&self, new: NewTopic<'_>) {
+    /// Adds partitions to a topic, up to that number.
+    pub async fn add_partitions(&self, topic: &str, partitions: usize) {
+        let new = NewPartitions::new(topic, partitions);
+        let added = self
+            .admin()
+            .create_partitions([&new], &Self::admin_options())
+            .await
+            .expect("an answer");
+        for result in added {
+            result.expect("partitions");
+        }
+    }
+
+    /// Makes a topic of that name with configuration properties of its own.
+    pub async fn create_topic_with(
+        &self,
+        topic: &str,
+        partitions: i32,
+        replicas: i32,
+        properties: &[(&str, &str)],
+    ) {
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas));
+        for (property, value) in properties {
+            new = new.set(property, value);
+        }
         let created = self
             .admin()
             .create_topics(&[new], &Self::admin_options())

@@ -18,7 +18,9 @@ use tokio_rdkafka::{
     SendError, SendOnly, TopicPartitionOffset, Transaction, TransactionOutcome,
     TransactionalProducer,
 };
+use tracing::Level;
 
+use crate::support::logs::captured;
 use crate::support::mock::{DEADLINE, Drop, cluster, config, payloads, poll_then_drop, until};
 
 fn record(index: usize) -> ProducerRecord<'static> {
@@ -573,4 +575,20 @@ async fn dropped_with_a_transaction_it_goes_by_itself() {
     drop(producer);
     // The client has been destroyed, with all that it held.
     until(|| context.strong_count() == 0).await;
+}
+
+/// The commit returns the failure, so somebody awaits it.
+#[tokio::test]
+async fn a_failure_in_a_transaction_is_the_commits_and_is_not_logged() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let (_guard, log) = captured(Level::WARN);
+    cluster.request_errors(ApiKey::Produce, &[RDKafkaErrorCode::InvalidRecord]);
+    let transaction = producer.begin().await.unwrap();
+    drop(transaction.enqueue(record(0)).await.unwrap());
+    transaction.enqueue_detached(record(1)).await.unwrap();
+    transaction.flush().await.unwrap();
+    transaction.commit().await.unwrap_err();
+    assert!(!log().contains("nobody awaits"), "{}", log());
+    assert_eq!(producer.close().await.failed_before, 0);
 }

@@ -202,7 +202,7 @@ fn a_purge_that_another_thread_calls_meanwhile_does_not_count_as_this_one() {
 }
 
 #[test]
-fn a_close_counts_only_failures_whose_records_it_has() {
+fn a_close_tells_apart_the_failures_whose_records_it_has() {
     let mut setting = Setting::default();
     setting.issue(3);
     let failed = |count| {
@@ -212,11 +212,24 @@ fn a_close_counts_only_failures_whose_records_it_has() {
     };
     // No close has begun.
     setting.complete([0], Outcome::Failed);
-    setting.trackers.fell_before_close(failed(1));
+    setting.trackers.fell_before_close(failed(1), true);
     setting.trackers.begin_close(None);
     // One of these failed before, and is accounted for now.
     setting.complete([1, 2], Outcome::Failed);
-    setting.trackers.fell_before_close(failed(1));
+    setting.trackers.fell_before_close(failed(1), true);
     let close = setting.trackers.terminate(&mut Completions::default());
-    assert_eq!(close.failed, 1);
+    assert_eq!((close.failed, close.failed_before), (3, 2));
+}
+
+#[test]
+fn a_close_does_not_count_failures_that_a_commit_returns() {
+    let mut setting = Setting::default();
+    setting.issue(1);
+    let mut failed = Tally::default();
+    failed.count(Outcome::Failed);
+    setting.complete([0], Outcome::Failed);
+    setting.trackers.fell_before_close(failed, false);
+    setting.trackers.begin_close(None);
+    let close = setting.trackers.terminate(&mut Completions::default());
+    assert_eq!((close.failed, close.failed_before), (0, 0));
 }

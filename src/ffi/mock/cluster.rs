@@ -106,7 +106,7 @@ impl Cluster {
             )));
         }
         let client = Client::new_producer::<Carried<()>>(conf, None)
-            .map_err(|text| KafkaError::with_text(RDKafkaErrorCode::Fail, text))?;
+            .map_err(|failure| KafkaError::with_text(RDKafkaErrorCode::Fail, failure.text))?;
         // SAFETY: the client is valid. It outlives the cluster, because `drop` destroys the cluster
         // and fields are dropped after that.
         let ptr = unsafe { sys::rd_kafka_mock_cluster_new(client.as_ptr(), brokers) };

@@ -13,7 +13,7 @@ use super::arguments::{check, topic_name};
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::conf::Conf;
 use crate::ffi::convert::{millis, with_errstr};
-use crate::ffi::message::BorrowedMessage;
+use crate::ffi::message::{Batch, BorrowedMessage};
 use crate::ffi::redeclared::rd_kafka_last_error;
 
 /// A consumer client. Dropping it blocks until its threads have terminated.
@@ -271,7 +271,7 @@ impl ConsumedMessage<'_> {
         // SAFETY: the message is valid, ours, and lives until `self` is dropped. Its offset is the
         // broker's: librdkafka sets the status of consumed messages to PERSISTED (rdkafka_op.c,
         // rd_kafka_op_new_fetch_msg).
-        unsafe { BorrowedMessage::new(self.ptr, true) }
+        unsafe { BorrowedMessage::new(self.ptr, Batch::with_offsets()) }
     }
 }
 

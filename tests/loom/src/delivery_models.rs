@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use loom::future::block_on;
 use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::ffi::completion::SLOTS;
@@ -20,7 +21,7 @@ fn state() -> MessageState<()> {
 }
 
 fn pair() -> (DeliveryCompleter<()>, DeliveryFuture) {
-    Tracked::completer(&CompleterPool::new(), state())
+    Tracked::completer(&CompleterPool::new(drop), state())
 }
 
 fn complete(mut completer: DeliveryCompleter<()>) {
@@ -80,6 +81,31 @@ pub fn a_future_is_dropped_while_it_resolves() {
     });
 }
 
+/// A result goes to its future or, if that was dropped without it, to the pool's function: to one
+/// of them, once.
+pub fn a_result_is_taken_or_unseen() {
+    check(|| {
+        let unseen = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&unseen);
+        let pool = CompleterPool::<()>::new(move |_result| {
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
+        let (completer, mut future) = Tracked::completer(&pool, state());
+        let asking = thread::spawn(move || {
+            let is_tracked = completer.is_tracked();
+            if is_tracked {
+                complete(completer);
+            }
+            is_tracked
+        });
+        let is_taken = polled_by_another_waker(&mut future);
+        drop(future);
+        let is_tracked = asking.join().expect("the driver");
+        let expected = usize::from(is_tracked && !is_taken);
+        assert_eq!(unseen.load(Ordering::SeqCst), expected);
+    });
+}
+
 /// A completer that is dropped without a result: the future resolves with an error.
 pub fn a_future_is_awaited_while_its_completer_is_dropped() {
     check(|| {
@@ -120,7 +146,7 @@ pub fn a_future_is_polled_while_the_driver_asks() {
 /// The last reference to a segment makes it spare, and it is used again.
 pub fn a_segment_is_used_again_while_others_let_go_of_it() {
     check(|| {
-        let pool = CompleterPool::<()>::new();
+        let pool = CompleterPool::<()>::new(drop);
         let (first, future) = Tracked::completer(&pool, state());
         let completing = thread::spawn(move || complete(first));
         drop(future);

@@ -30,5 +30,6 @@ models! {
         a_future_is_awaited_while_its_completer_is_dropped
         a_future_is_dropped_while_the_driver_asks
         a_future_is_polled_while_the_driver_asks
+        a_result_is_taken_or_unseen
         a_segment_is_used_again_while_others_let_go_of_it;
 }

@@ -1,0 +1,135 @@
+//! Serving in the driver's place while its runtime does not run it.
+//!
+//! A task that blocks the last worker of a runtime until a record is delivered, a flush is done or
+//! a producer is closed would wait for ever: the driver needs that worker. The one who waits serves
+//! then: the future of a flush, a purge, a close, a transactional call or a metadata request, or the
+//! caller of a `blocking_` method. The future of a delivery does not, because that would slow down
+//! every message.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, ready};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::blocking;
+use super::serve::Served;
+use super::shared::Shared;
+use crate::client::ProducerContext;
+use crate::sync::{Deadline, lock, log};
+
+/// For how long the driver may be due without running, until others serve.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long to wait in the driver's place before looking at everything again.
+pub(crate) const SLICE: Duration = Duration::from_millis(5);
+
+/// Looks now and then whether the driver runs.
+#[derive(Debug)]
+pub(crate) struct StandIn {
+    /// The driver's turns at the last look, if it was due.
+    turns: Option<u64>,
+    since: Instant,
+}
+
+impl StandIn {
+    pub(crate) fn new<C: ProducerContext>(shared: &Shared<C>) -> Self {
+        Self {
+            turns: shared.driver.due(),
+            since: Instant::now(),
+        }
+    }
+
+    /// Serves in the driver's place if it has been due for [`PATIENCE`], waiting up to `wait` for an
+    /// event. Returns true then: it should look again soon.
+    pub(crate) fn look<C: ProducerContext>(
+        &mut self,
+        shared: &Arc<Shared<C>>,
+        wait: Duration,
+    ) -> bool {
+        let due = shared.driver.due();
+        if due != self.turns {
+            (self.turns, self.since) = (due, Instant::now());
+        }
+        let Some(turns) = due else {
+            return false;
+        };
+        // It has not run since somebody found that it does not.
+        if !shared.driver.is_stalled(turns) && self.since.elapsed() < PATIENCE {
+            return false;
+        }
+        shared.stand_in(turns, wait);
+        true
+    }
+}
+
+/// Awaits what the driver resolves. Serves in its place, on the thread that awaits, if it does not
+/// run.
+///
+/// A thread of the process wakes the task now and then, so that this works on an executor that
+/// blocks the runtime's last thread. It is for calls that are rare.
+pub(crate) async fn served<C: ProducerContext, F: Future>(
+    shared: &Arc<Shared<C>>,
+    future: F,
+) -> F::Output {
+    let mut future = pin!(future);
+    let mut stand_in = StandIn::new(shared);
+    let mut tick = pin!(Deadline::after(PATIENCE));
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            ready!(tick.as_mut().poll(cx));
+            let is_stalled = stand_in.look(shared, Duration::ZERO);
+            let next = if is_stalled { SLICE } else { PATIENCE };
+            tick.set(Deadline::after(next));
+        }
+    })
+    .await
+}
+
+impl<C: ProducerContext> Shared<C> {
+    /// Serves what there is or comes within `wait`, and destroys the client if the producer has
+    /// terminated.
+    fn stand_in(self: &Arc<Self>, turns: u64, wait: Duration) {
+        let (began, mut timeout, mut has_served) = (Instant::now(), wait, false);
+        loop {
+            match self.serve(timeout) {
+                Served::Some(_) => has_served = true,
+                // A task of the runtime gets it: the driver starts one when it runs again.
+                Served::TokenRefresh(config) => *lock(&self.token_wanted) = Some(config),
+                Served::Nothing => break,
+            }
+            timeout = Duration::ZERO;
+        }
+        self.end_without_overdue();
+        let terminates = self.has_terminated() && !self.is_ending.swap(true, Ordering::SeqCst);
+        if terminates {
+            let shared = Arc::clone(self);
+            blocking::run(move || shared.destroy());
+        }
+        if (has_served || terminates) && self.driver.stalls(turns) {
+            log(|| {
+                tracing::warn!(
+                    "the tokio runtime of a producer does not run its task, because its threads are \
+                     blocked; another thread serves the producer: do not block the runtime"
+                );
+            });
+        }
+        if !has_served {
+            // Another thread may be serving.
+            thread::sleep(wait.saturating_sub(began.elapsed()));
+        }
+        // It may have looked while this thread served, and have found nothing.
+        self.driver.wake();
+    }
+
+    /// Returns true if the driver should run and does not: somebody else had to serve, or would
+    /// have to.
+    pub(crate) fn is_driver_due(&self) -> bool {
+        self.driver.due().is_some()
+    }
+}

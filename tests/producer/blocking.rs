@@ -1,0 +1,556 @@
+//! Code that blocks a thread until the producer answers: with executors that are not tokio's, and
+//! with the `blocking_` methods, inside of the runtime and outside.
+//!
+//! What is wrong here hangs. So each test runs on a thread of its own, which another one watches.
+
+use std::future::Future;
+use std::panic;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use futures::future::{join_all, try_join_all};
+use tokio::runtime::{Builder, Runtime};
+use tokio_rdkafka::{
+    KafkaError, MockCluster, Producer, ProducerRecord, PurgeConfig, SendError,
+    TransactionalProducer,
+};
+use tracing::Level;
+
+use crate::support::logs::captured;
+use crate::support::mock::{DEADLINE, cluster, config, payloads};
+
+/// A deadline that passes within the test.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// Runs a test on a thread. It fails instead of hanging: the thread is left behind then.
+#[track_caller]
+fn watched(test: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        test();
+        let _ = done.send(());
+    });
+    match ended.recv_timeout(DEADLINE) {
+        Ok(()) => {}
+        Err(RecvTimeoutError::Timeout) => panic!("it hangs"),
+        Err(RecvTimeoutError::Disconnected) => {
+            panic::resume_unwind(thread.join().expect_err("it ended without a result"))
+        }
+    }
+}
+
+fn workers(count: usize) -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(count).enable_all().build().unwrap()
+}
+
+fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Runs `test` in a task, on a worker of the runtime.
+fn in_task<T: Send + 'static>(
+    runtime: &Runtime,
+    test: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let task = runtime.spawn(test);
+    runtime.block_on(task).unwrap()
+}
+
+fn record(payload: impl ToString) -> ProducerRecord<'static> {
+    ProducerRecord::to("t").payload(payload.to_string())
+}
+
+fn producer(cluster: &MockCluster) -> Producer {
+    config(cluster).create().unwrap()
+}
+
+/// Its queue holds one message.
+fn small(cluster: &MockCluster) -> Producer {
+    let mut config = config(cluster);
+    config.set("queue.buffering.max.messages", "1");
+    config.create().unwrap()
+}
+
+/// What a task that has created its producer, or woken the driver, may block on.
+#[track_caller]
+fn in_the_task_that_created_it(
+    test: impl FnOnce(Producer, MockCluster) + Send + panic::UnwindSafe + 'static,
+) {
+    watched(|| {
+        in_task(&workers(2), async {
+            let cluster = cluster("t", 1);
+            test(producer(&cluster), cluster);
+        });
+    });
+}
+
+#[test]
+fn a_send_in_the_task_that_created_the_producer() {
+    in_the_task_that_created_it(|producer, _cluster| {
+        for index in 0..10 {
+            let delivery = block_on(producer.send(record(index))).unwrap();
+            assert_eq!(delivery.offset(), Some(index));
+        }
+    });
+}
+
+#[test]
+fn sends_in_a_join_all_in_the_task_that_created_the_producer() {
+    in_the_task_that_created_it(|producer, _cluster| {
+        let all = join_all((0..100).map(|index| producer.send(record(index))));
+        assert!(block_on(all).iter().all(Result::is_ok));
+    });
+}
+
+#[test]
+fn a_send_in_block_in_place() {
+    in_the_task_that_created_it(|producer, _cluster| {
+        tokio::task::block_in_place(|| block_on(producer.send(record(1)))).unwrap();
+    });
+}
+
+#[test]
+fn a_flush_and_a_close_in_the_task_that_created_the_producer() {
+    in_the_task_that_created_it(|producer, _cluster| {
+        let delivery = producer.try_enqueue(record(1)).unwrap();
+        assert_eq!(block_on(producer.flush()).unwrap().delivered, 1);
+        block_on(delivery).unwrap();
+        // This wakes the driver on this worker.
+        block_on(producer.close());
+    });
+}
+
+#[test]
+fn calls_after_a_refused_record_which_wakes_the_driver() {
+    in_the_task_that_created_it(|producer, _cluster| {
+        block_on(producer.send(record(0))).unwrap();
+        for index in 1..20 {
+            let refused = producer.try_enqueue(record("no").partition(99));
+            refused.unwrap_err();
+            let delivery = block_on(producer.send(record(index))).unwrap();
+            assert_eq!(delivery.offset(), Some(index));
+        }
+    });
+}
+
+#[test]
+fn a_wait_for_capacity_which_wakes_the_driver() {
+    watched(|| {
+        in_task(&workers(2), async {
+            let cluster = cluster("t", 1);
+            let producer = small(&cluster);
+            let sends = join_all((0..20).map(|index| producer.send(record(index))));
+            assert!(block_on(sends).iter().all(Result::is_ok));
+            // Nothing is in flight, so the driver is woken to look after this permit.
+            let unused = producer.try_reserve().unwrap();
+            block_on(producer.send(record(1))).unwrap();
+            drop(unused);
+        });
+    });
+}
+
+/// All workers but one are blocked, and one after the other wakes the driver.
+#[test]
+fn all_workers_but_one_are_blocked() {
+    watched(|| {
+        let runtime = workers(4);
+        let cluster = cluster("t", 1);
+        let tasks: Vec<_> = (0..3)
+            .map(|_| {
+                let config = config(&cluster);
+                runtime.spawn(async move {
+                    let producer: Producer = config.create().unwrap();
+                    for index in 0..50 {
+                        block_on(producer.send(record(index))).unwrap();
+                    }
+                    block_on(producer.close()).delivered
+                })
+            })
+            .collect();
+        for task in tasks {
+            runtime.block_on(task).unwrap();
+        }
+        assert_eq!(runtime.block_on(payloads(&cluster, "t")).len(), 150);
+    });
+}
+
+/// A worker that is blocked never renews the task's budget: 128 units, of which 128 deliveries, or
+/// one flush, take one each.
+#[test]
+fn more_results_than_the_budget_of_a_task() {
+    in_the_task_that_created_it(|producer, _cluster| {
+        let deliveries: Vec<_> = (0..40_000)
+            .map(|index| producer.try_enqueue(record(index)).unwrap())
+            .collect();
+        block_on(try_join_all(deliveries)).unwrap();
+        for index in 0..300 {
+            block_on(async {
+                let delivery = producer.enqueue(record(index)).await.unwrap();
+                producer.flush_timeout(DEADLINE).await.unwrap();
+                delivery.await.unwrap();
+            });
+        }
+    });
+}
+
+/// Tasks that block as soon as a delivery wakes them, while the driver has more to serve.
+#[test]
+fn tasks_that_the_driver_wakes_block() {
+    watched(|| {
+        let runtime = workers(2);
+        let cluster = cluster("t", 1);
+        for _ in 0..20 {
+            let config = config(&cluster);
+            in_task(&runtime, async move {
+                let producer: Producer = config.create().unwrap();
+                // More than the driver serves in a turn.
+                let mut deliveries: Vec<_> = (0..5_000)
+                    .map(|index| producer.try_enqueue(record(index)).unwrap())
+                    .collect();
+                let last = deliveries.pop().unwrap();
+                deliveries.swap_remove(0).await.unwrap();
+                block_on(last).unwrap();
+                producer.close().await;
+            });
+        }
+    });
+}
+
+/// As `Drop` would.
+struct ClosesOnDrop {
+    producer: Producer,
+    timeout: Duration,
+}
+
+impl Drop for ClosesOnDrop {
+    fn drop(&mut self) {
+        block_on(self.producer.close_timeout(self.timeout));
+    }
+}
+
+#[test]
+fn a_drop_closes_on_the_only_thread() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            let runtime = runtime();
+            let cluster = cluster("t", 1);
+            let config = config(&cluster);
+            in_task(&runtime, async move {
+                let producer: Producer = config.create().unwrap();
+                let delivery = producer.try_enqueue(record(1)).unwrap();
+                drop(ClosesOnDrop {
+                    producer,
+                    timeout: DEADLINE,
+                });
+                // The driver has not run.
+                block_on(delivery).unwrap();
+            });
+            assert_eq!(runtime.block_on(payloads(&cluster, "t")), ["1"]);
+        });
+    }
+}
+
+#[test]
+fn a_close_on_the_only_thread_keeps_its_deadline() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            let cluster = cluster("t", 1);
+            cluster.broker_down(1).unwrap();
+            let config = config(&cluster);
+            in_task(&runtime(), async move {
+                let producer: Producer = config.create().unwrap();
+                let delivery = producer.try_enqueue(record(1)).unwrap();
+                let began = Instant::now();
+                let report = block_on(producer.close_timeout(SHORT));
+                assert!((SHORT..DEADLINE / 4).contains(&began.elapsed()));
+                assert_eq!((report.delivered, report.undelivered), (0, 1));
+                block_on(delivery).unwrap_err();
+                // Others find it closed.
+                assert!(block_on(producer.send(record(2))).unwrap_err().is_closed());
+                assert_eq!(producer.close().await.undelivered, 1);
+            });
+        });
+    }
+}
+
+#[test]
+fn a_close_with_nothing_in_flight_on_the_only_thread() {
+    watched(|| {
+        in_task(&one_thread(), async {
+            let cluster = cluster("t", 1);
+            // The driver has never run.
+            block_on(producer(&cluster).close());
+            let producer = producer(&cluster);
+            producer.send(record(1)).await.unwrap();
+            block_on(producer.close());
+        });
+    });
+}
+
+#[test]
+fn a_flush_on_the_only_thread() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            in_task(&runtime(), async {
+                let cluster = cluster("t", 1);
+                let producer = producer(&cluster);
+                for index in 0..3 {
+                    let delivery = producer.try_enqueue(record(index)).unwrap();
+                    assert_eq!(block_on(producer.flush()).unwrap().delivered, 1);
+                    assert_eq!(block_on(delivery).unwrap().offset(), Some(index));
+                }
+                // And the driver goes on.
+                producer.send(record(3)).await.unwrap();
+                producer.close().await;
+            });
+        });
+    }
+}
+
+/// Nobody serves deliveries then. The errors say so.
+#[test]
+fn deadlines_on_the_only_thread_and_why() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            in_task(&runtime(), async {
+                let cluster = cluster("t", 1);
+                let producer = small(&cluster);
+                producer.send(record(0)).await.unwrap();
+                // It will be delivered, and nobody will know.
+                let delivery = producer.try_enqueue(record(1)).unwrap();
+                let error = within(SHORT, || {
+                    block_on(producer.send_timeout(record(2), SHORT)).unwrap_err()
+                });
+                assert!(error.is_timed_out(), "{error}");
+                assert_says_why(&error);
+                assert_eq!(error.into_record().get_payload(), Some(&b"2"[..]));
+                delivery.await.unwrap();
+            });
+        });
+    }
+}
+
+/// Whoever waits for one of these serves.
+#[test]
+fn rare_calls_on_the_only_thread() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            in_task(&runtime(), async {
+                let cluster = cluster("t", 2);
+                let producer = producer(&cluster);
+                block_on(producer.ready(DEADLINE)).unwrap();
+                assert_eq!(
+                    block_on(producer.cluster(DEADLINE))
+                        .unwrap()
+                        .brokers()
+                        .len(),
+                    1
+                );
+                let partitions = block_on(producer.partitions_for("t", DEADLINE));
+                assert_eq!(partitions.unwrap().len(), 2);
+                assert_eq!(block_on(producer.topics(DEADLINE)).unwrap().len(), 1);
+                cluster.broker_down(1).unwrap();
+                let delivery = producer.try_enqueue(record(1)).unwrap();
+                let everything = PurgeConfig::default().queue().inflight();
+                assert_eq!(block_on(producer.purge(everything)), 1);
+                block_on(delivery).unwrap_err();
+                let error = within(SHORT, || block_on(producer.cluster(SHORT)).unwrap_err());
+                assert!(error.is_timed_out(), "{error}");
+            });
+        });
+    }
+}
+
+#[test]
+fn transactions_on_the_only_thread() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            in_task(&runtime(), async {
+                let cluster = cluster("t", 1);
+                let mut config = config(&cluster);
+                config.set("transactional.id", "tests");
+                let mut producer: TransactionalProducer = config.create().unwrap();
+                block_on(producer.init(DEADLINE)).unwrap();
+                for commits in [true, false] {
+                    let transaction = block_on(producer.begin()).unwrap();
+                    transaction.try_enqueue_detached(record(1)).unwrap();
+                    if commits {
+                        block_on(transaction.commit())
+                            .map_err(KafkaError::from)
+                            .unwrap();
+                    } else {
+                        block_on(transaction.abort()).unwrap();
+                    }
+                }
+                block_on(producer.close());
+            });
+        });
+    }
+}
+
+#[test]
+fn a_limit_of_the_builder_on_the_only_thread_and_why() {
+    watched(|| {
+        in_task(&one_thread(), async {
+            let cluster = cluster("t", 1);
+            let mut config = config(&cluster);
+            config.set("queue.buffering.max.messages", "1");
+            let producer = Producer::builder(&config)
+                .max_block(SHORT)
+                .create()
+                .unwrap();
+            let delivery = producer.try_enqueue(record(1)).unwrap();
+            let error = within(SHORT, || block_on(producer.enqueue(record(2))).unwrap_err());
+            assert_says_why(&error);
+            let call = || block_on(producer.enqueue_detached(record(2))).unwrap_err();
+            assert_says_why(&within(SHORT, call));
+            delivery.await.unwrap();
+        });
+    });
+}
+
+/// The runtime is not the reason, and the error does not say so.
+#[test]
+fn a_broker_that_is_down_is_another_reason() {
+    watched(|| {
+        in_task(&one_thread(), async {
+            let cluster = cluster("t", 1);
+            let producer = small(&cluster);
+            producer.send(record(0)).await.unwrap();
+            let _unused = producer.try_reserve().unwrap();
+            let error = producer.send_timeout(record(1), SHORT).await.unwrap_err();
+            assert!(error.is_timed_out(), "{error}");
+            assert!(!error.to_string().contains("blocked"), "{error}");
+        });
+    });
+}
+
+#[track_caller]
+fn within<T>(limit: Duration, call: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let result = call();
+    assert!((limit..DEADLINE / 4).contains(&began.elapsed()));
+    result
+}
+
+#[track_caller]
+fn assert_says_why(error: &dyn std::error::Error) {
+    let text = error.to_string();
+    assert!(text.contains("runtime of the producer"), "{text}");
+    assert!(text.contains("blocked"), "{text}");
+}
+
+/// Every blocking call, once.
+fn call_each(producer: &Producer) -> Result<(), SendError> {
+    assert_eq!(producer.blocking_send(record(0))?.offset(), Some(0));
+    let delivery = producer.blocking_enqueue(record(1))?;
+    producer.blocking_enqueue_detached(record(2))?;
+    producer.blocking_flush().unwrap();
+    producer.blocking_enqueue_detached(record(3))?;
+    producer.blocking_flush_timeout(DEADLINE).unwrap();
+    assert_eq!(block_on(delivery)?.offset(), Some(1));
+    producer.blocking_enqueue_detached(record(4))?;
+    producer.blocking_close_timeout(DEADLINE);
+    producer.blocking_close();
+    let error = producer.blocking_send(record(5)).unwrap_err();
+    assert!(error.is_closed());
+    assert_eq!(error.record().get_payload(), Some(&b"5"[..]));
+    Ok(())
+}
+
+const CALLED: [&str; 5] = ["0", "1", "2", "3", "4"];
+
+#[test]
+fn blocking_calls_on_a_thread_outside() {
+    for runtime in [one_thread, || workers(1), || workers(2)] {
+        watched(move || {
+            let runtime = runtime();
+            let cluster = cluster("t", 1);
+            let _entered = runtime.enter();
+            let producer = small(&cluster);
+            drop(_entered);
+            let calls = thread::spawn(move || call_each(&producer).unwrap());
+            runtime.block_on(async {
+                let join = tokio::task::spawn_blocking(|| calls.join());
+                join.await.unwrap().unwrap();
+            });
+            assert_eq!(runtime.block_on(payloads(&cluster, "t")), CALLED);
+        });
+    }
+}
+
+#[test]
+fn blocking_calls_in_spawn_blocking() {
+    watched(|| {
+        let runtime = one_thread();
+        runtime.block_on(async {
+            let cluster = cluster("t", 1);
+            let producer = small(&cluster);
+            let calls = tokio::task::spawn_blocking(move || call_each(&producer));
+            calls.await.unwrap().unwrap();
+            assert_eq!(payloads(&cluster, "t").await, CALLED);
+        });
+    });
+}
+
+/// Nobody else may be left to serve.
+#[test]
+fn blocking_calls_on_a_thread_of_the_runtime() {
+    for runtime in [one_thread, || workers(1), || workers(2)] {
+        watched(move || {
+            let runtime = runtime();
+            let cluster = cluster("t", 1);
+            let config = config(&cluster);
+            in_task(&runtime, async move {
+                let mut config = config.clone();
+                let config = config.set("queue.buffering.max.messages", "1");
+                call_each(&config.create().unwrap()).unwrap();
+            });
+            assert_eq!(runtime.block_on(payloads(&cluster, "t")), CALLED);
+        });
+    }
+}
+
+/// Once the thread of the runtime is known not to run the driver, a call does not wait for that.
+#[test]
+fn blocking_sends_on_the_only_thread_are_not_slow() {
+    watched(|| {
+        in_task(&one_thread(), async {
+            let cluster = cluster("t", 1);
+            let producer = producer(&cluster);
+            let (_guard, logged) = captured(Level::WARN);
+            let began = Instant::now();
+            for index in 0..500 {
+                producer.blocking_send(record(index)).unwrap();
+            }
+            // Once, as the driver has not run meanwhile.
+            assert_eq!(logged().matches("its threads are blocked").count(), 1);
+            // 100 ms each would be 50 s.
+            assert!(began.elapsed() < DEADLINE / 4, "{:?}", began.elapsed());
+        });
+    });
+}
+
+#[test]
+fn blocking_calls_keep_their_deadlines() {
+    watched(|| {
+        in_task(&one_thread(), async {
+            let cluster = cluster("t", 1);
+            let producer = producer(&cluster);
+            producer.blocking_send(record(0)).unwrap();
+            cluster.broker_down(1).unwrap();
+            producer.blocking_enqueue_detached(record(1)).unwrap();
+            let error = within(SHORT, || {
+                producer.blocking_flush_timeout(SHORT).unwrap_err()
+            });
+            assert!(error.is_timed_out());
+            assert_eq!(error.remaining(), 1);
+            let report = within(SHORT, || producer.blocking_close_timeout(SHORT));
+            assert_eq!(report.undelivered, 1);
+            assert_eq!(report.records().len(), 1);
+        });
+    });
+}
