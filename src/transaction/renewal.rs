@@ -35,13 +35,13 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         let doubt = self.producer.shared().doubts.reason();
         let fatal = self.curable_fatal();
         match (fatal, doubt) {
-            (None, None) => return Ok(()),
+            (None, None) => Ok(()),
             (None, Some(reason)) if RENEWS_EPOCHS => match self.renew_epoch().await {
                 Ok(()) => {
                     self.renewed(&reason);
-                    return Ok(());
+                    Ok(())
                 }
-                Err(error) if !self.is_cured(&error) => return Err(error.caused_by(reason)),
+                Err(error) if !self.is_cured(&error) => Err(error.caused_by(reason)),
                 Err(error) => self.replace_client(error).await,
             },
             (Some(reason), _) | (None, Some(reason)) => self.replace_client(reason).await,

@@ -109,14 +109,17 @@ async fn refused_records(cluster: Cluster) {
     let mut producer = producer(&cluster, &topic).await;
     let mut expected = Vec::new();
     let mut bad = 0;
+    let started = std::time::Instant::now();
     for turn in 0..20 {
         if turn % 3 == 0 {
             bad_transaction(&mut producer, &topic, WAYS[bad % WAYS.len()]).await;
             bad += 1;
+            eprintln!("bad {turn} {:?}", started.elapsed());
             let outcome = producer.outcome().await;
             assert_eq!(outcome, Some(TransactionOutcome::Aborted));
         } else {
             good_transaction(&mut producer, &topic, turn).await.unwrap();
+            eprintln!("good {turn} {:?}", started.elapsed());
             expected.extend((0..3).map(|part| format!("{turn}.{part}")));
         }
     }
