@@ -305,9 +305,9 @@ pub use stream::{
     Deliveries, DeliveriesIter, Produce, ProduceEach, ProduceError, ProduceExt, ProducerSink,
     SendAll, SinkStatistics,
 };
-#[cfg(feature = "rdkafka")]
-pub use transaction::ConsumedOffsets;
 pub use transaction::{CommitError, RetryPolicy, Transaction, TransactionalProducer};
+#[cfg(feature = "rdkafka")]
+pub use transaction::{ConsumedOffsets, rewind};
 pub use values::{
     Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, IntoPayload,
     PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,

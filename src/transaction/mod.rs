@@ -8,7 +8,7 @@
 //! - `transaction`: one transaction, and how its commit can fail;
 //! - `retries`: running a function in a transaction again;
 //! - `calls`: librdkafka's blocking calls, one at a time on a thread;
-//! - `consumed_offsets`: offsets of a consumer of the crate `rdkafka`.
+//! - `consumed_offsets`, `rewind`: offsets of a consumer of the crate `rdkafka`, and back to them.
 
 mod builder;
 mod calls;
@@ -17,6 +17,8 @@ mod consumed_offsets;
 mod producer;
 mod renewal;
 mod retries;
+#[cfg(feature = "rdkafka")]
+mod rewind;
 #[allow(clippy::module_inception)]
 mod transaction;
 
@@ -24,4 +26,6 @@ mod transaction;
 pub use consumed_offsets::ConsumedOffsets;
 pub use producer::TransactionalProducer;
 pub use retries::RetryPolicy;
+#[cfg(feature = "rdkafka")]
+pub use rewind::rewind;
 pub use transaction::{CommitError, Transaction};
