@@ -1,11 +1,15 @@
 //! What a transaction leaves behind does not reach the next one.
 
-use std::time::Duration;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use rdkafka::message::Message as _;
 use tokio_rdkafka::{
-    KafkaError, ProducerRecord, Transaction, TransactionOutcome, TransactionalProducer,
+    ClientContext, DeliveryResult, KafkaError, ProducerContext, ProducerRecord, Transaction,
+    TransactionOutcome, TransactionalProducer,
 };
 
 use crate::support::kafka::{Cluster, DEADLINE, Isolation, Read};
@@ -22,6 +26,10 @@ pub fn trials() -> Vec<Trial> {
         MODULE.trial(
             "the_older_producer_stays_fenced_also_while_it_renews",
             fencing,
+        ),
+        MODULE.trial(
+            "a_late_commit_does_not_reach_the_next_transaction",
+            late_commits,
         ),
     ]
 }
@@ -75,10 +83,14 @@ async fn send_bad(transaction: &Transaction<'_>, topic: &str, way: Refused) {
         Refused::TooLarge => vec![bad().payload("x".repeat(3000))],
         Refused::FromTheFuture => vec![bad().timestamp(i64::MAX / 2)],
     };
+    let bad = records.len() / 2;
+    let mut deliveries = Vec::new();
     for record in records {
-        transaction.enqueue_detached(record).await.unwrap();
+        deliveries.push(transaction.enqueue(record).await.unwrap());
     }
-    assert!(transaction.flush().await.unwrap().failed > 0, "{way:?}");
+    // A flush, and a commit that has begun before, would wait for message.timeout.ms: librdkafka
+    // keeps a record that was in flight behind the bad one until the abort.
+    deliveries.swap_remove(bad).await.unwrap_err();
 }
 
 async fn bad_transaction(producer: &mut TransactionalProducer, topic: &str, way: Refused) {
@@ -109,17 +121,14 @@ async fn refused_records(cluster: Cluster) {
     let mut producer = producer(&cluster, &topic).await;
     let mut expected = Vec::new();
     let mut bad = 0;
-    let started = std::time::Instant::now();
     for turn in 0..20 {
         if turn % 3 == 0 {
             bad_transaction(&mut producer, &topic, WAYS[bad % WAYS.len()]).await;
             bad += 1;
-            eprintln!("bad {turn} {:?}", started.elapsed());
             let outcome = producer.outcome().await;
             assert_eq!(outcome, Some(TransactionOutcome::Aborted));
         } else {
             good_transaction(&mut producer, &topic, turn).await.unwrap();
-            eprintln!("good {turn} {:?}", started.elapsed());
             expected.extend((0..3).map(|part| format!("{turn}.{part}")));
         }
     }
@@ -172,4 +181,114 @@ async fn fencing(cluster: Cluster) {
         older.close().await;
         newer.close().await;
     }
+}
+
+/// Keeps the producer's id and epoch, which the statistics have.
+#[derive(Clone, Debug, Default)]
+struct Identity(Arc<Mutex<Option<(i64, i16)>>>);
+
+impl Identity {
+    async fn next(&self) -> (i64, i16) {
+        *self.0.lock().unwrap() = None;
+        let started = Instant::now();
+        loop {
+            if let Some(identity) = *self.0.lock().unwrap() {
+                return identity;
+            }
+            assert!(started.elapsed() < DEADLINE, "no statistics");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl ClientContext for Identity {
+    fn stats(&self, json: &str) {
+        let field = |name: &str| {
+            let (_, rest) = json.split_once(name)?;
+            let end = rest.find([',', '}'])?;
+            rest[..end].trim().parse::<i64>().ok()
+        };
+        let id = field("\"producer_id\":").expect("an id");
+        let epoch = field("\"producer_epoch\":").expect("an epoch");
+        *self.0.lock().unwrap() = Some((id, epoch.try_into().unwrap()));
+    }
+}
+
+impl ProducerContext for Identity {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// Sends a request to commit, as it could arrive late from a connection that the client has given
+/// up. Returns the coordinator's error.
+fn commit_late(id: &str, (producer, epoch): (i64, i16)) -> i16 {
+    let mut body = Vec::new();
+    // EndTxn, version 1, correlation id 7 in 32 bits, no client id.
+    for number in [26_i16, 1, 0, 7, -1] {
+        body.extend(number.to_be_bytes());
+    }
+    body.extend((id.len() as i16).to_be_bytes());
+    body.extend(id.as_bytes());
+    body.extend(producer.to_be_bytes());
+    body.extend(epoch.to_be_bytes());
+    body.push(1);
+    const NOT_COORDINATOR: i16 = 16;
+    let answers = [1, 2, 3].map(|node| answer_of(node, &body));
+    let mut answers = answers.into_iter().filter(|&it| it != NOT_COORDINATOR);
+    answers.next().expect("a coordinator")
+}
+
+/// Returns the error that the node answers.
+fn answer_of(node: i32, body: &[u8]) -> i16 {
+    let mut connection = TcpStream::connect(("127.0.0.1", Cluster::port(node))).unwrap();
+    connection.set_read_timeout(Some(DEADLINE)).unwrap();
+    connection
+        .write_all(&(body.len() as i32).to_be_bytes())
+        .unwrap();
+    connection.write_all(body).unwrap();
+    // The length, the correlation id, the throttle time, the error.
+    let mut answer = [0; 14];
+    connection.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[4..8], [0, 0, 0, 7]);
+    i16::from_be_bytes([answer[12], answer[13]])
+}
+
+async fn late_commits(cluster: Cluster) {
+    const FENCED: [i16; 2] = [47, 90];
+    let topic = picky_topic(&cluster).await;
+    let mut config = cluster.config();
+    config.set("transactional.id", &topic);
+    config.set("statistics.interval.ms", "20");
+    let identity = Identity::default();
+    let mut producer: TransactionalProducer<Identity> =
+        config.create_with_context(identity.clone()).unwrap();
+    producer.init(DEADLINE).await.unwrap();
+    for turn in 0..10 {
+        let transaction = producer.begin().await.unwrap();
+        let before = identity.next().await;
+        transaction
+            .send(record(&topic, "bad".to_owned()))
+            .await
+            .unwrap();
+        let bad = ProducerRecord::to(&topic).payload("bad");
+        transaction.send(bad).await.unwrap_err();
+        transaction.abort().await.unwrap();
+        let transaction = producer.begin().await.unwrap();
+        transaction
+            .send(record(&topic, "bad".to_owned()))
+            .await
+            .unwrap();
+        let error = commit_late(&topic, before);
+        assert!(FENCED.contains(&error), "turn {turn}: {error}");
+        // The same under the current epoch, as without a renewal, would commit what is there.
+        if turn == 9 {
+            let now = identity.next().await;
+            assert_eq!((now.0, now.1 > before.1), (before.0, true));
+            assert_eq!(commit_late(&topic, now), 0);
+        }
+        let _ = transaction.abort().await;
+    }
+    assert_eq!(producer.renewals(), 10);
+    producer.close().await;
 }
