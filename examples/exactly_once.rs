@@ -41,13 +41,12 @@ use rdkafka::Message;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError as ConsumerError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::topic_partition_list::Offset;
 use tokio::signal::ctrl_c;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_rdkafka::{
     BoxError, ClientConfig, ConsumedOffsets, KafkaError, ProducerRecord, Transaction,
-    TransactionalProducer,
+    TransactionalProducer, rewind,
 };
 use tracing::{debug, warn};
 
@@ -333,8 +332,7 @@ impl Work {
     async fn rewind(&self) -> Result<(), BoxError> {
         let started = Instant::now();
         loop {
-            let consumer = Arc::clone(&self.consumer);
-            match spawn_blocking(move || rewind(&consumer)).await? {
+            match rewind(Arc::clone(&self.consumer), PATIENCE / 4).await {
                 Err(error) if started.elapsed() < PATIENCE => {
                     warn!(%error, "seeking to the committed offsets failed; trying again");
                     sleep(PAUSE).await;
@@ -387,26 +385,4 @@ async fn abort(transaction: Transaction<'_>) -> Result<(), Failed> {
         // After a timeout the next `begin` continues the abort.
         _ => Ok(()),
     }
-}
-
-/// Seeks to the committed offsets. Blocks.
-fn rewind(consumer: &StreamConsumer) -> Result<(), ConsumerError> {
-    // With read_committed this waits for transactions that are being completed.
-    let mut offsets = consumer.assignment()?;
-    if offsets.count() == 0 {
-        return Ok(());
-    }
-    offsets = consumer.committed_offsets(offsets, PATIENCE / 4)?;
-    for mut partition in offsets.elements() {
-        // If the request failed, the offset is not valid.
-        partition.error()?;
-        if partition.offset() == Offset::Invalid {
-            partition.set_offset(Offset::Beginning)?;
-        }
-    }
-    let sought = consumer.seek_partitions(offsets, PATIENCE / 4)?;
-    sought
-        .elements()
-        .iter()
-        .try_for_each(|partition| partition.error())
 }

@@ -138,7 +138,8 @@
 //! [`TransactionalProducer::begin`] returns a [`Transaction`]. It sends like a [`Producer`], has no
 //! other call of one ([`SendOnly`]), and ends with [`commit`](Transaction::commit) or
 //! [`abort`](Transaction::abort).
-//! [`TransactionalProducer::run`] commits or aborts according to what a function returns. For
+//! [`TransactionalProducer::run`] commits or aborts according to what a function returns. The page
+//! [`docs::transactions`] has the states, the errors and what follows from them. For
 //! exactly-once processing, add the consumer's offsets with
 //! [`send_offsets`](Transaction::send_offsets) or [`ConsumedOffsets`].
 //!
@@ -281,6 +282,9 @@ pub mod docs {
 
     #[doc = include_str!("../docs/configuration.md")]
     pub mod configuration {}
+
+    #[doc = include_str!("../docs/transactions.md")]
+    pub mod transactions {}
 }
 
 mod base_producer;
@@ -324,9 +328,9 @@ pub use telemetry::{
     BrokerStatistics, EosStatistics, FatalStatistics, PartitionStatistics, Statistics,
     TopicStatistics, TopparStatistics, WindowStatistics,
 };
+pub use transaction::{CommitError, RetryPolicy, Transaction, TransactionalProducer};
 #[cfg(feature = "rdkafka")]
-pub use transaction::ConsumedOffsets;
-pub use transaction::{CommitError, Transaction, TransactionalProducer};
+pub use transaction::{ConsumedOffsets, rewind};
 pub use values::{
     Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, IntoPayload,
     PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,

@@ -7,7 +7,7 @@ use super::context::{ClientContext, ProducerContext};
 use super::core::Core;
 use super::statistics::repaired;
 use crate::error::KafkaError;
-use crate::ffi::{Event, Opaque};
+use crate::ffi::{Event, Opaque, RENEWAL};
 use crate::message::DeliveryResult;
 use crate::sync::{catch_panic, log};
 use crate::values::{Persistence, RDKafkaLogLevel};
@@ -26,6 +26,11 @@ impl<O: Opaque> Core<O> {
                 facility,
                 text,
             } => {
+                // librdkafka calls a renewal of the epoch a failed transaction.
+                let is_renewal = facility == "TXNERR" && text.contains(RENEWAL);
+                if level > self.shown_level.load(Ordering::Relaxed) || is_renewal {
+                    return 0;
+                }
                 let level = RDKafkaLogLevel::from_syslog(level);
                 let text = self.redact(&text);
                 self.guard("log", || {

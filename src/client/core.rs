@@ -2,13 +2,13 @@
 //! and its destruction.
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::config::ClientConfig;
 use super::config_values::{is_transactional, message_max_bytes};
 use super::context::ProducerContext;
-use super::login::Login;
+use super::login::{Changes, Login};
 use super::partitioner_callback::partitioner_callback;
 use super::secrets::Secrets;
 use super::thinned_log::ThinnedLog;
@@ -17,7 +17,7 @@ use super::topic_handles::TopicHandles;
 use crate::error::{KafkaError, WhyClosed};
 use crate::ffi::{CertificateFailures, Client, Conf, Opaque, Process, Queue};
 use crate::sync::{read, write};
-use crate::values::{PurgeConfig, RDKafkaLogLevel};
+use crate::values::PurgeConfig;
 
 /// One client whose messages carry a value of type `O`.
 ///
@@ -53,6 +53,10 @@ pub(crate) struct Core<O> {
     pub(super) token_failures: AtomicU64,
     pub(super) has_partitioner: bool,
     pub(super) takes_batches: bool,
+    /// The highest syslog level of the log lines that the context gets.
+    pub(super) shown_level: AtomicI32,
+    /// What the user has changed since the creation.
+    pub(super) changes: Mutex<Changes>,
     /// `message.max.bytes`, the limit of librdkafka's produce calls.
     pub(super) message_max_bytes: usize,
     pub(super) secrets: RwLock<Secrets>,
@@ -69,6 +73,25 @@ pub(crate) struct Core<O> {
 /// The property that makes librdkafka write statistics.
 #[cfg(feature = "statistics")]
 const STATISTICS_INTERVAL: &str = "statistics.interval.ms";
+
+/// The syslog level of the lines that say that a connection has broken.
+pub(super) const INFO: i32 = 6;
+
+/// Lets a transactional client log broken connections, whatever the user wants to see: they say
+/// that a request may arrive late. Returns the level that the user wants to see.
+fn prepare_logs(conf: &mut Conf) -> i32 {
+    let level: Option<i32> = conf.get("log_level").and_then(|level| level.parse().ok());
+    // With `debug` librdkafka logs everything anyway.
+    let logs_everything = conf.get("debug").is_some_and(|debug| !debug.is_empty());
+    match level {
+        Some(level) if level < INFO && is_transactional(conf) && !logs_everything => {
+            // The value is valid.
+            let _ = conf.set("log_level", &INFO.to_string());
+            level
+        }
+        _ => i32::MAX,
+    }
+}
 
 /// The values of [`Core::closed`].
 const OPEN: u8 = 0;
@@ -102,6 +125,7 @@ impl<O: Opaque> Core<O> {
         if has_partitioner {
             config.prepare_for_partitioner(&mut conf)?;
         }
+        let shown_level = prepare_logs(&mut conf);
         let is_transactional = is_transactional(&conf);
         let message_max_bytes = message_max_bytes(&conf);
         let client = Client::new_producer::<O>(conf, partitioner)
@@ -125,6 +149,8 @@ impl<O: Opaque> Core<O> {
             callback_panics,
             token_failures: AtomicU64::new(0),
             has_partitioner,
+            shown_level: AtomicI32::new(shown_level),
+            changes: Mutex::default(),
             message_max_bytes,
             takes_batches: config.get("plugin.library.paths").is_none(),
             log: Arc::default(),
@@ -149,13 +175,6 @@ impl<O: Opaque> Core<O> {
         read(&self.live)
             .as_ref()
             .map(|live| Arc::clone(&live.client))
-    }
-
-    /// Sets the lowest level of librdkafka's logs. Without a client it does nothing.
-    pub(crate) fn set_log_level(&self, level: RDKafkaLogLevel) {
-        if let Some(client) = self.client() {
-            client.set_log_level(level);
-        }
     }
 
     /// # Errors

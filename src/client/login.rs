@@ -1,9 +1,11 @@
 //! How a client logs in, and which new passwords it takes.
 
 use std::ffi::CString;
+use std::fmt;
 
 use crate::error::KafkaError;
 use crate::ffi::Conf;
+use crate::values::RDKafkaLogLevel;
 
 /// The longest user name or password, in bytes. librdkafka copies them to the stack of a thread.
 const MAX_LEN: usize = 65_535;
@@ -50,6 +52,23 @@ impl Login {
             return Err(KafkaError::config(Some("sasl.mechanism"), text));
         }
         Ok(())
+    }
+}
+
+/// What the user has changed since the creation of the client, for one that replaces it.
+#[derive(Clone, Default)]
+pub(super) struct Changes {
+    /// `sasl.username` and `sasl.password`
+    pub(super) credentials: Option<(String, String)>,
+    pub(super) log_level: Option<RDKafkaLogLevel>,
+}
+
+/// Does not show the password.
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Changes")
+            .field("log_level", &self.log_level)
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,6 +12,7 @@
 //! - `broker_state`, `probe`: whether a broker is up;
 //! - `requests`, `lookup`, `metadata`, `refresh`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
+//! - `doubts`: why the next transaction needs another epoch;
 //! - `topic_failures`: why records to a topic failed first;
 //! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER;
 //! - `statistics`: librdkafka's statistics, for those who read them.
@@ -21,6 +22,7 @@ mod broker_state;
 mod capacity;
 mod capacity_watch;
 mod close;
+mod doubts;
 mod driver_waker;
 mod flush;
 mod lookup;

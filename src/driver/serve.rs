@@ -8,7 +8,7 @@ use super::serving::{CHUNK, Chunk, Popped};
 use super::shared::{Completer, Shared};
 use super::trackers::Outcome;
 use crate::client::ProducerContext;
-use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
 use crate::message::{Delays, DeliveryError, SendError};
 use crate::sync::{drop_foreign, lock, wake};
@@ -85,6 +85,7 @@ impl<C: ProducerContext> Shared<C> {
                 if let Event::Stats(json) = &event {
                     self.statistics.publish(json);
                 }
+                self.doubts.record_event(&event, shown);
                 self.core.serve_client_event(&*self.context, event);
                 self.brokers.notify();
             }
@@ -139,6 +140,9 @@ impl<C: ProducerContext> Shared<C> {
         self.topic_failures.record(failure.topic(), &error);
         if let Some(epoch) = self.transactions.epoch() {
             epoch.fail(&error);
+            if !is_purge(failure.code()) {
+                self.doubts.record(&error);
+            }
         }
         if !is_tracked {
             let (topic, persistence) = (failure.topic(), failure.persistence());

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::blocking::BlockingCalls;
 use super::broker_state::BrokerWatch;
 use super::capacity::{Capacity, CapacityError};
+use super::doubts::Doubts;
 use super::driver_waker::DriverWaker;
 use super::lookup::Lookups;
 use super::refresh::Refreshes;
@@ -53,6 +54,7 @@ pub(crate) struct Shared<C: ProducerContext> {
     /// purge that is called between the two does not count as served.
     pub(super) purges_called: AtomicU64,
     pub(crate) transactions: Transactions,
+    pub(crate) doubts: Doubts,
     pub(crate) brokers: BrokerWatch,
     pub(crate) requests: Requests,
     pub(crate) lookups: Lookups,
@@ -127,6 +129,7 @@ impl<C: ProducerContext> Shared<C> {
             trackers: Mutex::default(),
             purges_called: AtomicU64::new(0),
             transactions: Transactions::new(transaction_timeout),
+            doubts: Doubts::default(),
             brokers: BrokerWatch::default(),
             requests: Requests::default(),
             lookups: Lookups::default(),

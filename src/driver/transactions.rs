@@ -58,6 +58,8 @@ struct State {
     /// The transaction's handle was dropped.
     is_abandoned: bool,
     is_initialized: bool,
+    /// The transaction is not the user's: it only renews the epoch, and has no outcome.
+    is_renewal: bool,
     epoch: Option<Arc<TransactionEpoch>>,
     /// The last call whose result was reported to its caller.
     reported: u64,
@@ -78,6 +80,7 @@ impl Transactions {
                 is_overdue: false,
                 is_abandoned: false,
                 is_initialized: false,
+                is_renewal: false,
                 epoch: None,
                 reported: 0,
                 unreported: Vec::new(),
@@ -171,6 +174,11 @@ impl Transactions {
     /// Returns true if `init` has succeeded.
     pub(crate) fn is_initialized(&self) -> bool {
         lock(&self.state).is_initialized
+    }
+
+    /// Says whether the next transaction only renews the epoch. No call may be under way.
+    pub(crate) fn set_renewal(&self, is_renewal: bool) {
+        lock(&self.state).is_renewal = is_renewal;
     }
 
     /// Opens the epoch of a transaction that has begun.
@@ -292,8 +300,7 @@ impl State {
             // An error without a code is this crate's: librdkafka was not called.
             (_, Err(error)) if error.code().is_none() => (self.phase, self.outcome) = self.before,
             (Step::Begin, Ok(())) => {
-                self.phase = Phase::Open;
-                self.outcome = None;
+                self.reopen();
                 self.is_abandoned = false;
                 self.unreported.clear();
             }
@@ -301,14 +308,21 @@ impl State {
             (Step::Abort, Ok(())) => self.close(TransactionOutcome::Aborted),
             // The next commit or abort resumes it.
             (Step::Commit | Step::Abort, Err(error)) if error.is_retriable() => {}
+            (Step::Commit, Err(error)) if is_refused_commit(error) => {
+                self.close(TransactionOutcome::Aborted);
+            }
             // The brokers decide, because the producer can do nothing more.
             (Step::Commit | Step::Abort, Err(error)) if error.is_fatal() => {
                 self.close(TransactionOutcome::Unknown);
             }
-            (Step::Commit | Step::Abort, Err(_)) => {
-                self.phase = Phase::Open;
-                self.outcome = None;
-            }
+            (Step::Commit | Step::Abort, Err(_)) => self.reopen(),
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.phase = Phase::Open;
+        if !self.is_renewal {
+            self.outcome = None;
         }
     }
 
@@ -320,7 +334,9 @@ impl State {
 
     fn close(&mut self, outcome: TransactionOutcome) {
         self.phase = Phase::Completed;
-        self.outcome = Some(outcome);
+        if !self.is_renewal {
+            self.outcome = Some(outcome);
+        }
     }
 
     fn must_abort(&self) -> bool {
@@ -338,6 +354,12 @@ impl Step {
             Step::Abort => "abort_transaction",
         }
     }
+}
+
+/// Returns true if the coordinator has refused to commit. It accepts a commit that it has completed,
+/// so it has completed none (`TransactionCoordinator.endTransaction` of Kafka).
+fn is_refused_commit(error: &KafkaError) -> bool {
+    error.is_fatal() && error.code() == Some(RDKafkaErrorCode::InvalidTransactionalState)
 }
 
 /// A call that is given up before it has begun. If it would have sent offsets, the transaction must

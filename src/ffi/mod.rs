@@ -66,4 +66,6 @@ pub(crate) use opaque::{Carried, Opaque, PayloadGuard};
 pub(crate) use partitioner::{PartitionerArgs, PartitionerFn};
 pub(crate) use process::Process;
 pub(crate) use queue::Queue;
+
 pub(crate) use topic::{Message, PARTITION_UNASSIGNED, TopicHandle};
+pub(crate) use transaction::{RENEWAL, RENEWS_EPOCHS};

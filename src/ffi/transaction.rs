@@ -7,6 +7,8 @@
 //! If init, commit or abort times out, librdkafka goes on with the operation. Calling the same
 //! function again resumes it.
 
+#[cfg(not(feature = "dynamic-linking"))]
+use std::ffi::{CString, c_char, c_int};
 use std::time::Duration;
 
 use rdkafka_sys::bindings as sys;
@@ -15,6 +17,14 @@ use super::call_error::CallError;
 use super::client::Client;
 use super::convert::timeout_millis;
 use super::offsets::{Group, Offsets};
+
+/// The text with which a renewal fails its own transaction. librdkafka logs it as an error, though
+/// nothing has failed.
+pub(crate) const RENEWAL: &str = "the producer renews its epoch";
+
+/// Whether [`Client::fail_transaction_to_renew`] can be linked. A shared library exports only the
+/// public functions.
+pub(crate) const RENEWS_EPOCHS: bool = cfg!(not(feature = "dynamic-linking"));
 
 impl Client {
     /// Acquires a producer id, and aborts a transaction that an earlier producer with the same
@@ -76,4 +86,45 @@ impl Client {
             ))
         }
     }
+
+    /// Fails the open transaction, so that its abort makes the coordinator raise the epoch.
+    ///
+    /// The request has the producer's id and epoch (KIP-360). So the coordinator refuses it, and
+    /// the producer is fenced, if another one has taken over. The epoch of a new client is raised
+    /// in any case. No public function of librdkafka does this.
+    ///
+    /// A transaction must be open. Any thread may call this.
+    #[cfg(not(feature = "dynamic-linking"))]
+    pub(crate) fn fail_transaction_to_renew(&self) {
+        let text = CString::new(RENEWAL).expect("no NUL");
+        // SAFETY: the client is valid, and the format has the one argument that it asks for. The
+        // function is librdkafka's own for this: "locality: any", and it acquires its locks. It
+        // copies the text. Its declaration is that of 2.12 (rdkafka_txnmgr.h:144), and Cargo.toml
+        // allows no other minor version of rdkafka-sys.
+        unsafe {
+            rd_kafka_txn_set_abortable_error0(
+                self.as_ptr(),
+                sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__STATE as c_int,
+                1,
+                c"%s".as_ptr(),
+                text.as_ptr(),
+            );
+        }
+    }
+
+    /// Never called: see [`RENEWS_EPOCHS`].
+    #[cfg(feature = "dynamic-linking")]
+    pub(crate) fn fail_transaction_to_renew(&self) {}
+}
+
+#[cfg(not(feature = "dynamic-linking"))]
+unsafe extern "C" {
+    /// Internal to librdkafka. `requires_epoch_bump` is an `rd_bool_t`, which is an `uint8_t`.
+    fn rd_kafka_txn_set_abortable_error0(
+        rk: *mut sys::rd_kafka_t,
+        err: c_int,
+        requires_epoch_bump: u8,
+        format: *const c_char,
+        ...
+    );
 }

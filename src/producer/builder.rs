@@ -56,6 +56,10 @@ impl<'c> ProducerBuilder<'c> {
 }
 
 impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
+    pub(crate) fn config(&self) -> &ClientConfig {
+        self.config
+    }
+
     /// Checks the configuration and converts it into librdkafka's.
     pub(crate) fn to_conf(&self) -> Result<Conf, KafkaError> {
         self.config.to_conf()
@@ -119,7 +123,13 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
         self.create_with(conf)
     }
 
-    pub(crate) fn create_with(self, mut conf: Conf) -> Result<Producer<C>, KafkaError> {
+    pub(crate) fn create_with(self, conf: Conf) -> Result<Producer<C>, KafkaError> {
+        let config = self.config;
+        self.into_blueprint()?.create_with(config, conf)
+    }
+
+    /// Returns what it takes to create clients that are alike, apart from the configuration.
+    pub(crate) fn into_blueprint(self) -> Result<Blueprint<C>, KafkaError> {
         let runtime = match self.runtime {
             Some(runtime) => runtime,
             None => Handle::try_current().map_err(|_| {
@@ -129,10 +139,33 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
                 )
             })?,
         };
+        Ok(Blueprint {
+            context: Arc::new(self.context),
+            runtime,
+            max_block: self.max_block,
+        })
+    }
+}
+
+/// What the clients of one producer have in common, apart from the configuration.
+pub(crate) struct Blueprint<C> {
+    context: Arc<C>,
+    runtime: Handle,
+    max_block: Option<Duration>,
+}
+
+impl<C: ProducerContext> Blueprint<C> {
+    /// Creates a client and spawns its driver.
+    pub(crate) fn create_with(
+        &self,
+        config: &ClientConfig,
+        mut conf: Conf,
+    ) -> Result<Producer<C>, KafkaError> {
         let limits = QueueLimits::take_from(&mut conf);
         let transaction_timeout = transaction_timeout(&conf);
-        let context = Arc::new(self.context);
-        let (core, queue) = Core::new(self.config, conf, &context)?;
+        let (core, queue) = Core::new(config, conf, &self.context)?;
+        let context = Arc::clone(&self.context);
+        let runtime = self.runtime.clone();
         let shared = Shared::new(
             core,
             queue,
@@ -150,6 +183,14 @@ impl<'c, C: ProducerContext> ProducerBuilder<'c, C> {
             ));
         }
         Ok(Producer::new(shared, runtime, self.max_block))
+    }
+}
+
+impl<C> fmt::Debug for Blueprint<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blueprint")
+            .field("max_block", &self.max_block)
+            .finish_non_exhaustive()
     }
 }
 

@@ -27,6 +27,7 @@ mod send;
 mod timer;
 
 pub use access::{Access, FullAccess, SendOnly};
+pub(crate) use builder::Blueprint;
 pub use builder::ProducerBuilder;
 pub use permit::{OwnedPermit, Permit};
 pub use producer::{Producer, WeakProducer};

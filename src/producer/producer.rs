@@ -1,6 +1,7 @@
 //! The asynchronous producer: the handle that users clone.
 
 use std::fmt;
+use std::future::pending;
 use std::marker::PhantomData;
 use std::sync::{Arc, RwLockReadGuard, Weak};
 use std::task::{Context, Poll, ready};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::access::{Access, FullAccess, SendOnly};
-use super::timer::ProducerRuntime;
+use super::timer::{ProducerRuntime, Timer};
 use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::driver::{Grant, Purpose, Shared, TransactionEpoch, Waiter};
 use crate::error::KafkaError;
@@ -290,6 +291,18 @@ impl<C: ProducerContext> Producer<C> {
             max_block: self.handle.max_block,
             epoch: Some(epoch),
         }))
+    }
+
+    /// Waits, by the timers of the producer's runtime.
+    ///
+    /// # Errors
+    ///
+    /// The runtime has no time driver.
+    pub(crate) async fn pause(&self, pause: Duration) -> Result<(), KafkaError> {
+        let timer = Timer::new(self.runtime(), pause)?;
+        // It elapses, because the future never resolves.
+        let _ = timer.limit(pending::<()>()).await;
+        Ok(())
     }
 
     /// Returns a handle that does not keep the producer open.

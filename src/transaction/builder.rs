@@ -21,7 +21,10 @@ impl<C: ProducerContext> ProducerBuilder<'_, C> {
                  TransactionalProducer, or use Producer",
             ));
         }
-        self.create_with(conf).map(TransactionalProducer::new)
+        let config = self.config().clone();
+        let blueprint = self.into_blueprint()?;
+        let producer = blueprint.create_with(&config, conf)?;
+        Ok(TransactionalProducer::new(producer, config, blueprint))
     }
 }
 

@@ -104,6 +104,7 @@ impl<C: ProducerContext> Shared<C> {
             };
             let result = watch.and_then(|_watch| shared.call(step, timeout, call));
             let elapsed = started.elapsed();
+            shared.doubt_call(step, &result);
             let abort = shared.transactions.end(step, &result, under_way);
             let aborted = abort.map(|abort| shared.abort_abandoned(abort));
             report(result.clone());
@@ -154,6 +155,14 @@ impl<C: ProducerContext> Shared<C> {
             drop(watching);
         });
         spawned.map(|()| watch).map_err(KafkaError::no_thread)
+    }
+
+    /// Records a call after which a request may still be under way.
+    fn doubt_call(&self, step: Step, result: &Result<(), KafkaError>) {
+        match result {
+            Err(error) if step != Step::Init && error.is_timed_out() => self.doubts.record(error),
+            _ => {}
+        }
     }
 
     fn call(

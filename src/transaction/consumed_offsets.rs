@@ -41,8 +41,7 @@ use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 /// }
 /// ```
 ///
-/// After an abort or the drop of the transaction, seek the consumer back to where the transaction
-/// began. The example `exactly_once` shows how.
+/// After an abort or the drop of the transaction, [`rewind`](crate::rewind) the consumer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsumedOffsets {
     group: Option<ConsumerGroupMetadata>,

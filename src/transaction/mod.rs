@@ -4,19 +4,28 @@
 //!
 //! - `builder`: creates a producer with a `transactional.id`;
 //! - `producer`: the producer, and how the last transaction is settled before the next;
+//! - `renewal`: another epoch or client, where the last transaction has left something behind;
 //! - `transaction`: one transaction, and how its commit can fail;
+//! - `retries`: running a function in a transaction again;
 //! - `calls`: librdkafka's blocking calls, one at a time on a thread;
-//! - `consumed_offsets`: offsets of a consumer of the crate `rdkafka`.
+//! - `consumed_offsets`, `rewind`: offsets of a consumer of the crate `rdkafka`, and back to them.
 
 mod builder;
 mod calls;
 #[cfg(feature = "rdkafka")]
 mod consumed_offsets;
 mod producer;
+mod renewal;
+mod retries;
+#[cfg(feature = "rdkafka")]
+mod rewind;
 #[allow(clippy::module_inception)]
 mod transaction;
 
 #[cfg(feature = "rdkafka")]
 pub use consumed_offsets::ConsumedOffsets;
 pub use producer::TransactionalProducer;
+pub use retries::RetryPolicy;
+#[cfg(feature = "rdkafka")]
+pub use rewind::rewind;
 pub use transaction::{CommitError, Transaction};

@@ -1,15 +1,17 @@
 //! The asynchronous producer with transactions.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::calls::{abandon, log_failed_abort, record_failed};
-use crate::client::{DefaultProducerContext, ProducerContext};
+use crate::client::{ClientConfig, DefaultProducerContext, ProducerContext};
 use crate::driver::{CloseReport, Phase, Step};
 use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{Client, Group, Offsets};
-use crate::producer::Producer;
+use crate::producer::{Blueprint, Producer};
+use crate::sync::lock;
 use crate::values::{
     ClusterInfo, ConsumerGroupMetadata, PartitionInfo, RDKafkaLogLevel, TopicInfo,
     TopicPartitionOffset, TransactionOutcome,
@@ -54,13 +56,56 @@ use crate::values::{
 /// A producer that is initialized later with the same `transactional.id` fences this one. Its
 /// records and calls then fail with an error for which [`is_fenced`](KafkaError::is_fenced) is
 /// true.
+///
+/// # Renewal
+///
+/// [`begin`](Self::begin) raises the epoch of the producer if something of an earlier transaction
+/// could disturb the next one:
+///
+/// - A broker refused a record. It leaves a gap in the sequence numbers, for which brokers would
+///   refuse a record of the next transaction.
+/// - A request, for instance a commit, timed out or lost its connection. A late copy of it could
+///   count for the next transaction (KIP-890, which librdkafka does not implement). Brokers refuse
+///   it once the epoch is higher.
+///
+/// This takes one request to the coordinator, up to `transaction.timeout.ms`. The request has the
+/// producer's own epoch. So it fails, and the producer is fenced, if another one has taken over.
+///
+/// After a [fatal error](KafkaError::is_fatal) other than fencing, librdkafka's client can do
+/// nothing more. Then a new client with the same configuration and context replaces it. It is
+/// initialized as soon as a commit or an abort returns the fatal error, or else in the next
+/// `begin`. As if the process had been started again, it fences a producer that has taken over
+/// before. Handles and futures of the old client resolve with its error.
+///
+/// A fenced producer is never renewed. One line at `info` tells of each renewal and its reason, and
+/// [`renewals`](Self::renewals) counts them.
+///
+/// With the feature `dynamic-linking`, a new client replaces the old one in all these cases: the
+/// shared library does not export the function that raises the epoch. Broken connections go
+/// unnoticed with `log.connection.close=false`, and requests that time out with
+/// `socket.max.fails=0`.
 pub struct TransactionalProducer<C: ProducerContext = DefaultProducerContext> {
     pub(super) producer: Producer<C>,
+    /// The client that replaces this one at the next `begin`, after a fatal error.
+    pub(super) successor: Mutex<Option<Producer<C>>>,
+    pub(super) config: ClientConfig,
+    pub(super) blueprint: Blueprint<C>,
+    pub(super) renewals: AtomicU64,
 }
 
 impl<C: ProducerContext> TransactionalProducer<C> {
-    pub(crate) fn new(producer: Producer<C>) -> Self {
-        Self { producer }
+    pub(super) fn new(
+        producer: Producer<C>,
+        config: ClientConfig,
+        blueprint: Blueprint<C>,
+    ) -> Self {
+        Self {
+            producer,
+            successor: Mutex::default(),
+            config,
+            blueprint,
+            renewals: AtomicU64::new(0),
+        }
     }
 
     #[cfg(feature = "statistics")]
@@ -127,7 +172,13 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         if self.producer.shared().transactions.calling() != Some(Step::Init) {
             log_failed_abort(self.settle().await);
         }
-        self.producer.close().await
+        let successor = lock(&self.successor).take();
+        let report = self.producer.close().await;
+        if let Some(successor) = successor {
+            // It has sent nothing.
+            successor.close().await;
+        }
+        report
     }
 
     /// Waits until at least one broker is connected, authenticated and answering requests.
@@ -180,10 +231,11 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         self.producer.context()
     }
 
-    /// Returns the fatal error, if there was one. Nothing can be sent after it.
+    /// Returns the fatal error, if there was one. The next [`begin`](Self::begin) cures it by a
+    /// [renewal](Self#renewal), unless the producer is fenced.
     ///
-    /// For instance, the producer was [fenced](KafkaError::is_fenced): another producer with the
-    /// same `transactional.id` has taken over, or the transaction timed out.
+    /// It is [fenced](KafkaError::is_fenced) if another producer with the same `transactional.id`
+    /// has taken over, or if the transaction timed out.
     pub fn fatal_error(&self) -> Option<KafkaError> {
         self.producer.fatal_error()
     }
@@ -288,12 +340,17 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         // does know why it purged records, and how a commit continues that has begun.
         match self.failure() {
             Some(_) if shared.transactions.is_committing() => {}
-            Some(fatal) if fatal.is_fatal() => return Err(fatal),
+            Some(fatal) if fatal.is_fatal() => {
+                let failed = Err(fatal);
+                self.claim(&failed, timeout).await;
+                return failed;
+            }
             Some(cause) if !cause.code().is_some_and(is_purge) => return Err(record_failed(cause)),
             _ => {}
         }
         let commit = Client::commit_transaction;
         let committed = shared.transact(Step::Commit, timeout, commit).await;
+        self.claim(&committed, timeout).await;
         committed.map_err(|error| match self.failure() {
             Some(cause) if !error.is_retriable() => error.caused_by(cause),
             _ => error,
@@ -303,7 +360,9 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     pub(crate) async fn abort(&self) -> Result<(), KafkaError> {
         let transactions = &self.producer.shared().transactions;
         self.close_epoch();
-        self.settle().await?;
+        let aborted = self.settle().await;
+        self.claim(&aborted, transactions.timeout).await;
+        aborted?;
         match transactions.outcome() {
             Some(TransactionOutcome::Committed) => Err(KafkaError::with_text(
                 RDKafkaErrorCode::State,
@@ -325,7 +384,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         }
     }
 
-    fn failure(&self) -> Option<KafkaError> {
+    pub(super) fn failure(&self) -> Option<KafkaError> {
         let transactions = &self.producer.shared().transactions;
         let failure = transactions.epoch().and_then(|epoch| epoch.failure());
         failure.or_else(|| transactions.unreported())

@@ -38,15 +38,19 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// Begins a transaction after the previous one has completed.
     ///
     /// It first waits for a call that is under way. If the previous transaction was dropped, it
-    /// aborts it, for up to `transaction.timeout.ms`.
+    /// aborts it, for up to `transaction.timeout.ms`. If something of an earlier transaction could
+    /// disturb this one, it then [renews](TransactionalProducer#renewal) the producer, for up to the
+    /// same time.
     ///
     /// Source: `rd_kafka_begin_transaction`.
     ///
     /// # Errors
     ///
-    /// - [Retriable](KafkaError::is_retriable) if the previous transaction did not complete in
-    ///   time.
-    /// - [Fatal](KafkaError::is_fatal) if the producer has had a fatal error.
+    /// - [Retriable](KafkaError::is_retriable) if the previous transaction or the renewal did not
+    ///   complete in time. The next `begin` resumes it. The error of a renewal has its reason as
+    ///   its [source](std::error::Error::source).
+    /// - [Fatal](KafkaError::is_fatal) if the producer was [fenced](KafkaError::is_fenced), or if
+    ///   no new client could be initialized after another fatal error.
     /// - [`State`](RDKafkaErrorCode::State) if [`init`](Self::init) has not succeeded before.
     /// - [Closed](KafkaError::is_closed) if the producer is closed.
     ///
@@ -67,9 +71,12 @@ impl<C: ProducerContext> TransactionalProducer<C> {
             );
             return Err(shared.core.fatal_error().unwrap_or(error));
         }
-        self.settle().await?;
+        self.settle_and_renew().await?;
+        let shared = self.producer.shared();
         let timeout = shared.transactions.timeout;
         let begin = |client: &Client, _| client.begin_transaction();
+        shared.transactions.set_renewal(false);
+        shared.doubts.begin();
         shared.transact(Step::Begin, timeout, begin).await?;
         shared.core.record_transaction_begin();
         let producer = self.producer.with_epoch(shared.transactions.open_epoch());
@@ -146,6 +153,11 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         producer: Producer<C, SendOnly>,
     ) -> Self {
         Self { owner, producer }
+    }
+
+    /// Returns why the transaction cannot be committed, if a record or offsets of it have failed.
+    pub(super) fn failure(&self) -> Option<KafkaError> {
+        self.owner.failure()
     }
 
     /// Returns a handle that sends into the transaction, for another task.

@@ -1,5 +1,6 @@
 //! Consumed offsets in transactions while the group changes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -10,7 +11,7 @@ use rdkafka::topic_partition_list::Offset;
 use tokio::runtime::Runtime;
 use tokio_rdkafka::{
     ConsumedOffsets, ConsumerGroupMetadata, Producer, ProducerRecord, RDKafkaErrorCode,
-    TransactionOutcome, TransactionalProducer,
+    TransactionOutcome, TransactionalProducer, rewind,
 };
 
 use crate::support::kafka::{Cluster, DEADLINE, Isolation};
@@ -23,7 +24,52 @@ const POLL: Duration = Duration::from_millis(50);
 
 pub fn trials() -> Vec<Trial> {
     let name = "a_rebalance_within_a_transaction_loses_and_doubles_nothing";
-    vec![Module("consumed").blocking_trial(name, rebalance)]
+    vec![
+        Module("consumed").blocking_trial(name, rebalance),
+        Module("consumed").blocking_trial("after_an_abort_a_rewound_consumer_reads_again", rewound),
+    ]
+}
+
+/// Copies half of the input twice: the first transaction is aborted.
+fn rewound(cluster: Cluster) {
+    let runtime = Runtime::new().expect("a runtime");
+    let _inside = runtime.enter();
+    let input = runtime.block_on(cluster.create_topic(1, 3));
+    let output = runtime.block_on(cluster.create_topic(1, 3));
+    let producer: Producer = cluster.config().create().unwrap();
+    for number in 0..2 * RECORDS {
+        let record = ProducerRecord::to(&input).payload(number.to_string());
+        runtime.block_on(producer.send(record)).unwrap();
+    }
+    let Worker {
+        consumer,
+        mut producer,
+    } = runtime.block_on(Worker::new(&cluster, &input, "only"));
+    let consumer = Arc::new(consumer);
+    // The first without committed offsets.
+    for (first, commits) in [(0, false), (0, true), (RECORDS, false), (RECORDS, true)] {
+        let transaction = runtime.block_on(producer.begin()).unwrap();
+        let mut consumed = ConsumedOffsets::new();
+        for offset in first..first + RECORDS {
+            let message = next(&consumer);
+            assert_eq!(message.offset(), offset as i64);
+            consumed.add(&*consumer, &message).unwrap();
+            let sent = transaction.send(copy(&output, &message));
+            runtime.block_on(sent).unwrap();
+        }
+        let sent = transaction.send_consumed(&consumed);
+        runtime.block_on(sent).unwrap();
+        if commits {
+            runtime.block_on(transaction.commit()).unwrap();
+        } else {
+            runtime.block_on(transaction.abort()).unwrap();
+            runtime
+                .block_on(rewind(Arc::clone(&consumer), DEADLINE))
+                .unwrap();
+        }
+    }
+    let read = runtime.block_on(numbers(&cluster, &output));
+    assert!(read.iter().copied().eq(0..2 * RECORDS), "{read:?}");
 }
 
 fn rebalance(cluster: Cluster) {

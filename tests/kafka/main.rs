@@ -24,6 +24,7 @@ mod logins;
 mod metadata;
 mod ready;
 mod records;
+mod renewal;
 mod rights;
 #[cfg(feature = "statistics")]
 mod statistics;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         base_producer::trials(),
         capacity::trials(),
         transactional_producer::trials(),
+        renewal::trials(),
         #[cfg(feature = "rdkafka")]
         consumed::trials(),
         #[cfg(feature = "statistics")]

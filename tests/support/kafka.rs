@@ -323,6 +323,11 @@ impl Cluster {
         self.partition(topic, partition).in_sync
     }
 
+    /// The port of a node.
+    pub fn port(node: i32) -> u16 {
+        Self::nodectl("port", node).trim().parse().expect("a port")
+    }
+
     /// Whether all replicas of every partition are in sync, as this node sees it: one that has just
     /// been started knows that it was out, where others may not know it yet.
     pub fn is_whole_for(&self, node: i32, topic: &str) -> bool {

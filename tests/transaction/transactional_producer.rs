@@ -1,5 +1,7 @@
 //! Transactions of the async producer.
 
+mod renewal;
+mod retries;
 mod stuck;
 
 use std::error::Error;
