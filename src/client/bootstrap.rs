@@ -73,8 +73,8 @@ fn problem_of_scheme(scheme: &str, security_protocol: &str) -> Option<String> {
     let lower = scheme.to_ascii_lowercase();
     if !SCHEMES.contains(&&*lower) {
         return Some(
-            "has a scheme that is none of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL; \
-             write host:port"
+            "has a scheme that is not Kafka's; write host:port, and set security.protocol for \
+             TLS and logins"
                 .to_owned(),
         );
     }
@@ -167,9 +167,9 @@ mod tests {
         for (servers, expected) in [
             (",", "names no server"),
             (" , ,", "names no server"),
-            ("http://localhost:9092", "a scheme that is none of"),
-            ("://h", "a scheme that is none of"),
-            ("kafka://h:1", "a scheme that is none of"),
+            ("http://localhost:9092", "a scheme that is not Kafka's"),
+            ("://h", "a scheme that is not Kafka's"),
+            ("kafka://h:1", "a scheme that is not Kafka's"),
             ("SSL://h:9093", "security.protocol=ssl"),
             ("a:1,sasl_ssl://h:9093", "security.protocol=sasl_ssl"),
             ("localhost:99999", "the port 99999"),

@@ -156,11 +156,11 @@ impl ClientConfig {
             let text = match set {
                 Some(_) => format!(
                     "bad value {mechanism:?} for configuration property {property}: the mechanism \
-                     needs the feature `{feature}` of this crate"
+                     needs the feature `{feature}` of tokio-rdkafka"
                 ),
                 None => format!(
                     "configuration property {property} is missing: its default is {mechanism}, \
-                     which needs the feature `{feature}` of this crate; set it to {}",
+                     which needs the feature `{feature}` of tokio-rdkafka; set it to {}",
                     MECHANISMS.join(" or ")
                 ),
             };

@@ -117,7 +117,7 @@ pub(super) fn property_error(
             }
             _ => format!("configuration property {property} is refused: it"),
         };
-        let text = format!("{text} needs {feature} of this crate");
+        let text = format!("{text} needs {feature} of tokio-rdkafka");
         return KafkaError::config(Some(property), text);
     }
     if reason.contains("must be set through dedicated") || reason.contains("not settable") {

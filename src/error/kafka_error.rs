@@ -50,9 +50,8 @@ struct Inner {
 }
 
 /// Why a call of a producer gets no answer although the brokers may have answered.
-const RUNTIME_IS_BLOCKED: &str = "the tokio runtime of the producer does not run the producer's task, because all of its threads \
-     are blocked, or this thread is its only one; await the call there instead of blocking, or use a \
-     blocking_ method of the producer";
+const RUNTIME_IS_BLOCKED: &str = "all threads of the producer's tokio runtime are blocked, so its task could not run; await the \
+     call instead of blocking a thread of the runtime, or use a blocking_ method of the producer";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {

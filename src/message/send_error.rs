@@ -301,12 +301,12 @@ impl<D> fmt::Display for SendError<D> {
         if !for_capacity.is_zero() {
             write!(
                 f,
-                ", after {:.1} s of waiting for capacity",
+                ", waited {:.1} s for capacity",
                 for_capacity.as_secs_f64()
             )?;
         }
         if let Some(in_queue) = in_queue {
-            write!(f, ", after {:.3} s in the queue", in_queue.as_secs_f64())?;
+            write!(f, ", {:.3} s in the queue", in_queue.as_secs_f64())?;
         }
         write!(f, "): {}", self.0.error)
     }

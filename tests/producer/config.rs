@@ -348,7 +348,7 @@ fn what_takes_a_feature_says_so() {
         };
         assert_eq!(error.field(), Some(field), "{error}");
         assert!(error.to_string().contains(feature), "{error}");
-        assert!(error.to_string().contains("of this crate"), "{error}");
+        assert!(error.to_string().contains("of tokio-rdkafka"), "{error}");
     }
 }
 
@@ -723,7 +723,7 @@ fn errors_say_what_to_do() {
             "bootstrap.servers",
             "http://localhost:9092",
             "bad value for configuration property bootstrap.servers: \"http://localhost:9092\" has \
-             a scheme that is none of PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL; write host:port",
+             a scheme that is not Kafka's; write host:port, and set security.protocol for TLS and logins",
         ),
         (
             "bootstrap.servers",
@@ -781,7 +781,7 @@ fn errors_say_what_to_do() {
             "compression.type",
             "zstd",
             "bad value \"zstd\" for configuration property compression.type: the value needs the \
-             feature `zstd` of this crate",
+             feature `zstd` of tokio-rdkafka",
         ),
         #[cfg(not(feature = "ssl"))]
         (
