@@ -32,6 +32,14 @@ pub(super) fn problem(servers: &str, security_protocol: &str) -> Option<String> 
         return Some("it names no server; write host:port, with commas between several".to_owned());
     }
     entries.find_map(|entry| {
+        // The parameters of a URL may be secret.
+        if let Some((before, _)) = entry.split_once('?') {
+            return Some(format!(
+                "{} is followed by a question mark and {REDACTED}; write host:port, and set the \
+                 parameters as properties",
+                shown(before)
+            ));
+        }
         let problem = problem_of_entry(entry, security_protocol)?;
         Some(format!("{} {problem}", shown(entry)))
     })
@@ -109,6 +117,10 @@ fn problem_of_host(host: &str) -> Option<String> {
             || c.is_control()
             || matches!(c, '"' | '\'' | '\\' | '/' | ';' | '[' | ']')
     };
+    // The system would read it as an address: `9092` is 0.0.35.132.
+    if !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some("has a number in place of its host; write host:port".to_owned());
+    }
     if let Some(bad) = host.chars().find(|&c| is_bad(c)) {
         return Some(format!(
             "has {bad:?} in its host; write host:port, with commas between servers"
@@ -189,6 +201,9 @@ mod tests {
             ("\"h:1\"", "where its port"),
             ("\"h\":1", "'\"' in its host"),
             ("h/path", "'/' in its host"),
+            ("9092", "a number in place of its host"),
+            ("h,9092", "\"9092\" has a number"),
+            ("h:1?a=b", "\"h:1\" is followed by a question mark"),
             ("h:1:2", "[IPv6 address]:port"),
             ("[::1", "[IPv6 address]:port"),
             ("[h]:1", "[IPv6 address]:port"),
@@ -197,6 +212,17 @@ mod tests {
         ] {
             let problem = problem(servers, "plaintext").expect(servers);
             assert!(problem.contains(expected), "{servers}: {problem}");
+        }
+    }
+
+    #[test]
+    fn the_parameters_of_a_url_are_not_shown() {
+        for servers in [
+            "h:1?password=pass-word",
+            "http://h/?a=pass-word,b=pass-word",
+        ] {
+            let problem = problem(servers, "plaintext").expect(servers);
+            assert!(!problem.contains("pass-word"), "{problem}");
         }
     }
 

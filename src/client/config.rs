@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::context::{DefaultProducerContext, ProducerContext};
-use super::secrets::{REDACTED, Secrets, is_sensitive};
+use super::secrets::{REDACTED, Secrets, is_sensitive, shown_name};
 use crate::error::KafkaError;
 use crate::ffi::Conf;
 use crate::values::RDKafkaLogLevel;
@@ -229,7 +229,7 @@ impl fmt::Debug for ClientConfig {
                 } else {
                     REDACTED.into()
                 };
-                (property, value)
+                (shown_name(property).0, value)
             }))
             .finish()
     }

@@ -1,9 +1,10 @@
 //! The errors of a configuration. They name the property, show the value if it cannot be secret,
 //! and say what is allowed.
 
+use super::config::ClientConfig;
 use super::java_properties;
-use super::properties::{self, Property};
-use super::secrets::{Secrets, is_sensitive};
+use super::properties::{self, Property, Wanted};
+use super::secrets::{REDACTED, Secrets, is_sensitive, shown_name};
 use crate::error::KafkaError;
 use crate::ffi::{Conf, ConfError};
 
@@ -88,16 +89,7 @@ pub(super) fn property_error(
 ) -> KafkaError {
     let instead = java_properties::replacement(property);
     let reason = match error {
-        ConfError::Unknown => {
-            let hint = match instead {
-                Some(instead) => format!("; it is a property of Java's client: {instead}"),
-                None => properties::nearest(property)
-                    .map(|name| format!("; did you mean {name}?"))
-                    .unwrap_or_default(),
-            };
-            let text = format!("unknown configuration property {property:?}{hint}");
-            return KafkaError::config(Some(property), text);
-        }
+        ConfError::Unknown => return unknown(property, instead),
         ConfError::Invalid(text) => text,
     };
     if let Some(instead) = instead {
@@ -134,10 +126,45 @@ pub(super) fn property_error(
         .find_map(|phrase| Some(&reason[reason.find(phrase)?..]))
         // The range follows if it is known.
         .map(|it| match properties::find(property) {
-            Some(_) if it.starts_with(SAFE[0]) => "it is out of range",
+            Some(_) if it.starts_with(SAFE[0]) => out_of_range(value),
             _ => it,
         });
     bad_value(property, value, safe, secrets)
+}
+
+/// Returns why librdkafka says that a number is out of range. It reads the digits at the beginning.
+fn out_of_range(value: &str) -> &'static str {
+    match value.trim().parse::<f64>() {
+        Ok(_) => "it is out of range",
+        Err(_) => "it is not a decimal number",
+    }
+}
+
+/// Returns the error for a property that librdkafka does not have, with what was most likely meant.
+fn unknown(property: &str, instead: Option<&str>) -> KafkaError {
+    let (shown, is_cut) = shown_name(property);
+    let wanted = Wanted::new(shown);
+    let hint = if let Some(instead) = instead {
+        format!("; it is a property of Java's client: {instead}")
+    } else {
+        let known = properties::nearest(&wanted);
+        let distance = known.as_ref().map_or(usize::MAX, |(distance, _)| *distance);
+        let java = java_properties::nearest(&wanted).filter(|java| java.0 < distance);
+        match (java, known) {
+            (Some((_, name, instead)), _) => {
+                format!("; did you mean {name}? It is a property of Java's client: {instead}")
+            }
+            (None, Some((_, name))) => format!("; did you mean {name}?"),
+            (None, None) => String::new(),
+        }
+    };
+    let rest = if is_cut {
+        format!(", followed by {REDACTED}: the value is an argument of its own")
+    } else {
+        String::new()
+    };
+    let text = format!("unknown configuration property {shown:?}{rest}{hint}");
+    KafkaError::config(Some(shown), text)
 }
 
 /// Returns which feature of this crate is missing, by what librdkafka says about its build.
@@ -187,11 +214,27 @@ pub(super) fn missing_for_mechanism(mechanism: &str) -> Option<&'static str> {
 
 /// Returns the error for a configuration that librdkafka refuses as a whole.
 ///
-/// librdkafka's text names the property, with a dot in it or between backticks.
-pub(super) fn creation_error(text: &str, secrets: &Secrets) -> KafkaError {
+/// librdkafka's text names the property, with a dot in it or between backticks. It does not say its
+/// value, nor the alias under which it was set.
+pub(super) fn creation_error(text: &str, config: &ClientConfig, secrets: &Secrets) -> KafkaError {
+    let named = property_in(text);
+    let set = named.and_then(|named| {
+        let main = properties::find(named)?.main_name().to_owned();
+        let set = config.iter().filter_map(|(name, value)| {
+            let known = properties::find(name)?;
+            (known.main_name() == main).then_some((known, name, value))
+        });
+        set.last()
+    });
+    let mut reason = secrets.redact(text).into_owned();
+    if let Some((known, name, value)) = &set {
+        if let Some(value) = shown(known, name, value, secrets) {
+            reason.push_str(&format!("; {name} is set to {value}"));
+        }
+    }
     KafkaError::config(
-        property_in(text),
-        format!("cannot create the client: {}", secrets.redact(text)),
+        set.map(|(_, name, _)| name).or(named),
+        format!("cannot create the client: {reason}"),
     )
 }
 

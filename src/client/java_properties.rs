@@ -1,5 +1,7 @@
 //! The properties of Java's producer that librdkafka does not have, and what to use instead.
 
+use super::properties::Wanted;
+
 /// Returns what to use instead of a property of Java's producer, as a whole clause. `None` if Java
 /// has no such property, or if librdkafka has it too.
 ///
@@ -16,6 +18,15 @@ pub(super) fn replacement(property: &str) -> Option<&'static str> {
         }
         None
     })
+}
+
+/// Returns the property of Java's producer that a wrong name was most likely meant to be, what to
+/// use instead, and the [distance](Wanted::distance) of the names.
+pub(super) fn nearest(wanted: &Wanted) -> Option<(usize, &'static str, &'static str)> {
+    REPLACEMENTS
+        .iter()
+        .filter_map(|&(name, instead)| Some((wanted.distance(name)?, name, instead)))
+        .min_by_key(|&(distance, name, _)| (distance, name.len()))
 }
 
 const STATISTICS: &str =

@@ -11,6 +11,8 @@ pub(super) struct Property {
     pub(super) default: String,
     kind: Kind,
     is_of_consumers: bool,
+    /// The property of which this is another name.
+    alias_of: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ enum Kind {
     Boolean,
     Choice,
     Flags,
+    /// A pointer, which only code in C can set.
+    Pointer,
     Other,
 }
 
@@ -26,7 +30,12 @@ impl Property {
     /// Returns true if only a number or one of a few names is allowed, so that a wrong value may be
     /// shown.
     pub(super) fn is_plain(&self) -> bool {
-        self.kind != Kind::Other
+        !matches!(self.kind, Kind::Pointer | Kind::Other)
+    }
+
+    /// Returns the name that librdkafka's errors use.
+    pub(super) fn main_name(&self) -> &str {
+        self.alias_of.as_deref().unwrap_or(&self.name)
     }
 
     /// Returns true if [`allowed`](Self::allowed) lists the names of single values.
@@ -46,8 +55,11 @@ impl Property {
         if of("sasl.mechanism") || of("sasl.mechanisms") {
             return Some(MECHANISMS.join(", "));
         }
+        if let Some((_, form)) = FORMS.iter().find(|(name, _)| of(name)) {
+            return Some((*form).to_owned());
+        }
         let values = match self.kind {
-            Kind::Other => return None,
+            Kind::Pointer | Kind::Other => return None,
             _ if self.allowed.is_empty() => return None,
             Kind::Number => self.allowed.replace(" .. ", ".."),
             Kind::Flags => format!("a list of {}", self.allowed),
@@ -61,6 +73,26 @@ impl Property {
 /// (`rd_kafka_conf_validate_partitioner`).
 const PARTITIONERS: &str = "random, consistent, consistent_random, murmur2, murmur2_random \
                             (Java's placement), fnv1a, fnv1a_random";
+
+/// The texts that librdkafka parses, and refuses without a reason.
+const FORMS: &[(&str, &str)] = &[
+    (
+        "broker.version.fallback",
+        "a version of Kafka, such as 0.10.0",
+    ),
+    (
+        "builtin.features",
+        "the features of this build alone; remove it",
+    ),
+    (
+        "plugin.library.paths",
+        "paths of shared libraries that can be loaded, with semicolons between several",
+    ),
+    (
+        "topic.blacklist",
+        "regular expressions, with commas between several",
+    ),
+];
 
 /// The values of `sasl.mechanism`, which librdkafka compares byte by byte.
 pub(super) const MECHANISMS: &[&str] = &[
@@ -96,10 +128,14 @@ fn parse(row: &str) -> Option<Property> {
         "boolean" => Kind::Boolean,
         "enum value" => Kind::Choice,
         "CSV flags" => Kind::Flags,
+        "see dedicated API" => Kind::Pointer,
         _ if !allowed.is_empty() => Kind::Choice,
         _ => Kind::Other,
     };
+    let alias_of = description.strip_prefix("Alias for `");
+    let alias_of = alias_of.and_then(|it| it.split('`').next());
     Some(Property {
+        alias_of: alias_of.map(str::to_owned),
         name: name.to_owned(),
         allowed: allowed.to_owned(),
         default: default.to_owned(),
@@ -108,27 +144,52 @@ fn parse(row: &str) -> Option<Property> {
     })
 }
 
-/// Returns the known name that a wrong one was most likely meant to be.
-pub(super) fn nearest(name: &str) -> Option<String> {
-    let lower = name.trim().to_ascii_lowercase().replace(['_', '-'], ".");
-    // `topic.` is a prefix that any topic property may have.
-    let wanted = lower.strip_prefix("topic.").unwrap_or(&lower);
+/// Returns the known name that a wrong one was most likely meant to be, and their
+/// [distance](Wanted::distance).
+pub(super) fn nearest(wanted: &Wanted) -> Option<(usize, String)> {
     let all = all().into_iter();
-    all.filter(|property| !property.is_of_consumers)
-        .map(|property| {
-            let known = property.name.replace('_', ".");
-            let distance = [&*lower, wanted].map(|text| strsim::osa_distance(text, &known));
-            let is_part = wanted.len() >= 5
-                && (known.starts_with(&format!("{wanted}."))
-                    || known.ends_with(&format!(".{wanted}")));
-            let of_part = if is_part { 3 } else { usize::MAX };
-            let distance = distance[0].min(distance[1]).min(of_part);
-            (distance, property.name.len(), property.name)
-        })
+    all.filter(|property| !property.is_of_consumers && property.kind != Kind::Pointer)
+        .filter_map(|Property { name, .. }| Some((wanted.distance(&name)?, name)))
+        // The same distance: rather the path of a file than its text, rather a short name.
+        .min_by_key(|(distance, name)| (*distance, !name.ends_with(".location"), name.len()))
+}
+
+/// A name that librdkafka does not know, prepared to be compared with known ones.
+pub(super) struct Wanted {
+    lower: String,
+}
+
+impl Wanted {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            lower: name.trim().to_ascii_lowercase().replace(['_', '-'], "."),
+        }
+    }
+
+    /// Returns the number of letters by which the name differs from a known one. `None` if it
+    /// differs too much.
+    pub(super) fn distance(&self, known: &str) -> Option<usize> {
+        const OF_PART: usize = 3;
+        let len = known.len();
+        let known = known.replace('_', ".");
+        // `topic.` is a prefix that any topic property may have.
+        let wanted = self.lower.strip_prefix("topic.").unwrap_or(&self.lower);
+        // Other programs have prefixes of their own, such as `kafka.` and `producer.`.
+        let is_prefixed = || {
+            let before = self.lower.strip_suffix(&*known);
+            before.is_some_and(|it| it.ends_with('.'))
+        };
+        if is_prefixed() {
+            return Some(0);
+        }
+        let is_part = wanted.len() >= 5
+            && (known.starts_with(&format!("{wanted}.")) || known.ends_with(&format!(".{wanted}")));
+        let of_part = if is_part { OF_PART } else { usize::MAX };
+        let distances = [&*self.lower, wanted].map(|text| strsim::osa_distance(text, &known));
+        let distance = distances[0].min(distances[1]).min(of_part);
         // A third of the letters may be wrong, and at most four.
-        .filter(|(distance, len, _)| *distance <= (len / 3).min(4))
-        .min()
-        .map(|(_, _, found)| found)
+        (distance <= (len / 3).min(4)).then_some(distance)
+    }
 }
 
 #[cfg(test)]
@@ -174,11 +235,19 @@ mod tests {
             ("transaction.id", Some("transactional.id")),
             ("compression", Some("compression.type")),
             ("idempotence", Some("enable.idempotence")),
+            ("kafka.bootstrap.servers", Some("bootstrap.servers")),
+            ("producer.acks", Some("acks")),
+            ("spring.kafka.producer.client-id", Some("client.id")),
+            // Not those that only code in C can set.
+            ("ssl.ca", Some("ssl.ca.location")),
+            ("partitioner.type", None),
+            ("partitioner.callback", None),
             ("no.such.property", None),
             ("x", None),
             ("", None),
         ] {
-            assert_eq!(nearest(wrong).as_deref(), meant, "{wrong}");
+            let found = nearest(&Wanted::new(wrong)).map(|(_, name)| name);
+            assert_eq!(found.as_deref(), meant, "{wrong}");
         }
     }
 }

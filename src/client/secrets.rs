@@ -39,6 +39,23 @@ pub(crate) fn is_sensitive(property: &str) -> bool {
     SENSITIVE.contains(&property)
 }
 
+/// Returns the part of a property's name that may be shown, and true if there is more.
+///
+/// A name such as `sasl.password=secret` comes from a line that was not split.
+pub(crate) fn shown_name(name: &str) -> (&str, bool) {
+    const MOST: usize = 100;
+    let begin = name.len() - name.trim_start().len();
+    let is_end = |c: char| matches!(c, '=' | ':') || c.is_whitespace();
+    let most = || name.char_indices().nth(MOST).map(|(end, _)| end);
+    match name.trim_end()[begin.min(name.trim_end().len())..].find(is_end) {
+        Some(len) => (&name[..begin + len], true),
+        None => match most() {
+            Some(end) => (&name[..end], true),
+            None => (name, false),
+        },
+    }
+}
+
 /// The least length, in bytes, of a secret that is removed. A shorter one may be part of a common
 /// word. A shorter line of a PEM is of no use to anyone.
 const MIN_LEN: usize = 8;
@@ -245,6 +262,25 @@ mod tests {
         );
         assert_eq!(secrets.values.len() + secrets.later.len(), 1 + MAX_LATER);
         assert_eq!(format!("{secrets:?}"), "33 secrets");
+    }
+
+    #[test]
+    fn what_follows_a_name_is_not_shown() {
+        for (name, shown) in [
+            ("linger.ms", None),
+            (" linger.ms ", None),
+            ("", None),
+            ("  ", None),
+            ("ü", None),
+            ("sasl.password=secret", Some("sasl.password")),
+            (" sasl.password: secret", Some(" sasl.password")),
+            ("sasl.password secret", Some("sasl.password")),
+            ("=secret", Some("")),
+            (&"x".repeat(101), Some(&*"x".repeat(100))),
+        ] {
+            let expected = (shown.unwrap_or(name), shown.is_some());
+            assert_eq!(shown_name(name), expected, "{name}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) fn error_of(
 ) -> KafkaError {
     let CreationFailure { text, logs } = failure;
     let Some(property) = property_at_fault(text, config) else {
-        return creation_error(text, secrets);
+        return creation_error(text, config, secrets);
     };
     let value = config.get(property).unwrap_or_default().trim_start();
     let shown = if property.ends_with(".location") {
@@ -30,7 +30,7 @@ pub(super) fn error_of(
         String::new()
     };
     let Some(cause) = cause(property, value, text, logs, config) else {
-        let error = creation_error(text, secrets);
+        let error = creation_error(text, config, secrets);
         let Some(log) = logs.last() else {
             return error;
         };

@@ -197,12 +197,14 @@ impl<C: ProducerContext> Shared<C> {
         refresh: &TopicRefresh,
         topic: &str,
     ) -> Result<usize, KafkaError> {
+        let arrived = Instant::now();
         let mut last = refresh.last.lock().await;
-        if let Some(last) = last
-            .as_ref()
-            .filter(|last| last.asked.elapsed() < refresh.fresh())
-        {
-            return last.partitions.clone();
+        if let Some(last) = &*last {
+            // Counted from the arrival: all that waited for a slow answer share the next one.
+            let age = arrived.saturating_duration_since(last.asked);
+            if age < refresh.fresh() {
+                return last.partitions.clone();
+            }
         }
         let asked = Instant::now();
         let partitions = self.count_partitions(topic).await;

@@ -254,36 +254,40 @@ impl KafkaError {
         if !code.is_batch_verdict() || batch == 0 {
             return Self::from_code(code);
         }
-        let is_size = matches!(
-            code,
-            RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge
-        );
+        // Source: Kafka's `UnifiedLog`, which answers each of the two with a code of its own.
+        let limit = match code {
+            RDKafkaErrorCode::MessageSizeTooLarge => {
+                Some("max.message.bytes of the topic (message.max.bytes of the broker)")
+            }
+            RDKafkaErrorCode::MessageBatchTooLarge => {
+                Some("segment.bytes of the topic (log.segment.bytes of the broker)")
+            }
+            _ => None,
+        };
         let description = code.description();
-        let (kind, text) = match (batch, is_size) {
-            (1, false) => (
+        let (kind, text) = match (batch, limit) {
+            (1, None) => (
                 Kind::Code,
                 format!("{description}; the record was alone in its batch"),
             ),
-            (1, true) => (
+            (1, Some(limit)) => (
                 Kind::Code,
                 format!(
-                    "{description}; the record was alone in its batch, and is larger than \
-                     max.message.bytes of the topic (message.max.bytes of the broker)"
+                    "{description}; the record was alone in its batch, and is larger than {limit}"
                 ),
             ),
-            (_, false) => (
+            (_, None) => (
                 Kind::BatchRefused,
                 format!(
                     "{description}; the broker refused the batch of {batch} records, of which this \
                      one may be valid: send it again alone"
                 ),
             ),
-            (_, true) => (
+            (_, Some(limit)) => (
                 Kind::BatchRefused,
                 format!(
                     "{description}; the broker refused the batch of {batch} records, which is \
-                     larger than max.message.bytes of the topic (message.max.bytes of the broker): \
-                     lower batch.size, or send the record again alone"
+                     larger than {limit}: lower batch.size, or send the record again alone"
                 ),
             ),
         };
@@ -523,7 +527,7 @@ impl KafkaError {
     /// librdkafka sends the records of a partition in batches, and a broker accepts or refuses a
     /// batch as a whole. One record without a key among those to a compacted topic, or one
     /// timestamp out of range, fails its neighbours too. So does a batch that is larger than
-    /// `max.message.bytes` of the topic, even if each of its records is smaller.
+    /// `max.message.bytes` or `segment.bytes` of the topic, even if each of its records is smaller.
     ///
     /// What helps is to send the record again alone, and to wait for its delivery before the next.
     /// If the broker refuses it again, this returns false: the record itself is at fault. It also
@@ -636,6 +640,21 @@ mod tests {
                 assert_eq!(error.is_retriable(), class == Retriable);
                 assert_eq!(error.code(), Some(code));
                 assert!(error.to_string().contains("the reason"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_size_names_the_limit_that_the_broker_has_applied() {
+        use RDKafkaErrorCode as Code;
+        for (code, limit) in [
+            (Code::MessageSizeTooLarge, "max.message.bytes"),
+            (Code::MessageBatchTooLarge, "segment.bytes"),
+        ] {
+            for records in [1, 3] {
+                let error = KafkaError::of_verdict(code, records).to_string();
+                let expected = format!("is larger than {limit} of the topic");
+                assert!(error.contains(&expected), "{error}");
             }
         }
     }

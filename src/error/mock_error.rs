@@ -33,6 +33,14 @@ impl KafkaError {
         Self::with_text(code, text)
     }
 
+    /// Returns the error of a record in a batch of that many records, which a broker refused.
+    ///
+    /// [`is_batch_refused`](Self::is_batch_refused) is true if there are several records and the
+    /// code is one of those that it lists. Errors of [`mock`](Self::mock) never return true there.
+    pub fn mock_refused_batch(code: RDKafkaErrorCode, records: usize) -> Self {
+        Self::of_verdict(code, records)
+    }
+
     /// Returns a fatal error. With the code `Fenced` it also [`is_fenced`](Self::is_fenced).
     pub fn mock_fatal(code: RDKafkaErrorCode, text: &str) -> Self {
         Self::fatal(code, text)
@@ -81,6 +89,10 @@ mod tests {
         assert!(full.is_queue_full() && full.is_retriable());
         assert!(KafkaError::mock(Code::MessageTimedOut).is_timed_out());
         assert!(KafkaError::mock(Code::Fenced).is_fenced());
+        let of_batch = |code, records| KafkaError::mock_refused_batch(code, records);
+        assert!(of_batch(Code::InvalidRecord, 3).is_batch_refused());
+        assert!(!of_batch(Code::InvalidRecord, 1).is_batch_refused());
+        assert!(!of_batch(Code::TopicAuthorizationFailed, 3).is_batch_refused());
         let fatal = KafkaError::mock_fatal(Code::Fenced, "fenced");
         assert!(fatal.is_fatal() && fatal.is_fenced() && !fatal.is_retriable());
         let closed = KafkaError::mock_closed();

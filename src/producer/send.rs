@@ -68,8 +68,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// If a record names a partition that is unknown, the producer asks the brokers for the
     /// topic's partitions, as some may have been added. `send` and `enqueue` wait for the partition
     /// for up to 3 s after the first such record, and share the requests. In the 30 s after that
-    /// they ask at most once a second and do not wait. All other calls, and those in a transaction,
-    /// refuse the record and start the request.
+    /// they ask at most once a second, and wait for nothing but the answer, for up to 0.5 s. A time
+    /// limit of the call (`max_block`, `timeout`) limits these waits too. All other calls, and those
+    /// in a transaction, refuse the record and start the request.
     ///
     /// For the errors after that, see [`DeliveryFuture`].
     ///
@@ -85,7 +86,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         SendFuture::new(self.enqueue(record))
     }
 
-    /// Sends as [`send`](Self::send) does, but waits for capacity for up to `timeout`.
+    /// Sends as [`send`](Self::send) does, but waits for capacity, and for a partition that is
+    /// unknown, for up to `timeout`.
     ///
     /// `timeout` does not limit the wait for the delivery: `message.timeout.ms` does.
     ///
@@ -256,7 +258,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
             match self.produce::<K, _>(record, waited, SendError::refused) {
                 // Boxed, because it is large and few calls need it.
                 Err(error) if self.may_appear(&error) => {
-                    Box::pin(self.wait_for_partition::<K>(error)).await
+                    let so_far = Duration::from_millis(100) * u32::from(waited);
+                    let left = timeout.map(|timeout| timeout.saturating_sub(so_far));
+                    Box::pin(self.wait_for_partition::<K>(error, waited, left)).await
                 }
                 result => result,
             }
@@ -272,18 +276,29 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     }
 
     /// Asks the brokers for the partition of a refused record, and enqueues the record again, for a
-    /// few seconds.
+    /// few seconds, and for no longer than `timeout`. It has already waited for capacity, for so many
+    /// tenths of a second.
     async fn wait_for_partition<K: DeliveryKind<C::DeliveryOpaque>>(
         &self,
         mut refused: SendError<C::DeliveryOpaque>,
+        waited: u16,
+        timeout: Option<Duration>,
     ) -> Result<K::Handle, SendError<C::DeliveryOpaque>> {
+        /// How long a record waits for the answer if it does not wait for its partition.
+        const ANSWER: Duration = Duration::from_millis(500);
         const FIRST_PAUSE: Duration = Duration::from_millis(20);
         const LAST_PAUSE: Duration = Duration::from_millis(500);
         let topic = refused.record().get_topic().to_owned();
         let refresh = self.shared().refreshes.topic(&topic);
+        let began = Instant::now();
+        let time_left = || timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
+        let at_most = |wait: Duration| time_left().map_or(wait, |left| left.min(wait));
         let mut pause = FIRST_PAUSE;
         loop {
-            let partitions = self.shared().refresh(&refresh, &topic).await;
+            let limit = at_most(refresh.left().max(ANSWER));
+            let answer = self.shared().refresh(&refresh, &topic);
+            let answer = Timer::limit_answer(self.runtime(), limit, answer).await;
+            let partitions = answer.unwrap_or_else(|_| Err(KafkaError::no_answer()));
             let partition = refused.record().get_partition().unwrap_or_default();
             let (record, opaque, _) = refused.into_parts();
             let record = record.opaque(opaque.expect("it was refused"));
@@ -292,17 +307,17 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 Err(error) => return Err(SendError::refused(error, record)),
             };
             if self.try_acquire(bytes).is_err() {
-                let admitted = self.wait_for_capacity(bytes, Purpose::Produce, self.max_block());
+                let admitted = self.wait_for_capacity(bytes, Purpose::Produce, time_left());
                 if let Err(error) = admitted.await {
                     return Err(SendError::refused(error, record));
                 }
             }
-            refused = match self.produce::<K, _>(record, 0, SendError::refused) {
+            refused = match self.produce::<K, _>(record, waited, SendError::refused) {
                 Err(error) if self.may_appear(&error) => error,
                 result => return result,
             };
             let timer = Timer::new(self.runtime(), pause);
-            let (true, Ok(timer)) = (refresh.left() > pause, timer) else {
+            let (true, Ok(timer)) = (at_most(refresh.left()) > pause, timer) else {
                 let count = partitions.as_ref().ok().copied();
                 let error = KafkaError::unknown_partition(&topic, partition, count);
                 let error = match partitions {

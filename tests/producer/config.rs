@@ -130,8 +130,28 @@ fn the_nearest_name_is_suggested() {
         let expected = format!("unknown configuration property {wrong:?}; did you mean {meant}?");
         assert!(error.starts_with(&expected), "{error}");
     }
-    let error = refusal(&[("no.such.property", "x")]);
-    assert!(!error.contains("did you mean"), "{error}");
+    for unlike in ["no.such.property", "partitioner.type", "key.callback"] {
+        let error = refusal(&[(unlike, "x")]);
+        assert!(!error.contains("did you mean"), "{error}");
+    }
+}
+
+/// A line that was not split into name and value.
+#[test]
+fn a_value_behind_the_name_is_not_shown() {
+    for wrong in [
+        "sasl.password=t0p-s3cret",
+        "sasl.password: t0p-s3cret",
+        "sasl.password t0p-s3cret",
+    ] {
+        names(&[(wrong, "")], "sasl.password", "t0p-s3cret");
+        let mut config = ClientConfig::new();
+        config.set(wrong, "");
+        assert!(!format!("{config:?}").contains("t0p-s3cret"));
+    }
+    let servers = "127.0.0.1:9092?password=t0p-s3cret";
+    let property = "bootstrap.servers";
+    names(&[(property, servers)], property, "t0p-s3cret");
 }
 
 #[test]
@@ -167,6 +187,18 @@ fn a_property_of_the_java_client_names_ours() {
             "{error}"
         );
         assert!(!text.contains("t0p-s3cret"), "{error}");
+    }
+    for (wrong, java) in [
+        ("max_block_ms", "max.block.ms"),
+        ("maxBlockMs", "max.block.ms"),
+        ("Buffer.Memory", "buffer.memory"),
+        ("key.serialiser", "key.serializer"),
+        ("producer.max.request.size", "max.request.size"),
+        ("ssl_truststore_location", "ssl.truststore.location"),
+    ] {
+        let error = refusal(&[(wrong, "x")]);
+        let expected = format!("did you mean {java}? It is a property of Java's client: ");
+        assert!(error.contains(&expected), "{error}");
     }
     // Names that librdkafka has too.
     for (property, value) in [
@@ -261,6 +293,38 @@ fn a_conflict_names_a_property() {
     assert_eq!(error.field(), Some("acks"));
     let error = create(&[("enable.idempotence", "true"), ("max.in.flight", "100")]).unwrap_err();
     assert_eq!(error.field(), Some("max.in.flight"));
+    // Under the name by which it was set, with its value.
+    for (property, value) in [
+        ("acks", "1"),
+        ("request.required.acks", "0"),
+        ("topic.acks", "1"),
+        ("retries", "0"),
+        ("message.send.max.retries", "0"),
+        ("max.in.flight", "6"),
+        ("max.in.flight.requests.per.connection", "6"),
+        ("queuing.strategy", "lifo"),
+    ] {
+        let error = create(&[("enable.idempotence", "true"), (property, value)]).unwrap_err();
+        assert_eq!(error.field(), Some(property), "{error}");
+        let shown = format!("{property} is set to {value:?}");
+        assert!(error.to_string().contains(&shown), "{error}");
+    }
+}
+
+#[test]
+fn a_text_that_librdkafka_cannot_parse_says_what_is_allowed() {
+    for (property, value, reason) in [
+        ("broker.version.fallback", "", "such as 0.10.0"),
+        ("builtin.features", "x", "remove it"),
+        ("plugin.library.paths", "no-such-plugin", "shared libraries"),
+        ("topic.blacklist", "x(", "regular expressions"),
+        ("message.max.bytes", "1MB", "it is not a decimal number"),
+        ("message.max.bytes", "1", "it is out of range"),
+    ] {
+        let error = create(&[(property, value)]).unwrap_err();
+        assert_eq!(error.field(), Some(property));
+        assert!(error.to_string().contains(reason), "{error}");
+    }
 }
 
 #[test]

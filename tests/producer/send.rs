@@ -1,5 +1,6 @@
 //! The asynchronous producer on the mock cluster.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -190,6 +191,44 @@ async fn a_partition_that_never_appears_costs_a_few_requests_and_says_how_many_t
     let count = metadata.count();
     assert!((1..100).contains(&count), "{count} requests");
     assert_eq!(producer.in_flight_count(), 0);
+}
+
+/// They do not wait for the request of one another.
+#[tokio::test]
+async fn brokers_that_do_not_answer_hold_up_many_unknown_partitions_no_longer_than_one() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).create().unwrap();
+    producer.send(ProducerRecord::to("t")).await.unwrap();
+    let minute = Duration::from_secs(60);
+    cluster.broker_round_trip_time(-1, minute).unwrap();
+    let to = || producer.enqueue(ProducerRecord::to("t").payload("p").partition(7));
+    let started = Instant::now();
+    for result in join_all((0..20).map(|_| to())).await {
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), Some(RDKafkaErrorCode::UnknownPartition));
+        assert!(error.source().is_some(), "{error}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(9));
+    // It is too late to wait for the partition.
+    let started = Instant::now();
+    to().await.unwrap_err();
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert_eq!(producer.in_flight_count(), 0);
+}
+
+#[tokio::test]
+async fn the_wait_for_a_partition_ends_at_the_callers_time_limit() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).create().unwrap();
+    producer.send(ProducerRecord::to("t")).await.unwrap();
+    let record = || ProducerRecord::to("t").payload("p").partition(7);
+    let limit = Duration::from_millis(100);
+    let started = Instant::now();
+    for _ in 0..3 {
+        let error = producer.send_timeout(record(), limit).await.unwrap_err();
+        assert_eq!(error.code(), Some(RDKafkaErrorCode::UnknownPartition));
+    }
+    assert!(started.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]
