@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::task::coop::unconstrained;
+
 use super::blocking::{BlockingCall, NotBegun, UnderWay};
 use super::lookup::{Answering, Lookup, Waiters};
 use super::refresh::{self, Refreshed, TopicRefresh};
@@ -197,7 +199,8 @@ impl<C: ProducerContext> Shared<C> {
         refresh: &TopicRefresh,
         topic: &str,
     ) -> Result<usize, KafkaError> {
-        let mut last = refresh.last.lock().await;
+        // A foreign executor never renews the budget of the task that it blocks.
+        let mut last = unconstrained(refresh.last.lock()).await;
         if let Some(last) = last
             .as_ref()
             .filter(|last| last.asked.elapsed() < refresh.fresh())

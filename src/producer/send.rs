@@ -13,7 +13,7 @@ use super::access::Access;
 use super::producer::Producer;
 use super::timer::Timer;
 use crate::client::ProducerContext;
-use crate::driver::{CapacityError, Completer, Grant, Purpose, refuse};
+use crate::driver::{CapacityError, Completer, Grant, Purpose, refuse, served};
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::PARTITION_UNASSIGNED;
 use crate::message::{
@@ -284,7 +284,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         let refresh = self.shared().refreshes.topic(&topic);
         let mut pause = FIRST_PAUSE;
         loop {
-            let partitions = self.shared().refresh(&refresh, &topic).await;
+            let refreshed = self.shared().refresh(&refresh, &topic);
+            let partitions = served(self.shared(), refreshed).await;
             let partition = refused.record().get_partition().unwrap_or_default();
             let (record, opaque, _) = refused.into_parts();
             let record = record.opaque(opaque.expect("it was refused"));
