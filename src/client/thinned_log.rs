@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
+use crate::ffi::Process;
 use crate::sync::{lock, log};
 use crate::values::{Persistence, RDKafkaLogLevel};
 
@@ -22,8 +23,10 @@ const MOST_KINDS: usize = 256;
 ///
 /// A line with a count waits here until [`log_due`](Self::log_due) or [`log_all`](Self::log_all) is
 /// called. The drop logs what is left.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ThinnedLog {
+    /// In a forked child the lines are its parent's, which logs them.
+    process: Process,
     kinds: Mutex<Vec<Kind>>,
     /// Whether any kind has a line that was not logged. Written under the lock.
     has_pending: AtomicBool,
@@ -83,6 +86,16 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<ThinnedLog>>> = const { RefCell::new(None) };
 }
 
+impl Default for ThinnedLog {
+    fn default() -> Self {
+        Self {
+            process: Process::current(),
+            kinds: Mutex::default(),
+            has_pending: AtomicBool::new(false),
+        }
+    }
+}
+
 impl ThinnedLog {
     /// Calls the context. What its default methods log meanwhile is thinned out.
     pub(super) fn during<T>(self: &Arc<Self>, call: impl FnOnce() -> T) -> T {
@@ -101,6 +114,9 @@ impl ThinnedLog {
     /// Counts a record that failed and whose result nobody awaits.
     #[cold]
     pub(crate) fn failure(&self, topic: &str, persistence: Persistence, error: &KafkaError) {
+        if !self.process.is_current() {
+            return;
+        }
         let source = Source::Failure(error.code(), persistence);
         self.count(source, topic, || Line::Failure {
             topic: topic.to_owned(),
@@ -145,6 +161,9 @@ impl ThinnedLog {
 
     #[cold]
     fn log_if(&self, is_due: impl Fn(&Kind, Instant) -> bool) -> bool {
+        if !self.process.is_current() {
+            return false;
+        }
         let now = Instant::now();
         let due: Vec<_> = {
             let mut kinds = lock(&self.kinds);
@@ -168,7 +187,9 @@ impl ThinnedLog {
 
 impl Drop for ThinnedLog {
     fn drop(&mut self) {
-        // Without the lock, which a forked child may have inherited as acquired.
+        if !self.process.is_current() {
+            return;
+        }
         let kinds = self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let due = kinds.iter_mut().filter_map(|kind| kind.take(now));
@@ -466,6 +487,35 @@ mod tests {
         }
         assert_eq!(pending(&log), 10 * MOST_KINDS as u64);
         assert_eq!(lock(&log.kinds).len(), MOST_KINDS + 1);
+    }
+
+    /// The parent logs its lines. In the child, locks of the subscriber may be held for ever.
+    #[cfg(unix)]
+    #[test]
+    fn a_forked_child_logs_none_of_its_parents_lines() {
+        use std::io;
+        use std::sync::atomic::AtomicUsize;
+
+        let log = ThinnedLog::default();
+        failure(&log, "a");
+        let mut log = Some(log);
+        crate::ffi::in_child(move || {
+            static LOGGED: AtomicUsize = AtomicUsize::new(0);
+            let subscriber = tracing_subscriber::fmt().with_writer(|| {
+                LOGGED.fetch_add(1, Ordering::SeqCst);
+                io::sink()
+            });
+            tracing::subscriber::with_default(subscriber.finish(), || {
+                if let Some(log) = log.take() {
+                    failure(&log, "a");
+                    log.log_all();
+                }
+            });
+            match LOGGED.load(Ordering::SeqCst) {
+                0 => Ok(()),
+                _ => Err(io::Error::from_raw_os_error(1)),
+            }
+        });
     }
 
     #[test]

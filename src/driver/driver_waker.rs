@@ -16,6 +16,8 @@ pub(super) struct DriverWaker {
     has_other_workers: bool,
     /// There is something to do, and the driver has not begun a turn since.
     is_due: AtomicBool,
+    /// The driver is in a turn, or the teardown has its place. Nobody else needs to serve then.
+    is_served: AtomicBool,
     turns: AtomicU64,
     /// The turns when it was last found not to run.
     stalled_turn: AtomicU64,
@@ -32,6 +34,7 @@ impl DriverWaker {
             has_other_workers: runtime.metrics().num_workers() > 1,
             runtime,
             is_due: AtomicBool::new(true),
+            is_served: AtomicBool::new(false),
             turns: AtomicU64::new(0),
             stalled_turn: AtomicU64::new(NEVER),
         }
@@ -56,8 +59,9 @@ impl DriverWaker {
         }
     }
 
-    /// Resolves when there may be something to do.
+    /// Ends the driver's turn. Resolves when there may be something to do.
     pub(super) async fn woken(&self) {
+        self.end_turn();
         self.notify.notified().await;
     }
 
@@ -70,17 +74,31 @@ impl DriverWaker {
     pub(super) fn begin_turn(&self) {
         self.turns.fetch_add(1, Ordering::SeqCst);
         self.is_due.store(false, Ordering::SeqCst);
+        self.is_served.store(true, Ordering::SeqCst);
+    }
+
+    /// The driver waits.
+    pub(super) fn end_turn(&self) {
+        self.is_served.store(false, Ordering::SeqCst);
+    }
+
+    /// The driver has ended, and a thread serves in its place.
+    pub(super) fn is_replaced(&self) {
+        self.is_served.store(true, Ordering::SeqCst);
     }
 
     /// The driver lets other tasks run although there is more to do.
     pub(super) fn pause_turn(&self) {
         self.is_due.store(true, Ordering::SeqCst);
+        self.end_turn();
     }
 
-    /// Returns the number of turns so far if the driver should begin another one.
+    /// Returns the number of turns so far if the driver should begin another one and does not. A
+    /// turn may be long, if callbacks are slow.
     pub(super) fn due(&self) -> Option<u64> {
         let turns = self.turns.load(Ordering::SeqCst);
-        self.is_due.load(Ordering::SeqCst).then_some(turns)
+        let is_due = self.is_due.load(Ordering::SeqCst);
+        (is_due && !self.is_served.load(Ordering::SeqCst)).then_some(turns)
     }
 
     /// Returns true if the driver was found not to run, and has not run since that turn.
@@ -100,5 +118,32 @@ impl fmt::Debug for DriverWaker {
             .field("is_due", &self.is_due)
             .field("turns", &self.turns)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_that_is_in_a_turn_is_not_due() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let driver = DriverWaker::new(runtime.handle().clone());
+        assert_eq!(driver.due(), Some(0));
+        driver.begin_turn();
+        driver.wake();
+        // It is in a slow callback, and will look at the queue after it.
+        assert_eq!(driver.due(), None);
+        driver.pause_turn();
+        assert_eq!(driver.due(), Some(1));
+        driver.begin_turn();
+        driver.end_turn();
+        assert_eq!(driver.due(), None);
+        driver.wake();
+        assert_eq!(driver.due(), Some(2));
+        driver.is_replaced();
+        assert_eq!(driver.due(), None);
     }
 }

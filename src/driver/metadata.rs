@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::task::coop::unconstrained;
+
 use super::blocking::{BlockingCall, NotBegun, UnderWay};
 use super::lookup::{Answering, Lookup, Waiters};
 use super::refresh::{self, Refreshed, TopicRefresh};
@@ -198,7 +200,8 @@ impl<C: ProducerContext> Shared<C> {
         topic: &str,
     ) -> Result<usize, KafkaError> {
         let arrived = Instant::now();
-        let mut last = refresh.last.lock().await;
+        // A foreign executor never renews the budget of the task that it blocks.
+        let mut last = unconstrained(refresh.last.lock()).await;
         if let Some(last) = &*last {
             // Counted from the arrival: all that waited for a slow answer share the next one.
             let age = arrived.saturating_duration_since(last.asked);

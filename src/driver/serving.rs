@@ -1,6 +1,7 @@
 //! What is being served: the queue, the event of delivery reports, and the messages popped from it.
 
 use std::fmt;
+use std::ptr;
 use std::sync::Mutex;
 
 use super::trackers::{Completions, Outcome, Tally};
@@ -20,7 +21,15 @@ pub(super) const CHUNK: usize = 512;
 /// taken out to serve, because callbacks and wakers are foreign code, which must not run under a
 /// lock.
 #[derive(Debug)]
-pub(super) struct ServingSlot<D: Send + Sync + 'static>(Mutex<Option<Box<Serving<D>>>>);
+pub(super) struct ServingSlot<D: Send + Sync + 'static>(Mutex<Slot<D>>);
+
+#[derive(Debug)]
+struct Slot<D: Send + Sync + 'static> {
+    /// `None` while a thread serves.
+    serving: Option<Box<Serving<D>>>,
+    /// The thread that took it last.
+    thread: usize,
+}
 
 /// Has taken [`Serving`] out. Dropping it puts it back, also while a panic unwinds.
 #[derive(Debug)]
@@ -31,16 +40,28 @@ pub(super) struct ServingGuard<'s, D: Send + Sync + 'static> {
 
 impl<D: Send + Sync + 'static> ServingSlot<D> {
     pub(super) fn new(queue: Queue) -> Self {
-        Self(Mutex::new(Some(Box::new(Serving::new(queue)))))
+        Self(Mutex::new(Slot {
+            serving: Some(Box::new(Serving::new(queue))),
+            thread: 0,
+        }))
     }
 
     /// Takes it out. Returns `None` if another thread serves.
     pub(super) fn take(&self) -> Option<ServingGuard<'_, D>> {
-        let serving = lock(&self.0).take()?;
+        let mut slot = lock(&self.0);
+        let serving = slot.serving.take()?;
+        slot.thread = this_thread();
+        drop(slot);
         Some(ServingGuard {
             slot: self,
             serving: Some(serving),
         })
+    }
+
+    /// Returns true if this thread serves: the caller is foreign code that it runs meanwhile.
+    pub(super) fn is_taken_here(&self) -> bool {
+        let slot = lock(&self.0);
+        slot.serving.is_none() && slot.thread == this_thread()
     }
 }
 
@@ -52,8 +73,16 @@ impl<D: Send + Sync + 'static> ServingGuard<'_, D> {
 
 impl<D: Send + Sync + 'static> Drop for ServingGuard<'_, D> {
     fn drop(&mut self) {
-        *lock(&self.slot.0) = self.serving.take();
+        lock(&self.slot.0).serving = self.serving.take();
     }
+}
+
+/// Returns what tells this thread from all others that are alive.
+fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| ptr::from_ref(here).addr())
 }
 
 /// What is being served.

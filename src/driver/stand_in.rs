@@ -92,8 +92,8 @@ pub(crate) async fn served<C: ProducerContext, F: Future>(
 }
 
 impl<C: ProducerContext> Shared<C> {
-    /// Serves what there is or comes within `wait`, and destroys the client if the producer has
-    /// terminated.
+    /// Serves what there is or comes within `wait`, for about [`SLICE`], and destroys the client if
+    /// the producer has terminated.
     fn stand_in(self: &Arc<Self>, turns: u64, wait: Duration) {
         let (began, mut timeout, mut has_served) = (Instant::now(), wait, false);
         loop {
@@ -102,6 +102,10 @@ impl<C: ProducerContext> Shared<C> {
                 // A task of the runtime gets it: the driver starts one when it runs again.
                 Served::TokenRefresh(config) => *lock(&self.token_wanted) = Some(config),
                 Served::Nothing => break,
+            }
+            // Others may go on producing: the caller looks whether its own wait is over.
+            if began.elapsed() >= wait + SLICE {
+                break;
             }
             timeout = Duration::ZERO;
         }
@@ -125,6 +129,12 @@ impl<C: ProducerContext> Shared<C> {
         }
         // It may have looked while this thread served, and have found nothing.
         self.driver.wake();
+    }
+
+    /// Returns true if this thread is serving the producer, and so runs foreign code: a callback, or
+    /// the drop or waker of somebody. Nobody else serves until that code returns.
+    pub(crate) fn is_served_here(&self) -> bool {
+        self.serving.is_taken_here()
     }
 
     /// Returns true if the driver should run and does not: somebody else had to serve, or would

@@ -59,6 +59,7 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
         // Both try for a thread of their own.
         let watches = shared.watch_capacity(&mut capacity_watch);
         if shared.keep_flushing() || watches {
+            shared.driver.end_turn();
             pause.wait().await;
         } else {
             repeats.wait(shared).await;
@@ -179,9 +180,11 @@ impl<C: ProducerContext> Drop for Driver<C> {
         if shared.core.is_forked() {
             // The producer is its parent's, whose threads this process does not have.
         } else if self.has_terminated {
+            shared.driver.is_replaced();
             blocking::run(move || shared.destroy());
         } else {
             // The runtime has ended, or the task was aborted. Nobody is admitted from here on.
+            shared.driver.is_replaced();
             shared.core.runtime_ended();
             shared.begin_report(None);
             let in_flight = shared.core.in_flight();

@@ -65,6 +65,8 @@ pub(crate) use offsets::{Group, Offsets};
 pub(crate) use opaque::{Carried, Opaque, PayloadGuard};
 pub(crate) use partitioner::{PartitionerArgs, PartitionerFn};
 pub(crate) use process::Process;
+#[cfg(all(test, unix))]
+pub(crate) use process::in_child;
 pub(crate) use queue::Queue;
 
 pub(crate) use topic::{Message, PARTITION_UNASSIGNED, TopicHandle};

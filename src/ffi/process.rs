@@ -53,6 +53,33 @@ fn count_forks() {
     });
 }
 
+/// How long a child may take in a test.
+#[cfg(all(test, unix))]
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Runs `look` in a forked child, for a test. It must need no lock that is held at the fork.
+///
+/// # Panics
+///
+/// Panics if it fails, or if it hangs.
+#[cfg(all(test, unix))]
+#[track_caller]
+pub(crate) fn in_child(look: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
+    use std::os::unix::process::CommandExt;
+    let (done, looked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut child = std::process::Command::new("true");
+        // SAFETY: the closure uses what the child has a copy of. By contract it needs no lock that
+        // another thread may hold.
+        unsafe { child.pre_exec(look) };
+        let status = child.status();
+        let _ = done.send(status.map(|status| status.success()));
+        // The parent's copies of what the closure captures are dropped after this.
+    });
+    let status = looked.recv_timeout(DEADLINE).expect("the child hangs");
+    assert!(status.expect("it fails in the child"));
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use std::io;
@@ -64,10 +91,8 @@ mod tests {
 
     use futures_util::FutureExt;
 
+    use super::DEADLINE;
     use crate::{BaseProducer, ClientConfig, KafkaError, Producer, ProducerRecord, PurgeConfig};
-
-    /// How long the child may take.
-    const DEADLINE: Duration = Duration::from_secs(60);
 
     /// The error says that this is a forked child.
     fn says_so(error: &KafkaError) -> bool {

@@ -12,7 +12,9 @@ use super::access::Access;
 use super::producer::Producer;
 use crate::client::ProducerContext;
 use crate::driver::{CloseReport, FlushError, FlushReport, PATIENCE, SLICE, StandIn};
+use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::message::{Delivery, DeliveryFuture, ProducerRecord, SendError};
+use crate::sync::log;
 
 impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Sends a record and blocks the thread until its delivery report has arrived.
@@ -36,13 +38,22 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// serves the queue itself, after 100 ms, and the context's callbacks run on the calling
     /// thread. See [`docs::blocking`](crate::docs::blocking).
     ///
+    /// In a callback of the context no call can wait for the producer, which does not go on before
+    /// the callback returns. This also holds for a waker that the producer calls, and for the drop
+    /// of a payload. Use [`try_enqueue`](Self::try_enqueue) there.
+    ///
     /// # Errors
     ///
-    /// Same as [`send`](Self::send).
+    /// Same as [`send`](Self::send), and [`State`](RDKafkaErrorCode::State) in a callback of this
+    /// producer.
     pub fn blocking_send(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> Result<Delivery, SendError<C::DeliveryOpaque>> {
+        if self.shared().is_served_here() {
+            let error = self.record_failure(in_callback("blocking_send"));
+            return Err(SendError::refused(error, record));
+        }
         self.block_on(self.send(record))
     }
 
@@ -54,11 +65,15 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ///
     /// # Errors
     ///
-    /// Same as [`enqueue`](Self::enqueue).
+    /// Same as [`enqueue`](Self::enqueue). In a callback of this producer it does not wait for
+    /// capacity: it fails as [`try_enqueue`](Self::try_enqueue) does.
     pub fn blocking_enqueue(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> Result<DeliveryFuture<C::DeliveryOpaque>, SendError<C::DeliveryOpaque>> {
+        if self.shared().is_served_here() {
+            return Ok(self.try_enqueue(record)?);
+        }
         self.block_on(self.enqueue(record))
     }
 
@@ -70,12 +85,34 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ///
     /// # Errors
     ///
-    /// Same as [`enqueue`](Self::enqueue).
+    /// Same as [`blocking_enqueue`](Self::blocking_enqueue).
     pub fn blocking_enqueue_detached(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> Result<(), SendError<C::DeliveryOpaque>> {
+        if self.shared().is_served_here() {
+            return Ok(self.try_enqueue_detached(record)?);
+        }
         self.block_on(self.enqueue_detached(record))
+    }
+
+    /// As [`block_on`](Self::block_on). In a callback of the producer it polls the future once.
+    ///
+    /// # Errors
+    ///
+    /// The future waits for the callback from which this is called. It has been dropped.
+    fn block_on_unless_in_callback<F: Future>(
+        &self,
+        name: &str,
+        future: F,
+    ) -> Result<F::Output, KafkaError> {
+        if !self.shared().is_served_here() {
+            return Ok(self.block_on(future));
+        }
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => Ok(output),
+            Poll::Pending => Err(in_callback(name)),
+        }
     }
 
     /// Blocks the thread until the future is ready. Serves the queue meanwhile if nobody else does.
@@ -110,18 +147,28 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Errors
     ///
-    /// Same as [`flush`](Self::flush).
+    /// Same as [`flush`](Self::flush), and [`State`](RDKafkaErrorCode::State) in a callback of this
+    /// producer.
     pub fn blocking_flush(&self) -> Result<FlushReport, FlushError> {
-        self.block_on(self.flush())
+        let flushed = self.block_on_unless_in_callback("blocking_flush", self.flush());
+        flushed.unwrap_or_else(|error| Err(self.not_flushed(error)))
     }
 
     /// Flushes as [`blocking_flush`](Self::blocking_flush) does, for up to `timeout`.
     ///
     /// # Errors
     ///
-    /// Same as [`flush_timeout`](Self::flush_timeout).
+    /// Same as [`flush_timeout`](Self::flush_timeout), and [`State`](RDKafkaErrorCode::State) in a
+    /// callback of this producer.
     pub fn blocking_flush_timeout(&self, timeout: Duration) -> Result<FlushReport, FlushError> {
-        self.block_on(self.flush_timeout(timeout))
+        let flush = self.flush_timeout(timeout);
+        let flushed = self.block_on_unless_in_callback("blocking_flush_timeout", flush);
+        flushed.unwrap_or_else(|error| Err(self.not_flushed(error)))
+    }
+
+    #[cold]
+    fn not_flushed(&self, why: KafkaError) -> FlushError {
+        FlushError::new(why, self.in_flight_count())
     }
 
     /// Closes the producer, and blocks the thread until everything that is in flight is delivered
@@ -130,14 +177,20 @@ impl<C: ProducerContext> Producer<C> {
     /// It does what [`close`](Self::close) does: for up to `message.timeout.ms`, 5 minutes by
     /// default. For the threads that may call it, see
     /// [`blocking_send`](Self::blocking_send).
+    ///
+    /// In a callback of this producer the call begins the close and returns at once, because the
+    /// close waits for the callback. It logs an error, and the report is empty. A later call gets
+    /// the report.
     pub fn blocking_close(&self) -> CloseReport {
-        self.block_on(self.close())
+        let closed = self.block_on_unless_in_callback("blocking_close", self.close());
+        closed.unwrap_or_else(not_closed)
     }
 
     /// Closes as [`blocking_close`](Self::blocking_close) does, and purges what has not been
     /// delivered after `timeout`.
     ///
-    /// It does what [`close_timeout`](Self::close_timeout) does, and is the form for a `Drop`:
+    /// It does what [`close_timeout`](Self::close_timeout) does, and is the form for a `Drop`.
+    /// In a callback it returns at once, as [`blocking_close`](Self::blocking_close) does.
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -156,8 +209,25 @@ impl<C: ProducerContext> Producer<C> {
     /// }
     /// ```
     pub fn blocking_close_timeout(&self, timeout: Duration) -> CloseReport {
-        self.block_on(self.close_timeout(timeout))
+        let close = self.close_timeout(timeout);
+        let closed = self.block_on_unless_in_callback("blocking_close_timeout", close);
+        closed.unwrap_or_else(not_closed)
     }
+}
+
+#[cold]
+fn in_callback(name: &str) -> KafkaError {
+    let text = format!(
+        "{name}: called from a callback of the producer, which it would wait for; call it outside, \
+         or use try_enqueue"
+    );
+    KafkaError::with_text(RDKafkaErrorCode::State, text)
+}
+
+#[cold]
+fn not_closed(error: KafkaError) -> CloseReport {
+    log(|| tracing::error!(%error, "the close of a producer goes on after the callback"));
+    CloseReport::default()
 }
 
 /// A thread that waits to be woken.

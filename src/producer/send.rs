@@ -13,7 +13,7 @@ use super::access::Access;
 use super::producer::Producer;
 use super::timer::Timer;
 use crate::client::ProducerContext;
-use crate::driver::{CapacityError, Completer, Grant, Purpose, refuse};
+use crate::driver::{CapacityError, Completer, Grant, Purpose, refuse, served};
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::PARTITION_UNASSIGNED;
 use crate::message::{
@@ -297,7 +297,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         loop {
             let limit = at_most(refresh.left().max(ANSWER));
             let answer = self.shared().refresh(&refresh, &topic);
-            let answer = Timer::limit_answer(self.runtime(), limit, answer).await;
+            let answer = Timer::limit_answer(self.runtime(), limit, answer);
+            let answer = served(self.shared(), answer).await;
             let partitions = answer.unwrap_or_else(|_| Err(KafkaError::no_answer()));
             let partition = refused.record().get_partition().unwrap_or_default();
             let (record, opaque, _) = refused.into_parts();

@@ -5,9 +5,12 @@
 //! [`LINGER`] afterwards.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::process;
+use std::ptr;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -18,19 +21,23 @@ use super::lock::{Mutex, lock};
 /// How long the thread sleeps at most. If nobody waits then, it ends.
 const LINGER: Duration = Duration::from_secs(1);
 
-static WAITING: Mutex<Waiting> = Mutex::new(Waiting {
-    by_time: BTreeMap::new(),
-    last_id: 0,
-    thread: None,
-});
+/// The deadlines of a process.
+///
+/// A forked child has a copy of its parent's. Their lock may be held in it for ever, and their
+/// wakers belong to threads that it does not have. So it leaves them alone and has its own.
+struct Deadlines {
+    process: u32,
+    waiting: Mutex<Waiting>,
+    of_child: OnceLock<Box<Deadlines>>,
+}
 
-#[derive(Debug)]
+#[derive(Default)]
 struct Waiting {
     /// By their time and id.
     by_time: BTreeMap<(Instant, u64), Waker>,
     last_id: u64,
-    /// The thread, while it runs, and the process that it is of.
-    thread: Option<(Thread, u32)>,
+    /// The thread, while it runs.
+    thread: Option<Thread>,
 }
 
 /// Resolves at an instant of real time.
@@ -39,14 +46,15 @@ struct Waiting {
 pub(crate) struct Deadline {
     /// `None` if it is too far away to be told.
     at: Option<Instant>,
-    id: Option<u64>,
+    /// Where it is waiting, and its id there.
+    place: Option<(&'static Deadlines, u64)>,
 }
 
 impl Deadline {
     pub(crate) fn after(limit: Duration) -> Self {
         Self {
             at: Instant::now().checked_add(limit),
-            id: None,
+            place: None,
         }
     }
 }
@@ -63,14 +71,19 @@ impl Future for Deadline {
         }
         // Foreign code, which does not run under the lock.
         let waker = cx.waker().clone();
-        let mut waiting = lock(&WAITING);
-        let id = *self.id.get_or_insert_with(|| {
-            waiting.last_id += 1;
-            waiting.last_id
-        });
+        let deadlines = Deadlines::of_this_process();
+        let mut waiting = lock(&deadlines.waiting);
+        let id = match self.place {
+            Some((place, id)) if ptr::eq(place, deadlines) => id,
+            _ => {
+                waiting.last_id += 1;
+                waiting.last_id
+            }
+        };
+        self.place = Some((deadlines, id));
         let before = waiting.by_time.insert((at, id), waker);
         if before.is_none() {
-            waiting.look_after(at);
+            waiting.look_after(at, deadlines);
         }
         drop(waiting);
         drop_foreign(before);
@@ -80,58 +93,83 @@ impl Future for Deadline {
 
 impl Drop for Deadline {
     fn drop(&mut self) {
-        if let (Some(at), Some(id)) = (self.at, self.id) {
-            let waker = lock(&WAITING).by_time.remove(&(at, id));
-            drop_foreign(waker);
+        if let (Some(at), Some((deadlines, id))) = (self.at, self.place) {
+            if deadlines.process == process::id() {
+                let waker = lock(&deadlines.waiting).by_time.remove(&(at, id));
+                drop_foreign(waker);
+            }
         }
+    }
+}
+
+impl Deadlines {
+    fn of_this_process() -> &'static Self {
+        static FIRST: OnceLock<Deadlines> = OnceLock::new();
+        let process = process::id();
+        let new = || Self {
+            process,
+            waiting: Mutex::default(),
+            of_child: OnceLock::new(),
+        };
+        let mut deadlines = FIRST.get_or_init(new);
+        while deadlines.process != process {
+            deadlines = deadlines.of_child.get_or_init(|| Box::new(new()));
+        }
+        deadlines
+    }
+}
+
+impl fmt::Debug for Deadlines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadlines").finish_non_exhaustive()
     }
 }
 
 impl Waiting {
     /// Sees to it that the thread looks at a new deadline in time.
-    fn look_after(&mut self, at: Instant) {
+    fn look_after(&mut self, at: Instant, deadlines: &'static Deadlines) {
         let is_first = self
             .by_time
             .keys()
             .next()
             .is_some_and(|first| first.0 >= at);
-        let process = process::id();
         match &self.thread {
-            Some((thread, its)) if *its == process => {
+            Some(thread) => {
                 if is_first {
                     thread.unpark();
                 }
             }
-            // A forked child does not have its parent's thread.
-            _ => {
+            None => {
                 let keeper = thread::Builder::new().name("rdkafka-timer".to_owned());
-                // Without a thread, whoever waits also has a timer of tokio.
-                let keeper = keeper.spawn(keep).ok();
-                self.thread = keeper.map(|keeper| (keeper.thread().clone(), process));
+                // Without a thread, a time limit also has a timer of tokio.
+                let keeper = keeper.spawn(|| keep(deadlines)).ok();
+                self.thread = keeper.map(|keeper| keeper.thread().clone());
             }
         }
     }
 }
 
-/// Wakes those whose time has come, until nobody waits.
-fn keep() {
+/// Wakes those whose time has come, until nobody waits and nobody has begun to for a while.
+fn keep(deadlines: &Deadlines) {
     loop {
         let mut wakeups = Wakeups::default();
         let now = Instant::now();
-        let sleep = {
-            let mut waiting = lock(&WAITING);
+        let (sleep, last_id) = {
+            let mut waiting = lock(&deadlines.waiting);
             while let Some(entry) = waiting.by_time.first_entry() {
                 if entry.key().0 > now {
                     break;
                 }
                 wakeups.push(entry.remove());
             }
-            waiting.by_time.keys().next().map(|first| first.0 - now)
+            let sleep = waiting.by_time.keys().next().map(|first| first.0 - now);
+            (sleep, waiting.last_id)
         };
         drop(wakeups);
         thread::park_timeout(sleep.unwrap_or(LINGER).min(LINGER));
-        let mut waiting = lock(&WAITING);
-        if waiting.by_time.is_empty() {
+        let mut waiting = lock(&deadlines.waiting);
+        // Calls that follow one another need not start a thread each.
+        if waiting.by_time.is_empty() && waiting.last_id == last_id {
             waiting.thread = None;
             return;
         }
@@ -179,9 +217,27 @@ mod tests {
             Pin::new(&mut near).poll(cx)
         }));
         assert!(began.elapsed() >= limit);
-        let (at, id) = (far.at.unwrap(), far.id.unwrap());
+        let (at, (deadlines, id)) = (far.at.unwrap(), far.place.unwrap());
         drop(far);
-        assert!(!lock(&WAITING).by_time.contains_key(&(at, id)));
+        let waiting = lock(&deadlines.waiting);
+        assert!(!waiting.by_time.contains_key(&(at, id)));
+    }
+
+    /// The parent has a deadline, and a thread of it holds the lock.
+    #[cfg(unix)]
+    #[test]
+    fn it_passes_in_a_forked_child() {
+        let mut parents = Deadline::after(Duration::from_secs(3600));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut parents).poll(&mut cx).is_pending());
+        let mut parents = Some(parents);
+        let held = lock(&Deadlines::of_this_process().waiting);
+        crate::ffi::in_child(move || {
+            block_on(Deadline::after(Duration::from_millis(1)));
+            drop(parents.take());
+            Ok(())
+        });
+        drop(held);
     }
 
     #[test]

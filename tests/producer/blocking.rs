@@ -5,21 +5,26 @@
 
 use std::future::Future;
 use std::panic;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, OnceLock};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use futures::future::{join_all, try_join_all};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::coop;
 use tokio_rdkafka::{
-    KafkaError, MockCluster, Producer, ProducerRecord, PurgeConfig, SendError,
-    TransactionalProducer,
+    ClientContext, DeliveryResult, KafkaError, MockCluster, Producer, ProducerContext,
+    ProducerRecord, PurgeConfig, RDKafkaErrorCode, SendError, TransactionalProducer, WeakProducer,
 };
 use tracing::Level;
 
 use crate::support::logs::captured;
-use crate::support::mock::{DEADLINE, cluster, config, payloads};
+use crate::support::mock::{DEADLINE, blocking_until, cluster, config, payloads, produce_requests};
 
 /// A deadline that passes within the test.
 const SHORT: Duration = Duration::from_millis(300);
@@ -553,4 +558,136 @@ fn blocking_calls_keep_their_deadlines() {
             assert_eq!(report.records().len(), 1);
         });
     });
+}
+
+/// Calls a function with its producer in the delivery callback.
+struct Calling {
+    producer: OnceLock<WeakProducer<Self>>,
+    call: Box<dyn Fn(&Producer<Self>) + Send + Sync>,
+}
+
+impl ClientContext for Calling {}
+
+impl ProducerContext for Calling {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {
+        if let Some(producer) = self.producer.get().and_then(WeakProducer::upgrade) {
+            (self.call)(&producer);
+        }
+    }
+}
+
+/// Creates a producer on the runtime that has been entered.
+fn calling(
+    cluster: &MockCluster,
+    call: impl Fn(&Producer<Calling>) + Send + Sync + 'static,
+) -> Producer<Calling> {
+    let context = Calling {
+        producer: OnceLock::new(),
+        call: Box::new(call),
+    };
+    let config = config(cluster);
+    let producer: Producer<_> = config.create_with_context(context).unwrap();
+    let set = producer.context().producer.set(producer.downgrade());
+    assert!(set.is_ok());
+    producer
+}
+
+/// It would wait for the callback from which it is called.
+#[test]
+fn blocking_calls_in_a_callback_return() {
+    watched(|| {
+        let (_guard, log) = captured(Level::ERROR);
+        let runtime = one_thread();
+        let _entered = runtime.enter();
+        let cluster = cluster("t", 1);
+        let results = Mutex::new(Some(()));
+        let (sender, failures) = mpsc::channel();
+        let producer = calling(&cluster, move |producer| {
+            if results.lock().unwrap().take().is_none() {
+                return;
+            }
+            let error = producer.blocking_send(record("no")).unwrap_err();
+            sender.send(error.error().clone()).unwrap();
+            assert_eq!(error.into_record().get_payload(), Some(&b"no"[..]));
+            drop(producer.blocking_enqueue(record(1)).unwrap());
+            producer.blocking_enqueue_detached(record(2)).unwrap();
+            for flushed in [
+                producer.blocking_flush(),
+                producer.blocking_flush_timeout(DEADLINE),
+            ] {
+                let error = flushed.unwrap_err();
+                assert_eq!(error.remaining(), 3);
+                sender.send(error.error().clone()).unwrap();
+            }
+            assert_eq!(producer.blocking_close_timeout(DEADLINE).delivered, 0);
+            assert_eq!(producer.blocking_close().delivered, 0);
+        });
+        runtime.block_on(producer.send(record(0))).unwrap();
+        let failures: Vec<_> = failures.try_iter().collect();
+        assert_eq!(failures.len(), 3);
+        for error in failures {
+            assert_eq!(error.code(), Some(RDKafkaErrorCode::State));
+            assert!(
+                error.to_string().contains("called from a callback"),
+                "{error}"
+            );
+        }
+        // The close goes on, and another call gets its report.
+        let report = producer.blocking_close();
+        assert_eq!((report.delivered, report.failed), (3, 0));
+        assert_eq!(producer.callback_panics(), 0);
+        assert_eq!(log().matches("goes on after the callback").count(), 2);
+    });
+}
+
+/// What is served in the driver's place need not come to an end.
+#[test]
+fn a_blocking_send_returns_while_callbacks_go_on_sending() {
+    watched(|| {
+        static HAS_RETURNED: AtomicBool = AtomicBool::new(false);
+        let runtime = one_thread();
+        let _entered = runtime.enter();
+        let cluster = cluster("t", 1);
+        cluster.start_request_tracking();
+        let cluster = std::sync::Arc::new(cluster);
+        let requests = std::sync::Arc::clone(&cluster);
+        let producer = calling(&cluster, move |producer| {
+            if HAS_RETURNED.load(Ordering::SeqCst) {
+                return;
+            }
+            let before = produce_requests(&requests);
+            producer.try_enqueue_detached(record("more")).unwrap();
+            blocking_until(|| produce_requests(&requests) > before);
+        });
+        for _ in 0..4 {
+            producer.try_enqueue_detached(record("first")).unwrap();
+        }
+        producer.blocking_send(record("last")).unwrap();
+        HAS_RETURNED.store(true, Ordering::SeqCst);
+        producer.blocking_close();
+    });
+}
+
+/// The wait for a partition has a limit, which holds without a worker and without the budget of the
+/// task.
+#[test]
+fn a_wait_for_a_partition_without_a_budget() {
+    for runtime in [one_thread, || workers(2)] {
+        watched(move || {
+            in_task(&runtime(), async {
+                let cluster = cluster("t", 1);
+                let producer = producer(&cluster);
+                producer.send(record(0)).await.unwrap();
+                while coop::has_budget_remaining() {
+                    let spent = pin!(coop::consume_budget());
+                    let _ = spent.poll(&mut Context::from_waker(Waker::noop()));
+                }
+                let sent = block_on(producer.send(record(1).partition(7)));
+                let code = sent.unwrap_err().code();
+                assert_eq!(code, Some(RDKafkaErrorCode::UnknownPartition));
+            });
+        });
+    }
 }
