@@ -29,7 +29,8 @@ use crate::values::RDKafkaLogLevel;
 /// ```
 ///
 /// `Debug` replaces values that may be secret by `[redacted]`. These are the properties that
-/// librdkafka calls sensitive, those that it does not know, and logins in URLs.
+/// librdkafka calls sensitive, those that it does not know, and logins in URLs. Of a name it shows
+/// what is before a space, an equals sign or a colon.
 ///
 /// # Refused properties
 ///
@@ -46,7 +47,8 @@ use crate::values::RDKafkaLogLevel;
 ///   `transaction.timeout.ms`: no record could be sent. A `message.timeout.ms` of 0 sets no limit.
 /// - A number that librdkafka would read as another one, as `5m` or the octal `010`.
 /// - `bootstrap.servers` that librdkafka would misread: no server, a port that is not from 1 to
-///   65535, a scheme that does not fit `security.protocol`, a login.
+///   65535, a number in place of a host, a scheme that does not fit `security.protocol`, a login,
+///   the parameters of a URL.
 /// - A `sasl.mechanism` that librdkafka does not have, or that needs a feature which is off. This
 ///   holds whatever `security.protocol` is.
 /// - `client.id` with a quote, a backslash or a control character: the JSON of the statistics would

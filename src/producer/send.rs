@@ -69,8 +69,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// topic's partitions, as some may have been added. `send` and `enqueue` wait for the partition
     /// for up to 3 s after the first such record, and share the requests. In the 30 s after that
     /// they ask at most once a second, and wait for nothing but the answer, for up to 0.5 s. A time
-    /// limit of the call (`max_block`, `timeout`) limits these waits too. All other calls, and those
-    /// in a transaction, refuse the record and start the request.
+    /// limit of the call (`max_block`, `timeout`) limits these waits too. All other calls, and
+    /// those in a transaction, refuse the record and start the request.
     ///
     /// For the errors after that, see [`DeliveryFuture`].
     ///
