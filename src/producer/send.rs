@@ -297,8 +297,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         loop {
             let limit = at_most(refresh.left().max(ANSWER));
             let answer = self.shared().refresh(&refresh, &topic);
-            let answer = Timer::limit_answer(self.runtime(), limit, answer);
-            let answer = served(self.shared(), answer).await;
+            let answer = served(self.shared(), answer);
+            let answer = Timer::limit_answer(self.runtime(), limit, answer).await;
             let partitions = answer.unwrap_or_else(|_| Err(KafkaError::no_answer()));
             let partition = refused.record().get_partition().unwrap_or_default();
             let (record, opaque, _) = refused.into_parts();
