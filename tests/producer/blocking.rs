@@ -563,8 +563,10 @@ fn blocking_calls_keep_their_deadlines() {
 /// Calls a function with its producer in the delivery callback.
 struct Calling {
     producer: OnceLock<WeakProducer<Self>>,
-    call: Box<dyn Fn(&Producer<Self>) + Send + Sync>,
+    call: Call,
 }
+
+type Call = Box<dyn Fn(&Producer<Calling>) + Send + Sync>;
 
 impl ClientContext for Calling {}
 
