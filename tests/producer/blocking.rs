@@ -444,7 +444,7 @@ fn within<T>(limit: Duration, call: impl FnOnce() -> T) -> T {
 #[track_caller]
 fn assert_says_why(error: &dyn std::error::Error) {
     let text = error.to_string();
-    assert!(text.contains("runtime of the producer"), "{text}");
+    assert!(text.contains("the producer's tokio runtime"), "{text}");
     assert!(text.contains("blocked"), "{text}");
 }
 

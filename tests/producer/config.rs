@@ -851,8 +851,8 @@ fn errors_say_what_to_do() {
         (
             "ssl.ca.location",
             "/x",
-            "configuration property ssl.ca.location is refused: it needs the feature `ssl` of this \
-             crate",
+            "configuration property ssl.ca.location is refused: it needs the feature `ssl` of \
+             tokio-rdkafka",
         ),
     ] {
         let error = refusal(&[(property, value)]);
