@@ -21,7 +21,7 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// ```no_run
     /// # async fn new_password() -> (String, String) {
-    /// #     unimplemented!()
+    /// #     (String::new(), String::new())
     /// # }
     /// # async fn run(producer: tokio_rdkafka::Producer) -> Result<(), tokio_rdkafka::KafkaError> {
     /// loop {

@@ -210,7 +210,9 @@ impl fmt::Debug for Payload<'_> {
 /// use tokio_rdkafka::{ProduceExt, Producer, ProducerRecord};
 /// # struct Order { id: u32 }
 /// # struct NotSerialized { item: Order }
-/// # fn record(order: Order) -> Result<ProducerRecord<'static>, NotSerialized> { todo!() }
+/// # fn record(order: Order) -> Result<ProducerRecord<'static>, NotSerialized> {
+/// #     Err(NotSerialized { item: order })
+/// # }
 ///
 /// async fn write(producer: Producer, orders: impl Stream<Item = Order> + Unpin) {
 ///     let mut results = orders
