@@ -9,9 +9,7 @@ use tokio_rdkafka::{
     ApiKey, BaseProducer, ClientConfig, ClientContext, DeliveryResult, MockCluster, Producer,
     ProducerContext, ProducerRecord, RDKafkaErrorCode, Statistics, TransactionalProducer,
 };
-use tracing::Level;
 
-use crate::support::logs::captured;
 use crate::support::mock::{DEADLINE, blocking_until, cluster, config, until};
 use crate::support::statistics::read_whole;
 
@@ -22,10 +20,6 @@ type Receiver = watch::Receiver<Option<Arc<Statistics>>>;
 struct Documents(Mutex<Vec<String>>);
 
 impl Documents {
-    fn count(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
-
     fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
@@ -275,45 +269,6 @@ fn a_runtime_that_ends_ends_the_statistics() {
 
 async fn until_ended_without_timers(mut receiver: Receiver) {
     while receiver.changed().await.is_ok() {}
-}
-
-/// librdkafka escapes nothing.
-#[tokio::test]
-async fn quotes_and_backslashes_in_a_name_are_read_as_they_are() {
-    let cluster = cluster("t", 1);
-    let id = r#"the "best" of C:\new\users"#;
-    let producer: Producer = often(&cluster).set("client.id", id).create().unwrap();
-    let mut receiver = producer.statistics().unwrap();
-    let statistics = until_statistics(&mut receiver, |_| true).await;
-    assert_eq!(statistics.client_id, id);
-    assert!(statistics.name.starts_with(id));
-}
-
-#[tokio::test]
-async fn a_document_that_cannot_be_parsed_stops_nothing() {
-    const WARNING: &str = "statistics cannot be parsed";
-    let (_guard, text) = captured(Level::WARN);
-    let cluster = cluster("t", 1);
-    let producer = Producer::builder(often(&cluster).set("client.id", r#"a", "ts": "b"#))
-        .context(Documents::default())
-        .create()
-        .unwrap();
-    let documents = producer.context();
-    until(|| documents.count() > 3).await;
-    // Nobody reads them yet.
-    assert!(!text().contains(WARNING));
-    let receiver = producer.statistics().unwrap();
-    until(|| text().contains(WARNING)).await;
-    let seen = documents.count();
-    until(|| documents.count() > seen + 3).await;
-    producer
-        .send(ProducerRecord::to("t").payload("v"))
-        .await
-        .unwrap();
-    assert_eq!(text().matches(WARNING).count(), 1, "{}", text());
-    assert!(receiver.borrow().is_none());
-    assert_eq!(producer.close().await.failed, 0);
-    until_ended(receiver).await;
 }
 
 #[test]
