@@ -33,7 +33,7 @@ fn switches(of: &str) -> BTreeMap<String, u64> {
 }
 
 fn threads_of_ours() -> usize {
-    switches("rdkafka-block").len()
+    switches("rdkafka-block").len() + switches("rdkafka-timer").len()
 }
 
 #[test]

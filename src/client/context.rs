@@ -19,7 +19,8 @@ use crate::values::RDKafkaLogLevel;
 /// methods run on the producer's driver task; for a [`BaseProducer`](crate::BaseProducer) they run
 /// in [`poll`](crate::BaseProducer::poll). During teardown they may run on a thread outside the
 /// runtime. If the runtime does not run the driver for 100 ms, because its threads are blocked, they
-/// may run on the thread that waits for a flush, a close or a `blocking_` call.
+/// may run on the thread that waits for a flush, a close or a `blocking_` call; after 1 s, on a thread
+/// of the crate.
 ///
 /// They must not block, and they should be quick: reports of deliveries wait until they return. A
 /// panic in one is caught, logged and counted. The producer continues.

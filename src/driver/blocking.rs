@@ -151,7 +151,12 @@ fn take_and_run(slot: &Mutex<Option<impl FnOnce()>>) {
     }
 }
 
-fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// Runs `body` on a thread of its own. It is on no list of calls.
+///
+/// # Errors
+///
+/// The system has no thread left. `body` was dropped then.
+pub(super) fn spawn(body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new()
         .name("rdkafka-block".to_owned())
         .spawn(body)

@@ -7,7 +7,8 @@
 //! - `task`, `serving`, `serve`: how a delivery report becomes a result;
 //! - `trackers`, `flush`, `report`: how a flush is tracked and resolved;
 //! - `close`: when a producer has terminated, and what follows;
-//! - `driver_waker`, `stand_in`: waking the driver, and serving while its runtime is blocked;
+//! - `turns`, `stall_watch`, `driver_waker`, `stand_in`: waking the driver, and serving while its
+//!   runtime is blocked;
 //! - `blocking`: the threads, and the list of the blocking calls that are under way;
 //! - `broker_state`, `probe`: whether a broker is up;
 //! - `requests`, `lookup`, `metadata`, `refresh`: asking for metadata;
@@ -34,6 +35,7 @@ mod requests;
 mod serve;
 mod serving;
 mod shared;
+mod stall_watch;
 mod stand_in;
 #[cfg(feature = "statistics")]
 mod statistics;
@@ -43,6 +45,7 @@ mod topic_failures;
 mod trackers;
 mod transaction_epoch;
 mod transactions;
+mod turns;
 mod wait_queue;
 mod waiter;
 

@@ -20,6 +20,7 @@ use super::refresh::Refreshes;
 use super::report::CloseReport;
 use super::requests::Requests;
 use super::serving::ServingSlot;
+use super::stall_watch::StallWatch;
 #[cfg(feature = "statistics")]
 use super::statistics::Documents;
 use super::topic_failures::TopicFailures;
@@ -85,12 +86,18 @@ impl<C: ProducerContext> Shared<C> {
         transaction_timeout: Duration,
         runtime: Handle,
     ) -> Arc<Self> {
-        let driver = Arc::new(DriverWaker::new(runtime));
+        let driver = |shared: &Weak<Self>| {
+            let shared = Weak::clone(shared);
+            let stall_watch = StallWatch::new(move |turns| {
+                let shared = shared.upgrade();
+                shared.is_some_and(|shared| shared.serve_while_stalled(turns))
+            });
+            Arc::new(DriverWaker::new(runtime, stall_watch))
+        };
         let waker = |driver: &Arc<DriverWaker>| {
             let driver = Arc::clone(driver);
             move || driver.wake()
         };
-        queue.wake_with(waker(&driver));
         // The driver looks after each delivery whether somebody waits, and need not be woken before.
         let on_wait = |shared: &Weak<Self>| {
             let shared = Weak::clone(shared);
@@ -112,38 +119,42 @@ impl<C: ProducerContext> Shared<C> {
             log.log_due();
             drop_foreign(failure);
         };
-        Arc::new_cyclic(|shared: &Weak<Self>| Self {
-            core,
-            context,
-            capacity: Capacity::new(limits, on_wait(shared)),
-            capacity_watch: Mutex::default(),
-            completers: {
-                let shared = Weak::clone(shared);
-                CompleterPool::<C::DeliveryOpaque>::new(move |result| {
-                    if let Err(failure) = result {
-                        unseen(&shared, failure);
-                    }
-                })
-            },
-            serving: ServingSlot::new(queue),
-            trackers: Mutex::default(),
-            purges_called: AtomicU64::new(0),
-            transactions: Transactions::new(transaction_timeout),
-            doubts: Doubts::default(),
-            brokers: BrokerWatch::default(),
-            requests: Requests::default(),
-            lookups: Lookups::default(),
-            calls: BlockingCalls::new(waker(&driver)),
-            driver,
-            token_wanted: Mutex::default(),
-            is_ending: AtomicBool::new(false),
-            destroyed: Once::new(),
-            refreshes: Refreshes::default(),
-            topic_failures: TopicFailures::default(),
-            #[cfg(feature = "statistics")]
-            statistics: Documents::default(),
-            report: OnceLock::new(),
-            reported: Notifier::default(),
+        Arc::new_cyclic(|shared: &Weak<Self>| {
+            let driver = driver(shared);
+            queue.wake_with(waker(&driver));
+            Self {
+                core,
+                context,
+                capacity: Capacity::new(limits, on_wait(shared)),
+                capacity_watch: Mutex::default(),
+                completers: {
+                    let shared = Weak::clone(shared);
+                    CompleterPool::<C::DeliveryOpaque>::new(move |result| {
+                        if let Err(failure) = result {
+                            unseen(&shared, failure);
+                        }
+                    })
+                },
+                serving: ServingSlot::new(queue),
+                trackers: Mutex::default(),
+                purges_called: AtomicU64::new(0),
+                transactions: Transactions::new(transaction_timeout),
+                doubts: Doubts::default(),
+                brokers: BrokerWatch::default(),
+                requests: Requests::default(),
+                lookups: Lookups::default(),
+                calls: BlockingCalls::new(waker(&driver)),
+                driver,
+                token_wanted: Mutex::default(),
+                is_ending: AtomicBool::new(false),
+                destroyed: Once::new(),
+                refreshes: Refreshes::default(),
+                topic_failures: TopicFailures::default(),
+                #[cfg(feature = "statistics")]
+                statistics: Documents::default(),
+                report: OnceLock::new(),
+                reported: Notifier::default(),
+            }
         })
     }
 
@@ -248,9 +259,9 @@ impl<C: ProducerContext> Shared<C> {
         self.driver.wake();
     }
 
-    /// Lets any worker of the runtime run the driver, which was spawned on this thread.
+    /// The driver was spawned on this thread: any worker of the runtime may run it.
     pub(crate) fn spawned(&self) {
-        self.driver.free_from_worker();
+        self.driver.spawned();
     }
 
     /// # Errors

@@ -4,7 +4,7 @@
 //! a producer is closed would wait for ever: the driver needs that worker. The one who waits serves
 //! then: the future of a flush, a purge, a close, a transactional call or a metadata request, or the
 //! caller of a `blocking_` method. The future of a delivery does not, because that would slow down
-//! every message.
+//! every message: `stall_watch` has a thread serve then.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::blocking;
 use super::serve::Served;
 use super::shared::Shared;
+use super::stall_watch;
 use crate::client::ProducerContext;
 use crate::sync::{Deadline, lock, log};
 
@@ -119,7 +120,8 @@ impl<C: ProducerContext> Shared<C> {
             log(|| {
                 tracing::warn!(
                     "the tokio runtime of a producer does not run its task, because its threads are \
-                     blocked; another thread serves the producer: do not block the runtime"
+                     blocked or nobody runs it; another thread serves the producer: do not block \
+                     the runtime"
                 );
             });
         }
@@ -129,6 +131,26 @@ impl<C: ProducerContext> Shared<C> {
         }
         // It may have looked while this thread served, and have found nothing.
         self.driver.wake();
+    }
+
+    /// Serves until the driver runs, the producer has terminated, or nothing has been in flight for a
+    /// while. Returns true if messages are in flight then.
+    pub(super) fn serve_while_stalled(self: &Arc<Self>, turns: u64) -> bool {
+        if self.core.is_forked() {
+            // The producer is its parent's.
+            return false;
+        }
+        let mut since = Instant::now();
+        while self.driver.due() == Some(turns)
+            && self.report.get().is_none()
+            && since.elapsed() < stall_watch::PATIENCE
+        {
+            self.stand_in(turns, SLICE);
+            if self.core.in_flight() > 0 {
+                since = Instant::now();
+            }
+        }
+        self.core.in_flight() > 0
     }
 
     /// Returns true if this thread is serving the producer, and so runs foreign code: a callback, or

@@ -72,21 +72,12 @@ impl Future for Deadline {
         // Foreign code, which does not run under the lock.
         let waker = cx.waker().clone();
         let deadlines = Deadlines::of_this_process();
-        let mut waiting = lock(&deadlines.waiting);
         let id = match self.place {
-            Some((place, id)) if ptr::eq(place, deadlines) => id,
-            _ => {
-                waiting.last_id += 1;
-                waiting.last_id
-            }
+            Some((place, id)) if ptr::eq(place, deadlines) => Some(id),
+            _ => None,
         };
+        let id = deadlines.wake_at(at, id, waker);
         self.place = Some((deadlines, id));
-        let before = waiting.by_time.insert((at, id), waker);
-        if before.is_none() {
-            waiting.look_after(at, deadlines);
-        }
-        drop(waiting);
-        drop_foreign(before);
         Poll::Pending
     }
 }
@@ -117,6 +108,27 @@ impl Deadlines {
         }
         deadlines
     }
+
+    /// Has `waker` called at that time, in place of the one before with that id. Returns the id.
+    fn wake_at(&'static self, at: Instant, id: Option<u64>, waker: Waker) -> u64 {
+        let mut waiting = lock(&self.waiting);
+        let id = id.unwrap_or_else(|| {
+            waiting.last_id += 1;
+            waiting.last_id
+        });
+        let before = waiting.by_time.insert((at, id), waker);
+        if before.is_none() {
+            waiting.look_after(at, self);
+        }
+        drop(waiting);
+        drop_foreign(before);
+        id
+    }
+}
+
+/// Has the thread call `waker` after `limit`, once. It must not block there.
+pub(crate) fn wake_after(limit: Duration, waker: Waker) {
+    Deadlines::of_this_process().wake_at(Instant::now() + limit, None, waker);
 }
 
 impl fmt::Debug for Deadlines {

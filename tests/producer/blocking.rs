@@ -8,13 +8,14 @@ use std::panic;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use futures::future::{join_all, try_join_all};
+use futures::{StreamExt, stream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::coop;
 use tokio_rdkafka::{
@@ -315,7 +316,104 @@ fn a_flush_on_the_only_thread() {
     }
 }
 
-/// Nobody serves deliveries then. The errors say so.
+/// Nobody serves for a second, then a thread does.
+#[test]
+fn deliveries_on_the_only_thread() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            in_task(&runtime(), async {
+                let cluster = cluster("t", 1);
+                let producer = small(&cluster);
+                let began = Instant::now();
+                for index in 0..200 {
+                    let delivery = block_on(producer.send(record(index))).unwrap();
+                    assert_eq!(delivery.offset(), Some(index));
+                }
+                // A second each would be 200 s.
+                assert!(began.elapsed() < DEADLINE / 4, "{:?}", began.elapsed());
+                // Capacity that a delivery will release.
+                let delivery = producer.try_enqueue(record(200)).unwrap();
+                let permit = block_on(producer.reserve()).unwrap();
+                block_on(delivery).unwrap();
+                block_on(permit.send(record(201))).unwrap();
+                // And the driver goes on.
+                producer.send(record(202)).await.unwrap();
+                producer.close().await;
+            });
+        });
+    }
+}
+
+#[test]
+fn streams_and_sinks_on_the_only_thread() {
+    watched(|| {
+        in_task(&one_thread(), async {
+            let cluster = cluster("t", 1);
+            let producer = small(&cluster);
+            let results = producer.send_all((0..20).map(record));
+            assert!(block_on(results.all(|it| async move { it.is_ok() })));
+            let records = stream::iter((20..40).map(record)).map(Ok);
+            block_on(records.forward(producer.sink())).unwrap();
+            assert_eq!(payloads(&cluster, "t").await.len(), 40);
+        });
+    });
+}
+
+/// All workers wait, each for its own delivery.
+#[test]
+fn all_workers_are_blocked() {
+    watched(|| {
+        let runtime = workers(3);
+        let cluster = cluster("t", 1);
+        let config = config(&cluster);
+        let producer: Producer = in_task(&runtime, async move { config.create().unwrap() });
+        let all = Arc::new(Barrier::new(3));
+        let tasks: Vec<_> = (0..3)
+            .map(|index| {
+                let (producer, all) = (producer.clone(), Arc::clone(&all));
+                runtime.spawn(async move {
+                    all.wait();
+                    block_on(producer.send(record(index))).unwrap();
+                    all.wait();
+                })
+            })
+            .collect();
+        for task in tasks {
+            runtime.block_on(task).unwrap();
+        }
+    });
+}
+
+/// The runtime has never run.
+#[test]
+fn a_runtime_that_nobody_runs() {
+    watched(|| {
+        let (runtime, cluster) = (one_thread(), cluster("t", 1));
+        let config = config(&cluster);
+        let builder = Producer::builder(&config).runtime(runtime.handle().clone());
+        let producer = builder.create().unwrap();
+        block_on(producer.send(record(0))).unwrap();
+        drop(producer);
+    });
+}
+
+/// The failure comes although nobody runs the driver.
+#[test]
+fn a_message_that_times_out_on_the_only_thread() {
+    watched(|| {
+        in_task(&one_thread(), async {
+            let cluster = cluster("t", 1);
+            cluster.broker_down(1).unwrap();
+            let mut config = config(&cluster);
+            config.set("message.timeout.ms", "200");
+            let producer: Producer = config.create().unwrap();
+            let error = block_on(producer.send(record(0))).unwrap_err();
+            assert!(error.is_timed_out(), "{error}");
+        });
+    });
+}
+
+/// Its future does not resolve before somebody serves. The errors say so.
 #[test]
 fn deadlines_on_the_only_thread_and_why() {
     for runtime in [one_thread, || workers(1)] {
