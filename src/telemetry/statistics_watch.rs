@@ -107,3 +107,52 @@ async fn parse(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::sync::lock;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn documents_that_cannot_be_parsed_are_skipped_with_one_warning() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let _guard = tracing::subscriber::set_default(subscriber.finish());
+        let (documents, of_documents) = watch::channel(None);
+        let (sender, mut statistics) = watch::channel(None);
+        let parsing = tokio::spawn(parse(of_documents, sender));
+        for bad in ["", "{", r#"{"ts": "b"}"#] {
+            documents.send_replace(Some(bad.into()));
+            // The task runs until it waits for the next one.
+            yield_now().await;
+            assert!(statistics.borrow().is_none());
+        }
+        documents.send_replace(Some(r#"{"ts": 7}"#.into()));
+        statistics.changed().await.unwrap();
+        let last = statistics.borrow_and_update().clone();
+        assert_eq!(last.unwrap().ts, 7);
+        drop(documents);
+        parsing.await.unwrap();
+        let text = String::from_utf8(lock(&log.0).clone()).unwrap();
+        assert_eq!(text.matches("cannot be parsed").count(), 1, "{text}");
+    }
+}
