@@ -192,21 +192,22 @@ impl ClientConfig {
         };
         let millis = |property: &str| conf.get(property)?.parse::<f64>().ok();
         // librdkafka returns no default of a topic property while none is set.
-        let timeout = millis("message.timeout.ms").unwrap_or(300_000.0);
+        let of_message = millis("message.timeout.ms").unwrap_or(300_000.0);
         // 0 is no limit.
-        if timeout == 0.0 {
+        if of_message == 0.0 {
             return Ok(());
         }
-        if is_transactional(conf) && millis("linger.ms") >= millis("transaction.timeout.ms") {
-            return Err(refused(
+        let (limit, timeout) = match millis("transaction.timeout.ms") {
+            Some(timeout) if is_transactional(conf) => ("transaction.timeout.ms", timeout),
+            _ => ("message.timeout.ms", of_message),
+        };
+        match millis("linger.ms") {
+            Some(millis) if millis >= timeout => Err(refused(
                 linger,
-                "it must be below transaction.timeout.ms, which limits message.timeout.ms",
-            ));
+                &format!("it is {millis} ms, and must be below {limit}, which is {timeout} ms"),
+            )),
+            _ => Ok(()),
         }
-        if !is_transactional(conf) && millis("linger.ms") >= Some(timeout) {
-            return Err(refused(linger, "it must be below message.timeout.ms"));
-        }
-        Ok(())
     }
 
     /// Prepares the configuration for a partitioner of the context.

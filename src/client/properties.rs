@@ -47,7 +47,7 @@ impl Property {
     pub(super) fn allowed(&self) -> Option<String> {
         let of = |name: &str| name == self.name;
         if of("acks") || of("request.required.acks") {
-            return Some("0, 1, and all or -1".to_owned());
+            return Some("0, 1, -1, all".to_owned());
         }
         if of("partitioner") {
             return Some(PARTITIONERS.to_owned());

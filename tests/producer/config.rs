@@ -57,9 +57,9 @@ fn a_bad_value_names_its_property() {
         ("enable.idempotence", "perhaps", "true, false"),
         ("compression.type", "brotli", "snappy, lz4, zstd"),
         ("topic.compression.type", "brotli", "snappy, lz4, zstd"),
-        ("acks", "maybe", "0, 1, and all or -1"),
-        ("acks", "-2", "0, 1, and all or -1"),
-        ("request.required.acks", "maybe", "0, 1, and all or -1"),
+        ("acks", "maybe", "0, 1, -1, all"),
+        ("acks", "-2", "0, 1, -1, all"),
+        ("request.required.acks", "maybe", "0, 1, -1, all"),
         ("security.protocol", "tls", "plaintext, ssl"),
         ("debug", "everything", "all"),
         ("broker.address.family", "ipv5", "any, v4, v6"),
@@ -338,7 +338,11 @@ fn what_cannot_work_is_refused_with_a_reason() {
         ("client.software.version", "...", "letter or a digit"),
         ("ut_handle_ProduceResponse", "f", "as a function"),
         ("enable_sasl_queue", "true", "nobody serves"),
-        ("linger.ms", "300000", "below message.timeout.ms"),
+        (
+            "linger.ms",
+            "300000",
+            "it is 300000 ms, and must be below message.timeout.ms, which is 300000 ms",
+        ),
         (
             "queue.buffering.max.ms",
             "300000",
@@ -798,13 +802,13 @@ fn errors_say_what_to_do() {
         (
             "acks",
             "maybe",
-            "bad value \"maybe\" for configuration property acks: allowed: 0, 1, and all or -1",
+            "bad value \"maybe\" for configuration property acks: allowed: 0, 1, -1, all",
         ),
         (
             "acks",
             "2",
             "bad value \"2\" for configuration property acks: brokers refuse another number of \
-             replicas; allowed: 0, 1, and all or -1",
+             replicas; allowed: 0, 1, -1, all",
         ),
         (
             "enable.idempotence",
