@@ -57,6 +57,9 @@ impl<C: ProducerContext> Shared<C> {
                 }
             }
         }
+        if let Some(event) = &mut serving.event {
+            event.begin_chunk();
+        }
         while serving.chunk.messages.len() < CHUNK {
             let Some((message, completer)) = serving.event.as_mut().and_then(DeliveryEvent::next)
             else {
