@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -165,6 +166,20 @@ pub(crate) struct DeliveryEvent<O: Opaque> {
 }
 
 impl<O: Opaque> DeliveryEvent<O> {
+    /// Uses the memory that an earlier event has left. Call it before the first message is taken.
+    pub(crate) fn reuse(&mut self, memory: &mut PayloadGuards) {
+        mem::swap(&mut self.payload_guards, memory);
+    }
+
+    /// Destroys the event, drops the borrowed payloads, and leaves their memory.
+    pub(crate) fn finish(mut self) -> PayloadGuards {
+        let mut guards = mem::take(&mut self.payload_guards);
+        // The messages point to the payloads, so the event goes first.
+        drop(self);
+        guards.drop_all();
+        guards
+    }
+
     /// Makes the next message read the clock, up to which latencies are measured.
     pub(crate) fn begin_chunk(&mut self) {
         self.is_chunk_begun = false;
@@ -215,17 +230,23 @@ impl<O: Opaque> DeliveryEvent<O> {
     }
 }
 
-/// The borrowed payloads of an event's messages.
+/// The borrowed payloads of an event's messages. Empty, it is memory for those of the next event.
 #[derive(Default)]
-struct PayloadGuards(Vec<PayloadGuard>);
+pub(crate) struct PayloadGuards(Vec<PayloadGuard>);
 
-impl Drop for PayloadGuards {
-    fn drop(&mut self) {
+impl PayloadGuards {
+    fn drop_all(&mut self) {
         // One guard against panics for all of them. After a panic the rest follows.
         let mut guards = self.0.drain(..);
         while guards.len() > 0 {
             drop_payloads(|| guards.by_ref().for_each(drop));
         }
+    }
+}
+
+impl Drop for PayloadGuards {
+    fn drop(&mut self) {
+        self.drop_all();
     }
 }
 

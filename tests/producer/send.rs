@@ -665,11 +665,6 @@ async fn a_waiting_send_is_small() {
     let producer: Producer = config(&cluster).create().unwrap();
     let record = || ProducerRecord::to("t").payload("v");
     let of_record = size_of_val(&record());
-    eprintln!(
-        of_record,
-        size_of_val(&producer.send(record())),
-        size_of_val(&producer.enqueue(record()))
-    );
     assert!(size_of_val(&producer.send(record())) <= of_record + 184);
     assert!(size_of_val(&producer.enqueue(record())) <= of_record + 176);
 }
