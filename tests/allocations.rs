@@ -9,6 +9,7 @@ mod support;
 use std::alloc::System;
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::mock::{cluster, config};
@@ -34,6 +35,26 @@ async fn awaited(producer: &Producer, messages: usize) {
     }
     for future in futures {
         future.await.unwrap();
+    }
+}
+
+/// As above, one at a time and in a window, with payloads that librdkafka borrows.
+async fn borrowed(producer: &Producer, messages: usize) {
+    let payload = Bytes::from(vec![7_u8; 1024]);
+    let record = || ProducerRecord::to("t").payload(payload.clone());
+    let mut futures = VecDeque::with_capacity(WINDOW);
+    for _ in 0..messages {
+        if futures.len() == WINDOW {
+            let oldest: tokio_rdkafka::DeliveryFuture = futures.pop_front().unwrap();
+            oldest.await.unwrap();
+        }
+        futures.push_back(producer.enqueue(record()).await.unwrap());
+    }
+    for future in futures {
+        future.await.unwrap();
+    }
+    for _ in 0..messages / 10 {
+        producer.send(record()).await.unwrap();
     }
 }
 
@@ -111,6 +132,7 @@ async fn allocations(work: impl AsyncFn(&Producer, usize)) -> f64 {
 async fn a_message_takes_no_allocation() {
     for (name, allocations) in [
         ("awaited", allocations(awaited).await),
+        ("borrowed", allocations(borrowed).await),
         ("detached", allocations(detached).await),
         ("by a sink", allocations(sunk).await),
         ("by a stream", allocations(streamed).await),

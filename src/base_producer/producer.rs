@@ -12,8 +12,8 @@ use crate::client::{
 };
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
-use crate::message::{DeliveryError, EnqueueError, ProducerRecord, Topic};
-use crate::sync::{drop_payloads, log};
+use crate::message::{DeliveryError, EnqueueError, Fields, ProducerRecord, Topic};
+use crate::sync::log;
 use crate::values::{PurgeConfig, RDKafkaLogLevel};
 
 /// The most events that one `poll` serves, so that it returns even if deliveries keep arriving.
@@ -134,9 +134,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         drop(entered);
         match produced {
             Ok(()) => {
-                if fields.has_bytes() {
-                    drop_payloads(|| drop(fields));
-                }
+                Fields::drop_produced(&mut Some(fields));
                 Ok(())
             }
             Err((error, opaque)) => {

@@ -30,9 +30,7 @@ impl<O: Opaque> Core<O> {
             Err(error) => return Err((error, opaque)),
         };
         if fields.payload_len() >= ZERO_COPY_FROM {
-            if let Some(guard) = opaque.payload_guard() {
-                *guard = fields.take_payload_guard();
-            }
+            borrow_payload(fields, &mut opaque);
         }
         let message = Message {
             partition: fields.partition,
@@ -49,7 +47,7 @@ impl<O: Opaque> Core<O> {
 
     #[cold]
     fn not_produced(&self, code: i32, fields: &mut Fields<'_>, mut opaque: O) -> (KafkaError, O) {
-        if let Some(guard) = opaque.payload_guard().and_then(Option::take) {
+        if let Some(guard) = opaque.take_payload_guard() {
             fields.payload = Some(guard.into_payload());
         }
         let error = if RDKafkaErrorCode::from(code) == RDKafkaErrorCode::MessageSizeTooLarge {
@@ -108,6 +106,15 @@ impl<O: Opaque> Core<O> {
             refused.push((index, error, opaque));
         });
         refused
+    }
+}
+
+/// Lets librdkafka borrow the payload, if the opaque can keep its guard.
+fn borrow_payload(fields: &mut Fields<'_>, opaque: &mut impl Opaque) {
+    if let Some(guard) = fields.take_payload_guard() {
+        if let Err(guard) = opaque.guard_payload(guard) {
+            fields.payload = Some(guard.into_payload());
+        }
     }
 }
 

@@ -359,19 +359,20 @@ impl State {
     #[inline]
     fn fits(&self, limits: QueueLimits, messages: usize, bytes: usize) -> bool {
         let fits = |acquired: usize, more: usize, limit: usize, overbooked: usize| {
-            let sum = acquired.checked_add(more);
-            sum.is_some_and(|sum| sum <= limit.saturating_add(overbooked))
+            let left = limit.saturating_add(overbooked).checked_sub(acquired);
+            left.is_some_and(|left| more <= left)
         };
-        let Amount {
-            messages: acquired_messages,
-            bytes: acquired_bytes,
-        } = self.acquired;
         fits(
-            acquired_messages,
+            self.acquired.messages,
             messages,
             limits.messages,
             self.overbooked.messages,
-        ) && fits(acquired_bytes, bytes, limits.bytes, self.overbooked.bytes)
+        ) && fits(
+            self.acquired.bytes,
+            bytes,
+            limits.bytes,
+            self.overbooked.bytes,
+        )
     }
 
     /// Returns the amount of overbooking if nothing of the acquired capacity is used, or `None` if

@@ -43,7 +43,10 @@ impl<C: ProducerContext> Shared<C> {
                     completions.resolve_all();
                     return Served::Nothing;
                 }
-                Some(Event::Delivery(event)) => serving.event = Some(event),
+                Some(Event::Delivery(mut event)) => {
+                    event.reuse(&mut serving.guards);
+                    serving.event = Some(event);
+                }
                 Some(Event::OAuthTokenRefresh(config)) => return Served::TokenRefresh(config),
                 Some(event) => {
                     let is_ordered = event.is_ordered();
@@ -57,6 +60,9 @@ impl<C: ProducerContext> Shared<C> {
                 }
             }
         }
+        if let Some(event) = &mut serving.event {
+            event.begin_chunk();
+        }
         while serving.chunk.messages.len() < CHUNK {
             let Some((message, completer)) = serving.event.as_mut().and_then(DeliveryEvent::next)
             else {
@@ -67,7 +73,9 @@ impl<C: ProducerContext> Shared<C> {
         let is_last_chunk = serving.chunk.messages.len() < CHUNK;
         let served = self.complete_chunk(&mut serving.chunk, is_last_chunk);
         if is_last_chunk {
-            serving.event = None;
+            if let Some(event) = serving.event.take() {
+                serving.guards = event.finish();
+            }
         }
         Served::Some(served)
     }

@@ -5,7 +5,7 @@ use std::ptr;
 use std::sync::Mutex;
 
 use super::trackers::{Completions, Outcome, Tally};
-use crate::ffi::{DeliveryEvent, Queue};
+use crate::ffi::{DeliveryEvent, PayloadGuards, Queue};
 use crate::message::DeliveryCompleter;
 use crate::sync::{Wakeups, lock};
 
@@ -90,6 +90,8 @@ pub(super) struct Serving<D: Send + Sync + 'static> {
     // Declared, and so dropped, before the queue.
     pub(super) event: Option<DeliveryEvent<DeliveryCompleter<D>>>,
     pub(super) queue: Option<Queue>,
+    /// The memory for guards of payloads that the last event has left.
+    pub(super) guards: PayloadGuards,
     pub(super) chunk: Chunk<D>,
 }
 
@@ -128,6 +130,7 @@ impl<D: Send + Sync + 'static> Serving<D> {
         Self {
             event: None,
             queue: Some(queue),
+            guards: PayloadGuards::default(),
             chunk: Chunk {
                 messages: Vec::with_capacity(CHUNK),
                 tally: Tally::default(),

@@ -13,18 +13,21 @@
 //! count. The count starts at two references for each slot: one for its completer, one for its
 //! receiver. It includes pairs that have not been created yet, so creating a pair never increments
 //! it. When it reaches zero the segment becomes spare and is used again. In the steady state a
-//! message needs no allocation, and its completion takes no lock.
+//! message needs no allocation, and neither its creation nor its completion takes a lock.
 
 use std::ffi::c_void;
 use std::fmt;
-use std::mem::{self, ManuallyDrop, offset_of};
+use std::mem::{self, ManuallyDrop, MaybeUninit, offset_of};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::opaque::{Opaque, PayloadGuard};
-use crate::sync::{Arc, AtomicU8, AtomicUsize, Mutex, UnsafeCell, drop_foreign, fence, lock, wake};
+use crate::sync::{
+    Arc, AtomicPtr, AtomicU8, AtomicUsize, Mutex, UnsafeCell, drop_foreign, fence, lock, wake,
+};
 
 /// The number of slots in a segment.
 pub(crate) const SLOTS: usize = 32;
@@ -38,7 +41,7 @@ const SPARE: usize = 512;
 /// The states of a slot. They say which half may access its cells:
 ///
 /// - the waker is the receiver's in `EMPTY`, and the completer's in `WAITING`;
-/// - the contents are the completer's until `DONE`, and the receiver's after it.
+/// - the contents are the completer's until `DONE` or `PASSED`, and the receiver's after it.
 ///
 /// In `GONE` the receiver has dropped the waker. In `DETACHED` everything is the completer's.
 mod state {
@@ -48,26 +51,55 @@ mod state {
     pub(super) const WAITING: u8 = 1;
     /// The completer has completed, with a result or without one.
     pub(super) const DONE: u8 = 2;
+    /// As `DONE`, and the completer's reference has passed to the receiver.
+    pub(super) const PASSED: u8 = 3;
     /// The receiver has taken the result.
-    pub(super) const TAKEN: u8 = 3;
+    pub(super) const TAKEN: u8 = 4;
+    /// As `TAKEN`, after `PASSED`.
+    pub(super) const TAKEN_PASSED: u8 = 5;
     /// The receiver was dropped without taking the result.
-    pub(super) const GONE: u8 = 4;
+    pub(super) const GONE: u8 = 6;
     /// The pair was created without a receiver, so the completer owns both references.
-    pub(super) const DETACHED: u8 = 5;
+    pub(super) const DETACHED: u8 = 7;
+
+    pub(super) const fn is_done(state: u8) -> bool {
+        matches!(state, DONE | PASSED)
+    }
+
+    pub(super) const fn is_taken(state: u8) -> bool {
+        matches!(state, TAKEN | TAKEN_PASSED)
+    }
+
+    /// The state of a done slot whose result has been taken.
+    pub(super) const fn taken(done: u8) -> u8 {
+        done + (TAKEN - DONE)
+    }
+
+    /// The number of references that the receiver owns.
+    pub(super) const fn references(state: u8) -> usize {
+        if matches!(state, PASSED | TAKEN_PASSED) {
+            2
+        } else {
+            1
+        }
+    }
 }
 
 /// A pool of completers that carry a value `T` and leave a result `R`.
 pub(crate) struct Completers<T, R> {
-    unused: Mutex<Unused<T, R>>,
+    unused: Unused<T, R>,
+    /// Held by the one who starts the next segment.
+    refill: Mutex<()>,
     spare: Arc<Spare<T, R>>,
 }
 
 /// The slots of the current segment that have not been used yet. Owns their references.
-struct Unused<T, R> {
-    /// Dangling if `left` is 0.
-    next: NonNull<Slot<T, R>>,
-    left: usize,
-}
+///
+/// The pointer is that of the next slot, plus the number of slots that are left. A slot is aligned
+/// to more than that number, so the sum says both. Whoever replaces the pointer to one slot by that
+/// to the next owns the first one. It does not matter if the segment has been used up and started
+/// again in between: the same pointer then stands for the same slot, which is unused again.
+struct Unused<T, R>(AtomicPtr<Slot<T, R>>);
 
 /// Segments without references, to be used again.
 struct Spare<T, R> {
@@ -80,10 +112,16 @@ struct Segment<T, R> {
     references: AtomicUsize,
     /// Where to put the segment when its last reference ends; `None` while it is there.
     spare: Option<Arc<Spare<T, R>>>,
+    /// The guards of payloads that librdkafka borrows, by the slot's index. Their memory stays with
+    /// the segment, so that a guard needs no allocation in the steady state.
+    guards: OnceLock<Box<Guards>>,
     /// Not dropped: when the last reference ends, every slot's waker and contents have been taken
     /// out.
     slots: ManuallyDrop<[Slot<T, R>; SLOTS]>,
 }
+
+/// A guard is there while the slot's contents say so. It is the completer's.
+type Guards = [UnsafeCell<MaybeUninit<PayloadGuard>>; SLOTS];
 
 /// Fits one cache line for the usual types.
 #[repr(align(64))]
@@ -99,7 +137,11 @@ struct Slot<T, R> {
 
 enum Contents<T, R> {
     Nothing,
-    Carried(T, Option<PayloadGuard>),
+    Carried {
+        value: T,
+        /// The segment has a payload guard for the slot.
+        is_guarded: bool,
+    },
     Result(R),
 }
 
@@ -129,9 +171,9 @@ unsafe impl<T: Send, R: Send> Send for Receiver<T, R> {}
 unsafe impl<T: Send, R: Send> Sync for Completer<T, R> {}
 // SAFETY: through `&Receiver` only the atomic state can be accessed.
 unsafe impl<T: Send, R: Send> Sync for Receiver<T, R> {}
-// SAFETY: the slots are empty. Moving them moves the right to fill them with values that are
-// `Send`.
-unsafe impl<T: Send, R: Send> Send for Unused<T, R> {}
+// SAFETY: only the completer of a slot accesses its guard, and only the completer and the receiver
+// access the rest of the slot, as above. Guards are `Send`.
+unsafe impl<T: Send, R: Send> Send for Segment<T, R> {}
 
 impl<T, R> Completers<T, R> {
     /// The size of a slot.
@@ -142,10 +184,8 @@ impl<T, R> Completers<T, R> {
     /// receiver or the completer is dropped.
     pub(crate) fn new(unseen: impl Fn(R) + Send + Sync + 'static) -> Self {
         Self {
-            unused: Mutex::new(Unused {
-                next: NonNull::dangling(),
-                left: 0,
-            }),
+            unused: Unused(AtomicPtr::new(std::ptr::null_mut())),
+            refill: Mutex::new(()),
             spare: Arc::new(Spare {
                 segments: Mutex::new(Vec::new()),
                 unseen: Box::new(unseen),
@@ -170,21 +210,19 @@ impl<T, R> Completers<T, R> {
     /// Takes an unused slot with both its references.
     #[inline]
     fn take_slot(&self) -> NonNull<Slot<T, R>> {
-        let mut unused = lock(&self.unused);
-        if unused.left == 0 {
-            *unused = self.next_segment();
+        match self.unused.take() {
+            Some(slot) => slot,
+            None => self.take_slot_of_next_segment(),
         }
-        let slot = unused.next;
-        unused.left -= 1;
-        if unused.left > 0 {
-            // SAFETY: at least one more slot of the segment follows this one.
-            unused.next = unsafe { slot.add(1) };
-        }
-        slot
     }
 
     #[cold]
-    fn next_segment(&self) -> Unused<T, R> {
+    fn take_slot_of_next_segment(&self) -> NonNull<Slot<T, R>> {
+        let _refill = lock(&self.refill);
+        // Another thread may have been first.
+        if let Some(slot) = self.unused.take() {
+            return slot;
+        }
         let spare = lock(&self.spare.segments).pop();
         let mut segment = spare.unwrap_or_else(Segment::allocate);
         segment.references = AtomicUsize::new(SLOTS * REFERENCES_PER_SLOT);
@@ -192,17 +230,54 @@ impl<T, R> Completers<T, R> {
         let segment = NonNull::from(Box::leak(segment));
         // SAFETY: the segment is live. The pointer to the first slot is derived from the one to the
         // segment, without a reference in between. So it has provenance for the whole segment.
-        let next = unsafe { segment.byte_add(offset_of!(Segment<T, R>, slots)).cast() };
-        Unused { next, left: SLOTS }
+        let slot = unsafe { segment.byte_add(offset_of!(Segment<T, R>, slots)).cast() };
+        self.unused.refill(slot);
+        slot
+    }
+}
+
+impl<T, R> Unused<T, R> {
+    /// The bits of the pointer that are the number of slots left.
+    const LEFT: usize = {
+        assert!(align_of::<Slot<T, R>>() > SLOTS);
+        align_of::<Slot<T, R>>() - 1
+    };
+
+    /// Takes a slot with both its references, if one is left.
+    #[inline]
+    fn take(&self) -> Option<NonNull<Slot<T, R>>> {
+        let mut next = self.0.load(Acquire);
+        while next.addr() & Self::LEFT != 0 {
+            let behind = next.wrapping_add(1).wrapping_byte_sub(1);
+            // Acquires what the one who started the segment has released.
+            match self.0.compare_exchange(next, behind, Acquire, Acquire) {
+                Ok(_) => return NonNull::new(Self::slot(next)),
+                Err(changed) => next = changed,
+            }
+        }
+        None
+    }
+
+    /// Puts the slots behind that one, which is the first of a segment, in place of none.
+    fn refill(&self, first: NonNull<Slot<T, R>>) {
+        let next = first.as_ptr().wrapping_add(1);
+        // Nobody else replaces the pointer while no slot is left.
+        self.0.store(next.wrapping_byte_add(SLOTS - 1), Release);
+    }
+
+    fn slot(next: *mut Slot<T, R>) -> *mut Slot<T, R> {
+        next.map_addr(|addr| addr & !Self::LEFT)
     }
 }
 
 impl<T, R> Drop for Unused<T, R> {
     fn drop(&mut self) {
-        if self.left > 0 {
+        let next = self.0.load(Acquire);
+        let left = next.addr() & Self::LEFT;
+        if let (1.., Some(slot)) = (left, NonNull::new(Self::slot(next))) {
             // SAFETY: `self` owns the references of the unused slots, and does not use them after
             // this.
-            unsafe { Segment::release(self.next, self.left * REFERENCES_PER_SLOT) }
+            unsafe { Segment::release(slot, left * REFERENCES_PER_SLOT) }
         }
     }
 }
@@ -212,6 +287,7 @@ impl<T, R> Segment<T, R> {
         Box::new(Self {
             references: AtomicUsize::new(0),
             spare: None,
+            guards: OnceLock::new(),
             slots: ManuallyDrop::new(std::array::from_fn(|index| Slot {
                 state: AtomicU8::new(state::EMPTY),
                 index: index as u8,
@@ -274,6 +350,24 @@ impl<T, R> Segment<T, R> {
         }
     }
 
+    /// Returns where the guard of the slot's payload is, or is to be put.
+    ///
+    /// # Safety
+    ///
+    /// As for [`of`](Self::of), and the caller is the slot's completer.
+    unsafe fn guard<'a>(slot: NonNull<Slot<T, R>>) -> &'a UnsafeCell<MaybeUninit<PayloadGuard>> {
+        // SAFETY: by contract the completer's reference keeps the segment, and so this memory,
+        // alive. The `OnceLock` may be used by several completers at once.
+        unsafe {
+            let guards = &*(&raw const (*Self::of(slot).as_ptr()).guards);
+            let guards = guards.get_or_init(|| {
+                let unused = |_| UnsafeCell::new(MaybeUninit::uninit());
+                Box::new(std::array::from_fn(unused))
+            });
+            &guards[usize::from(slot.as_ref().index)]
+        }
+    }
+
     #[cold]
     fn retire(mut self: Box<Self>) {
         let Some(spare) = self.spare.take() else {
@@ -294,7 +388,10 @@ impl<T, R> Completer<T, R> {
         let slot = completer.slot();
         // No receiver accesses the slot yet.
         slot.state.store(state, Relaxed);
-        let value = Contents::Carried(value, None);
+        let value = Contents::Carried {
+            value,
+            is_guarded: false,
+        };
         // SAFETY: the contents are the completer's. An unused slot has nothing to drop.
         slot.contents
             .with_mut(|contents| unsafe { contents.write(value) });
@@ -324,7 +421,7 @@ impl<T, R> Completer<T, R> {
     #[inline]
     pub(crate) fn carried(&mut self) -> &mut T {
         match self.contents() {
-            Contents::Carried(value, _) => value,
+            Contents::Carried { value, .. } => value,
             _ => unreachable!("a result has replaced the value"),
         }
     }
@@ -338,7 +435,30 @@ impl<T, R> Completer<T, R> {
     /// Replaces the value by the result. The receiver gets it after [`complete`](Self::complete).
     #[inline]
     pub(crate) fn set_result(&mut self, result: R) {
-        *self.contents() = Contents::Result(result);
+        match mem::replace(self.contents(), Contents::Result(result)) {
+            // In place, because it is the usual case and mostly has nothing to drop.
+            Contents::Carried {
+                value,
+                is_guarded: false,
+            } => drop(value),
+            other => self.drop_contents(other),
+        }
+    }
+
+    /// Drops what was in the slot, and the guard of its payload.
+    #[cold]
+    fn drop_contents(&mut self, contents: Contents<T, R>) {
+        if let Contents::Carried {
+            is_guarded: true, ..
+        } = &contents
+        {
+            // SAFETY: this is the completer, and its reference keeps the segment alive. The guard
+            // was there, and the contents that said so are dropped here.
+            let guard =
+                unsafe { Segment::guard(self.slot).with_mut(|it| (*it).assume_init_read()) };
+            drop_foreign(guard);
+        }
+        drop_foreign(contents);
     }
 
     /// Returns the result that has been [set](Self::set_result).
@@ -352,6 +472,17 @@ impl<T, R> Completer<T, R> {
     /// Hands the result over to the receiver. Returns the waker to wake.
     #[inline]
     pub(crate) fn complete(self) -> Option<Waker> {
+        let this = ManuallyDrop::new(self);
+        let state = &this.slot().state;
+        // The receiver releases both references. After this it may do so at any time.
+        match exchange(state, state::EMPTY, state::PASSED) {
+            state::PASSED => None,
+            _ => ManuallyDrop::into_inner(this).complete_awaited(),
+        }
+    }
+
+    /// Completes if the receiver has stored a waker, or is gone.
+    fn complete_awaited(self) -> Option<Waker> {
         if !self.is_tracked() {
             return None;
         }
@@ -384,7 +515,13 @@ impl<T, R> Drop for Completer<T, R> {
                 slot: self.slot,
                 count: REFERENCES_PER_SLOT,
             };
-            *self.contents() = Contents::Nothing;
+            match mem::replace(self.contents(), Contents::Nothing) {
+                Contents::Carried {
+                    value,
+                    is_guarded: false,
+                } => drop(value),
+                other => self.drop_contents(other),
+            }
         } else {
             self.complete_without_result();
         }
@@ -406,7 +543,8 @@ impl<T, R> Completer<T, R> {
                 Segment::unseen(self.slot, result);
             },
             (before, contents) => {
-                drop_foreign(contents);
+                self.drop_contents(contents);
+                let slot = self.slot();
                 if before == state::WAITING {
                     // SAFETY: in this state the waker is the completer's, and a receiver that sees
                     // `DONE` does not touch it.
@@ -449,12 +587,40 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
         Self { slot }
     }
 
-    #[inline]
-    fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>> {
+    fn guard_payload(&mut self, guard: PayloadGuard) -> Result<(), PayloadGuard> {
         match self.contents() {
-            Contents::Carried(_, guard) => Some(guard),
-            _ => None,
+            Contents::Carried { is_guarded, .. } if !*is_guarded => *is_guarded = true,
+            _ => return Err(guard),
         }
+        // SAFETY: this is the completer, and its reference keeps the segment alive. There was no
+        // guard.
+        unsafe { Segment::guard(self.slot).with_mut(|it| (*it).write(guard)) };
+        Ok(())
+    }
+
+    #[inline]
+    fn guarded_payload(&mut self) -> Option<&[u8]> {
+        match self.contents() {
+            Contents::Carried { is_guarded, .. } if *is_guarded => {}
+            _ => return None,
+        }
+        // SAFETY: this is the completer, and its reference keeps the segment alive. The guard is
+        // there, and the borrow of `self` keeps it there.
+        let guard = unsafe {
+            Segment::guard(self.slot).with_mut(|it| (*it.cast_const()).assume_init_ref())
+        };
+        Some(guard.bytes())
+    }
+
+    #[inline]
+    fn take_payload_guard(&mut self) -> Option<PayloadGuard> {
+        match self.contents() {
+            Contents::Carried { is_guarded, .. } if *is_guarded => *is_guarded = false,
+            _ => return None,
+        }
+        // SAFETY: this is the completer, and its reference keeps the segment alive. The guard was
+        // there, and is not again.
+        Some(unsafe { Segment::guard(self.slot).with_mut(|it| (*it).assume_init_read()) })
     }
 
     fn set_payload_len(&mut self, len: usize) {
@@ -474,33 +640,42 @@ unsafe impl<T: Send + 'static, R: Send + 'static> Opaque for Completer<T, R> {
 impl<T, R: Abandoned> Receiver<T, R> {
     /// Returns the result; until there is one, stores the task's waker and returns `Pending`.
     ///
+    /// If there is one at once, it asks `may_return` first, and returns `Pending` if that does.
+    ///
     /// # Panics
     ///
     /// Panics if it has returned the result before.
     #[inline]
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<R> {
-        if self.slot().state.load(Acquire) == state::DONE || self.register(cx) {
-            Poll::Ready(self.take())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    /// Takes the result. The caller must have loaded the state `DONE` with `Acquire`.
-    #[inline]
-    fn take(&mut self) -> R {
-        debug_assert!(self.is_ready());
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        may_return: impl FnOnce(&mut Context<'_>) -> Poll<()>,
+    ) -> Poll<R> {
+        let done = match self.slot().state.load(Acquire) {
+            now if state::is_done(now) => {
+                ready!(may_return(cx));
+                now
+            }
+            _ => ready!(self.register(cx)),
+        };
         let slot = self.slot();
-        // SAFETY: from `DONE` on the contents are the receiver's.
-        let contents = slot
-            .contents
-            .with_mut(|contents| unsafe { contents.replace(Contents::Nothing) });
-        slot.state.store(state::TAKEN, Relaxed);
-        match contents {
-            Contents::Result(result) => result,
-            Contents::Carried(..) | Contents::Nothing => R::abandoned(),
-        }
+        slot.state.store(state::taken(done), Relaxed);
+        // SAFETY: once it is done the contents are the receiver's. From here on nobody reads them.
+        let result = slot.contents.with_mut(|contents| unsafe {
+            match &*contents {
+                Contents::Result(result) => std::ptr::read(result),
+                Contents::Carried { .. } | Contents::Nothing => abandoned(contents.read()),
+            }
+        });
+        Poll::Ready(result)
     }
+}
+
+/// The completer has left no result.
+#[cold]
+fn abandoned<T, R: Abandoned>(contents: Contents<T, R>) -> R {
+    drop_foreign(contents);
+    R::abandoned()
 }
 
 impl<T, R> Receiver<T, R> {
@@ -514,18 +689,12 @@ impl<T, R> Receiver<T, R> {
     /// Returns true if [`poll`](Self::poll) would return the result.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
-        self.slot().state.load(Relaxed) == state::DONE
+        state::is_done(self.slot().state.load(Relaxed))
     }
 
-    /// Returns true if [`poll`](Self::poll) has returned the result.
-    #[inline]
-    pub(crate) fn is_taken(&self) -> bool {
-        self.slot().state.load(Relaxed) == state::TAKEN
-    }
-
-    /// Stores the task's waker. Returns true if the completer has completed meanwhile.
+    /// Stores the task's waker. Returns the state if the completer has completed meanwhile.
     #[inline(never)]
-    fn register(&mut self, cx: &mut Context<'_>) -> bool {
+    fn register(&mut self, cx: &mut Context<'_>) -> Poll<u8> {
         // First, because it is foreign code and may panic.
         let waker = cx.waker().clone();
         let slot = self.slot();
@@ -543,20 +712,21 @@ impl<T, R> Receiver<T, R> {
             if now == state::WAITING {
                 // Last, because dropping a waker may run foreign code.
                 drop(outdated);
-                return false;
+                return Poll::Pending;
             }
             // SAFETY: the completer saw `EMPTY` when it completed, so it does not touch the waker.
             drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() }));
         }
         assert!(
-            now == state::DONE,
+            state::is_done(now),
             "a delivery future was polled after it had resolved"
         );
-        true
+        Poll::Ready(now)
     }
 }
 
 /// Changes the state if it is `from`. Returns the new state.
+#[inline]
 fn exchange(now: &AtomicU8, from: u8, to: u8) -> u8 {
     match now.compare_exchange(from, to, AcqRel, Acquire) {
         Ok(_) => to,
@@ -567,27 +737,39 @@ fn exchange(now: &AtomicU8, from: u8, to: u8) -> u8 {
 impl<T, R> Drop for Receiver<T, R> {
     #[inline]
     fn drop(&mut self) {
-        let _reference = References {
-            slot: self.slot,
-            count: 1,
-        };
+        let now = self.slot().state.load(Relaxed);
+        if state::is_taken(now) {
+            // SAFETY: the references belong to the receiver, whose drop does nothing after this.
+            unsafe { Segment::release(self.slot, state::references(now)) }
+        } else {
+            self.leave();
+        }
+    }
+}
+
+impl<T, R> Receiver<T, R> {
+    /// The drop of one that has not taken the result.
+    fn leave(&mut self) {
         let slot = self.slot();
-        if !self.is_taken() {
-            match slot.state.swap(state::GONE, AcqRel) {
-                // SAFETY: a completer that sees `GONE` does not touch the waker.
-                state::WAITING => drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() })),
-                state::DONE => {
-                    // SAFETY: from `DONE` on the contents are the receiver's.
-                    let contents = slot
-                        .contents
-                        .with_mut(|contents| unsafe { contents.replace(Contents::Nothing) });
-                    if let Contents::Result(result) = contents {
-                        // SAFETY: the receiver's reference is released after this.
-                        unsafe { Segment::unseen(self.slot, result) }
-                    }
+        let before = slot.state.swap(state::GONE, AcqRel);
+        let _references = References {
+            slot: self.slot,
+            count: state::references(before),
+        };
+        match before {
+            // SAFETY: a completer that sees `GONE` does not touch the waker.
+            state::WAITING => drop(slot.waker.with_mut(|waker| unsafe { (*waker).take() })),
+            state::DONE | state::PASSED => {
+                // SAFETY: once it is done the contents are the receiver's.
+                let contents = slot
+                    .contents
+                    .with_mut(|contents| unsafe { contents.replace(Contents::Nothing) });
+                if let Contents::Result(result) = contents {
+                    // SAFETY: the receiver's reference is released after this.
+                    unsafe { Segment::unseen(self.slot, result) }
                 }
-                _ => {}
             }
+            _ => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -65,7 +66,13 @@ impl<O: Opaque> Event<O> {
             sys::RD_KAFKA_EVENT_DR => Event::Delivery(DeliveryEvent {
                 event,
                 payload_guards: PayloadGuards::default(),
-                batch: None,
+                batch: Batch {
+                    has_offsets: false,
+                    failed: 0,
+                    now: None,
+                },
+                is_begun: false,
+                is_chunk_begun: false,
                 opaque: PhantomData,
             }),
             sys::RD_KAFKA_EVENT_LOG => {
@@ -152,11 +159,32 @@ pub(crate) struct DeliveryEvent<O: Opaque> {
     // Declared after the event, and so dropped after it: its messages point to the payloads.
     payload_guards: PayloadGuards,
     /// What the messages have in common. Set by the first one.
-    batch: Option<Batch>,
+    batch: Batch,
+    is_begun: bool,
+    is_chunk_begun: bool,
     opaque: PhantomData<O>,
 }
 
 impl<O: Opaque> DeliveryEvent<O> {
+    /// Uses the memory that an earlier event has left. Call it before the first message is taken.
+    pub(crate) fn reuse(&mut self, memory: &mut PayloadGuards) {
+        mem::swap(&mut self.payload_guards, memory);
+    }
+
+    /// Destroys the event, drops the borrowed payloads, and leaves their memory.
+    pub(crate) fn finish(mut self) -> PayloadGuards {
+        let mut guards = mem::take(&mut self.payload_guards);
+        // The messages point to the payloads, so the event goes first.
+        drop(self);
+        guards.drop_all();
+        guards
+    }
+
+    /// Makes the next message read the clock, up to which latencies are measured.
+    pub(crate) fn begin_chunk(&mut self) {
+        self.is_chunk_begun = false;
+    }
+
     /// Takes the next message and its opaque.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<(BorrowedMessage<'_>, O)> {
@@ -164,46 +192,61 @@ impl<O: Opaque> DeliveryEvent<O> {
         // lives until the event is destroyed, which the borrow of `self` prevents.
         let ptr = unsafe { sys::rd_kafka_event_message_next(self.event.ptr.as_ptr()) };
         let ptr = NonNull::new(ptr.cast_mut())?;
-        let batch = *self.batch.get_or_insert_with(|| {
-            // SAFETY: the message is valid as long as the event.
-            let first = unsafe { BorrowedMessage::new(ptr, Batch::default()) };
-            let failed = if first.code() == 0 {
-                0
-            } else {
-                // SAFETY: the event is valid. It no longer counts the first message.
-                let others = unsafe { sys::rd_kafka_event_message_count(self.event.ptr.as_ptr()) };
-                u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1)
-            };
-            Batch {
-                // librdkafka counts up from the base offset of the response, or from −1001 if there
-                // was no response (acks=0). The first message shows which.
-                has_offsets: first.raw_offset() >= 0,
-                failed,
-            }
-        });
-        // SAFETY: as above. The opaque comes from `O::into_raw` in the produce call: the client
-        // carries no other type, as `Queue::poll` has checked, and returns each message once.
+        if !self.is_chunk_begun {
+            self.look_at_first(ptr);
+        }
+        // SAFETY: as above, and it was produced. The opaque comes from `O::into_raw` in the produce
+        // call: the client carries no other type, as `Queue::poll` has checked, and returns each
+        // message once.
         let (message, mut opaque) = unsafe {
             let opaque = O::from_raw((*ptr.as_ptr())._private);
-            (BorrowedMessage::new(ptr, batch), opaque)
+            (BorrowedMessage::new(ptr, &self.batch), opaque)
         };
         // The caller may drop the opaque before the event, but the message points to the payload.
-        if let Some(guard) = opaque.payload_guard().and_then(Option::take) {
+        if let Some(guard) = opaque.take_payload_guard() {
             self.payload_guards.0.push(guard);
         }
         Some((message, opaque))
     }
+
+    /// Looks at the first message of the event, or of a chunk.
+    #[cold]
+    fn look_at_first(&mut self, ptr: NonNull<sys::rd_kafka_message_t>) {
+        // SAFETY: the message is valid as long as the event. The batch has no time.
+        let first = unsafe { BorrowedMessage::new(ptr, Batch::WITH_OFFSETS) };
+        if !self.is_begun {
+            self.is_begun = true;
+            // librdkafka counts up from the base offset of the response, or from −1001 if there was
+            // no response (acks=0). The first message shows which.
+            self.batch.has_offsets = first.raw_offset() >= 0;
+            if first.code() != 0 {
+                // SAFETY: the event is valid. It no longer counts the first message.
+                let others = unsafe { sys::rd_kafka_event_message_count(self.event.ptr.as_ptr()) };
+                self.batch.failed = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+            }
+        }
+        self.is_chunk_begun = true;
+        self.batch.now = first.now();
+    }
 }
 
-/// The borrowed payloads of an event's messages.
+/// The borrowed payloads of an event's messages. Empty, it is memory for those of the next event.
 #[derive(Default)]
-struct PayloadGuards(Vec<PayloadGuard>);
+pub(crate) struct PayloadGuards(Vec<PayloadGuard>);
+
+impl PayloadGuards {
+    fn drop_all(&mut self) {
+        // One guard against panics for all of them. After a panic the rest follows.
+        let mut guards = self.0.drain(..);
+        while guards.len() > 0 {
+            drop_payloads(|| guards.by_ref().for_each(drop));
+        }
+    }
+}
 
 impl Drop for PayloadGuards {
     fn drop(&mut self) {
-        for guard in self.0.drain(..) {
-            drop_payloads(|| drop(guard));
-        }
+        self.drop_all();
     }
 }
 

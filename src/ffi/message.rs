@@ -1,8 +1,7 @@
 //! A message that librdkafka owns, borrowed from its event.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_void};
 use std::fmt;
-use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 
 use rdkafka_sys::bindings as sys;
@@ -15,44 +14,132 @@ use super::redeclared::{
 use crate::values::{Header, Persistence, TimestampKind};
 
 /// What the messages of a delivery event have in common; see `DeliveryEvent::next`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Batch {
     /// Whether the offsets are the broker's.
     pub(super) has_offsets: bool,
     /// How many messages failed together, or 0 if they were delivered. librdkafka reports the
     /// messages of one request in one event (`rd_kafka_dr_msgq0`).
     pub(super) failed: u32,
+    /// The time of librdkafka's clock when the event was taken up, in microseconds. `None` if the
+    /// messages do not have the [layout](Layout) that is known.
+    pub(super) now: Option<i64>,
 }
 
-#[cfg(feature = "mock")]
 impl Batch {
-    /// That of a consumed message.
-    pub(super) fn with_offsets() -> Self {
-        Self {
-            has_offsets: true,
-            failed: 0,
-        }
+    /// That of a message with a broker's offset, of which nothing else is known.
+    pub(super) const WITH_OFFSETS: &'static Self = &Self {
+        has_offsets: true,
+        failed: 0,
+        now: None,
+    };
+}
+
+/// The beginning of librdkafka's `rd_kafka_msg_t` (rdkafka_msg.h), whose first field is the public
+/// message.
+///
+/// The public functions that read these fields take a call for each, and
+/// `rd_kafka_message_latency` reads the clock for each message: together a tenth of what a message
+/// costs.
+#[repr(C)]
+struct Layout {
+    message: sys::rd_kafka_message_t,
+    link: [*mut c_void; 2],
+    flags: c_int,
+    timestamp_kind: c_int,
+    timestamp: i64,
+    headers: *mut c_void,
+    status: c_int,
+    broker_id: i32,
+    timeout: i64,
+    enqueued: i64,
+}
+
+impl Layout {
+    /// The version that has this layout: the one that rdkafka-sys bundles.
+    const VERSION: c_int = 0x020c_01ff;
+
+    /// Returns true if librdkafka has this layout. One that is not bundled may differ.
+    pub(super) fn is_known() -> bool {
+        // SAFETY: the call takes no arguments.
+        !cfg!(feature = "dynamic-linking") && unsafe { sys::rd_kafka_version() } == Self::VERSION
     }
+}
+
+/// What a [`Delivery`](crate::Delivery) has of a message that was delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) persistence: Persistence,
+    pub(crate) timestamp_kind: TimestampKind,
+    pub(crate) timestamp_millis: i64,
+    /// −1 if none answered.
+    pub(crate) broker_id: i32,
+    /// From the produce call until the event was taken up.
+    pub(crate) latency_micros: u64,
 }
 
 /// A message of an event. Lives for `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct BorrowedMessage<'a> {
     ptr: NonNull<sys::rd_kafka_message_t>,
-    batch: Batch,
-    event: PhantomData<&'a ()>,
+    batch: &'a Batch,
 }
 
 impl<'a> BorrowedMessage<'a> {
     /// # Safety
     ///
-    /// `ptr` points to a message that lives and does not change for `'a`.
+    /// `ptr` points to a message that lives and does not change for `'a`. If the batch has a time,
+    /// the message was produced, and [`Layout::is_known`] is true.
     #[inline]
-    pub(super) unsafe fn new(ptr: NonNull<sys::rd_kafka_message_t>, batch: Batch) -> Self {
-        Self {
-            ptr,
-            batch,
-            event: PhantomData,
+    pub(super) unsafe fn new(ptr: NonNull<sys::rd_kafka_message_t>, batch: &'a Batch) -> Self {
+        Self { ptr, batch }
+    }
+
+    /// Returns the time of librdkafka's clock in microseconds, if the message was produced and has
+    /// the [layout](Layout) that is known.
+    pub(super) fn now(&self) -> Option<i64> {
+        // SAFETY: the message is valid by `new`'s contract.
+        let latency = unsafe { sys::rd_kafka_message_latency(self.ptr.as_ptr()) };
+        if latency < 0 || !Layout::is_known() {
+            return None;
+        }
+        // SAFETY: as above, and the layout is known.
+        let enqueued = unsafe { (*self.ptr.as_ptr().cast::<Layout>()).enqueued };
+        Some(enqueued + latency)
+    }
+
+    /// Returns the report of a message that was delivered.
+    #[inline]
+    pub(crate) fn report(&self) -> Report {
+        let Some(now) = self.batch.now else {
+            return self.report_of_calls();
+        };
+        let message = self.ptr.as_ptr().cast::<Layout>();
+        // SAFETY: by `new`'s contract the message is valid and has this layout. Only fields that
+        // are integers are read.
+        unsafe {
+            let timestamp = ((*message).timestamp_kind, (*message).timestamp);
+            let (timestamp_kind, timestamp_millis) = timestamp_of(timestamp);
+            Report {
+                persistence: persistence_of((*message).status),
+                timestamp_kind,
+                timestamp_millis,
+                broker_id: (*message).broker_id,
+                latency_micros: u64::try_from(now - (*message).enqueued).unwrap_or(0),
+            }
+        }
+    }
+
+    /// As [`report`](Self::report), by librdkafka's public functions.
+    #[cold]
+    fn report_of_calls(&self) -> Report {
+        let (timestamp_kind, timestamp_millis) = self.timestamp();
+        Report {
+            persistence: self.persistence(),
+            timestamp_kind,
+            timestamp_millis,
+            broker_id: self.raw_broker_id(),
+            latency_micros: self.latency_micros(),
         }
     }
 
@@ -147,34 +234,17 @@ impl<'a> BorrowedMessage<'a> {
         (0..).map_while(move |index| headers.get(index))
     }
 
-    #[inline]
     pub(crate) fn timestamp(&self) -> (TimestampKind, i64) {
-        const CREATE: c_int =
-            sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME as c_int;
-        const APPEND: c_int =
-            sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME as c_int;
         let mut kind = 0;
         // SAFETY: the message is valid by `new`'s contract; the out-parameter is ours.
         let millis = unsafe { rd_kafka_message_timestamp(self.ptr.as_ptr(), &mut kind) };
-        let kind = match kind {
-            _ if millis < 0 => TimestampKind::NotAvailable,
-            CREATE => TimestampKind::CreateTime,
-            APPEND => TimestampKind::LogAppendTime,
-            _ => TimestampKind::NotAvailable,
-        };
-        (kind, millis)
+        timestamp_of((kind, millis))
     }
 
     #[inline]
     pub(crate) fn persistence(&self) -> Persistence {
-        const NOT: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED as c_int;
-        const PERSISTED: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED as c_int;
         // SAFETY: the message is valid by `new`'s contract.
-        match unsafe { rd_kafka_message_status(self.ptr.as_ptr()) } {
-            NOT => Persistence::NotPersisted,
-            PERSISTED => Persistence::Persisted,
-            _ => Persistence::PossiblyPersisted,
-        }
+        persistence_of(unsafe { rd_kafka_message_status(self.ptr.as_ptr()) })
     }
 
     /// Returns the microseconds from the produce call until now.
@@ -193,8 +263,45 @@ impl<'a> BorrowedMessage<'a> {
     }
 }
 
+/// Converts librdkafka's kind of a timestamp, of which it has none if that is negative.
+#[inline]
+fn timestamp_of((kind, millis): (c_int, i64)) -> (TimestampKind, i64) {
+    const CREATE: c_int = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME as c_int;
+    const APPEND: c_int =
+        sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME as c_int;
+    let kind = match kind {
+        _ if millis < 0 => TimestampKind::NotAvailable,
+        CREATE => TimestampKind::CreateTime,
+        APPEND => TimestampKind::LogAppendTime,
+        _ => TimestampKind::NotAvailable,
+    };
+    (kind, millis)
+}
+
+#[inline]
+fn persistence_of(status: c_int) -> Persistence {
+    const NOT: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED as c_int;
+    const PERSISTED: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED as c_int;
+    match status {
+        NOT => Persistence::NotPersisted,
+        PERSISTED => Persistence::Persisted,
+        _ => Persistence::PossiblyPersisted,
+    }
+}
+
 impl fmt::Debug for BorrowedMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("BorrowedMessage").field(&self.ptr).finish()
+    }
+}
+
+#[cfg(all(test, not(feature = "dynamic-linking")))]
+mod tests {
+    use super::*;
+
+    /// Where it differs, each delivery takes calls, and the layout is to be compared again.
+    #[test]
+    fn the_bundled_librdkafka_has_the_known_layout() {
+        assert!(Layout::is_known());
     }
 }

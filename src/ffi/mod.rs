@@ -54,7 +54,7 @@ pub(crate) use certificate::CertificateFailures;
 pub(crate) use client::Client;
 pub(crate) use completion::{Abandoned, Completer, Completers, Receiver};
 pub(crate) use conf::{Conf, ConfError};
-pub(crate) use event::{DeliveryEvent, Event};
+pub(crate) use event::{DeliveryEvent, Event, PayloadGuards};
 pub(crate) use failed_creation::CreationFailure;
 pub(crate) use message::BorrowedMessage;
 pub(crate) use metadata::Answerer;

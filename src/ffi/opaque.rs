@@ -10,13 +10,12 @@ use crate::values::Payload;
 
 /// Owns a payload that librdkafka borrows instead of copying it.
 ///
-/// It must live from the produce call until the event with the message's report is destroyed. It is
-/// boxed because every message has a field for it, and few messages use it.
-pub(crate) struct PayloadGuard(Box<Payload<'static>>);
+/// It must live from the produce call until the event with the message's report is destroyed.
+pub(crate) struct PayloadGuard(Payload<'static>);
 
 impl PayloadGuard {
     pub(crate) fn new(payload: Payload<'static>) -> Self {
-        Self(Box::new(payload))
+        Self(payload)
     }
 
     /// Returns the borrowed bytes. Moving the guard does not move them, because an owned payload
@@ -27,7 +26,7 @@ impl PayloadGuard {
 
     /// Returns the payload. librdkafka must have refused the message.
     pub(crate) fn into_payload(self) -> Payload<'static> {
-        *self.0
+        self.0
     }
 }
 
@@ -42,8 +41,8 @@ impl fmt::Debug for PayloadGuard {
 ///
 /// # Safety
 ///
-/// `from_raw` must return the value that `into_raw` took, on any thread. A payload guard that was
-/// stored by way of [`payload_guard`](Self::payload_guard) must stay alive until it is taken.
+/// `from_raw` must return the value that `into_raw` took, on any thread. A guard that
+/// [`guard_payload`](Self::guard_payload) has stored must stay alive until it is taken.
 pub(crate) unsafe trait Opaque: Send + Sized + 'static {
     /// Converts the value into a pointer that owns it.
     fn into_raw(self) -> *mut c_void;
@@ -55,9 +54,15 @@ pub(crate) unsafe trait Opaque: Send + Sized + 'static {
     /// `raw` comes from `into_raw` of the same type, and this is the only call for it.
     unsafe fn from_raw(raw: *mut c_void) -> Self;
 
-    /// Returns where to store the guard of a borrowed payload, or `None` if the value has no field
-    /// for one. Payloads must then be copied.
-    fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>>;
+    /// Stores the guard of a borrowed payload, or returns it if there is no place for one. The
+    /// payload must then be copied.
+    fn guard_payload(&mut self, guard: PayloadGuard) -> Result<(), PayloadGuard>;
+
+    /// Returns the bytes of the payload whose guard is stored.
+    fn guarded_payload(&mut self) -> Option<&[u8]>;
+
+    /// Takes the guard out.
+    fn take_payload_guard(&mut self) -> Option<PayloadGuard>;
 
     /// Stores the length of the message's payload, for [`payload_len`](Self::payload_len).
     fn set_payload_len(&mut self, len: usize);
@@ -114,7 +119,15 @@ unsafe impl<T: Send + 'static> Opaque for Carried<T> {
         }
     }
 
-    fn payload_guard(&mut self) -> Option<&mut Option<PayloadGuard>> {
+    fn guard_payload(&mut self, guard: PayloadGuard) -> Result<(), PayloadGuard> {
+        Err(guard)
+    }
+
+    fn guarded_payload(&mut self) -> Option<&[u8]> {
+        None
+    }
+
+    fn take_payload_guard(&mut self) -> Option<PayloadGuard> {
         None
     }
 

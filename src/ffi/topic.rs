@@ -80,7 +80,7 @@ impl TopicHandle {
     /// Puts a message into librdkafka's queue. Never blocks.
     ///
     /// Its delivery report may be served before this returns. If the opaque has a
-    /// [payload guard](Opaque::payload_guard), that payload is sent in place of the message's, and
+    /// [payload guard](Opaque::guard_payload), that payload is sent in place of the message's, and
     /// is borrowed rather than copied.
     ///
     /// # Errors
@@ -100,11 +100,10 @@ impl TopicHandle {
             self.client.carries::<O>(),
             "the client was created for opaques of another type"
         );
-        let guard = opaque.payload_guard().and_then(|guard| guard.as_ref());
-        let payload = match guard {
+        let payload = match opaque.guarded_payload() {
             // The guard keeps the bytes until the event with the report has been destroyed
             // (`DeliveryEvent`), or returns to the caller with the opaque.
-            Some(guard) => Bytes::new(Some(guard.bytes()), 0),
+            Some(bytes) => Bytes::new(Some(bytes), 0),
             None => Bytes::new(message.payload, sys::RD_KAFKA_MSG_F_COPY),
         };
         if self.client.has_partitioner() {
@@ -112,9 +111,18 @@ impl TopicHandle {
         }
         let opaque = opaque.into_raw();
         let code = if message.timestamp.is_none() && message.headers.is_empty() {
-            self.produce_plain(message, payload, opaque)
+            self.produce_plain(message.partition, message.key, payload, opaque)
         } else {
-            self.produce_full(message, payload, opaque)
+            let timestamp = message.timestamp.unwrap_or(0);
+            let key = Bytes::new(message.key, 0);
+            self.produce_full(
+                message.partition,
+                key,
+                payload,
+                timestamp,
+                message.headers,
+                opaque,
+            )
         };
         if code == 0 {
             Ok(())
@@ -126,14 +134,20 @@ impl TopicHandle {
     }
 
     #[inline]
-    fn produce_plain(&self, message: Message<'_>, payload: Bytes, opaque: *mut c_void) -> c_int {
-        let key = Bytes::new(message.key, 0);
+    fn produce_plain(
+        &self,
+        partition: i32,
+        key: Option<&[u8]>,
+        payload: Bytes,
+        opaque: *mut c_void,
+    ) -> c_int {
+        let key = Bytes::new(key, 0);
         // SAFETY: the handle is valid. The bytes live during the call. librdkafka copies them
         // (F_COPY; keys always), or borrows the payload from its guard. It does not write to them.
         let result = unsafe {
             sys::rd_kafka_produce(
                 self.ptr.as_ptr(),
-                message.partition,
+                partition,
                 payload.flags,
                 payload.ptr.cast_mut(),
                 payload.len,
@@ -151,15 +165,21 @@ impl TopicHandle {
         }
     }
 
+    /// With a timestamp of 0, librdkafka takes the current time.
     #[inline(never)]
-    fn produce_full(&self, message: Message<'_>, payload: Bytes, opaque: *mut c_void) -> c_int {
-        let key = Bytes::new(message.key, 0);
-        let headers = (!message.headers.is_empty()).then(|| NativeHeaders::new(message.headers));
+    fn produce_full(
+        &self,
+        partition: i32,
+        key: Bytes,
+        payload: Bytes,
+        timestamp: i64,
+        headers: &Headers,
+        opaque: *mut c_void,
+    ) -> c_int {
+        let headers = (!headers.is_empty()).then(|| NativeHeaders::new(headers));
         let headers_ptr = headers
             .as_ref()
             .map_or(ptr::null_mut(), NativeHeaders::as_ptr);
-        // librdkafka takes 0 for the current time.
-        let timestamp = message.timestamp.unwrap_or(0);
         // SAFETY: the arguments are tags, each followed by values of the types that rdkafka.h
         // (rd_kafka_vtype_t) requires, and end with END. Client, handle and headers are valid. The
         // bytes live during the call, and are copied, or the payload is borrowed from its guard.
@@ -170,7 +190,7 @@ impl TopicHandle {
                 tag::RD_KAFKA_VTYPE_RKT as c_int,
                 self.ptr.as_ptr(),
                 tag::RD_KAFKA_VTYPE_PARTITION as c_int,
-                message.partition,
+                partition,
                 tag::RD_KAFKA_VTYPE_MSGFLAGS as c_int,
                 payload.flags,
                 tag::RD_KAFKA_VTYPE_KEY as c_int,

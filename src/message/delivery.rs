@@ -50,14 +50,17 @@ impl Delivery {
         self.persistence
     }
 
-    /// Returns the time from the enqueue until the producer's task served the delivery report.
+    /// Returns the time from the enqueue until the producer's task took the delivery report up.
     ///
     /// It is not the broker's response time alone. It includes `linger.ms`, retries, and the time
     /// that the report waited in the queue. A runtime whose workers were blocked for 12 s adds up
     /// to 12 s.
     ///
-    /// Source: `rd_kafka_message_latency`, which compares the enqueue with the time of its call.
-    /// The task calls it right before the delivery callback of the message.
+    /// The task takes up to 512 reports at once, before it runs their delivery callbacks, and reads
+    /// the clock once for all of them.
+    ///
+    /// Source: the time of the enqueue that librdkafka keeps for each message
+    /// (`rd_kafka_message_latency`).
     pub fn latency(&self) -> Duration {
         Duration::from_micros(self.latency_micros)
     }
@@ -175,16 +178,15 @@ impl<'a> BorrowedMessage<'a> {
 impl DeliveredMessage<'_> {
     #[inline]
     pub(crate) fn to_delivery(self) -> Delivery {
-        let persistence = self.0.persistence();
-        let (timestamp_kind, timestamp_millis) = self.0.timestamp();
+        let report = self.0.report();
         Delivery {
             partition: self.0.partition(),
-            offset: self.0.offset_if(persistence).unwrap_or(-1),
-            timestamp_millis,
-            timestamp_kind,
-            persistence,
-            latency_micros: self.0.latency_micros(),
-            broker_id: self.0.raw_broker_id(),
+            offset: self.0.offset_if(report.persistence).unwrap_or(-1),
+            timestamp_millis: report.timestamp_millis,
+            timestamp_kind: report.timestamp_kind,
+            persistence: report.persistence,
+            latency_micros: report.latency_micros,
+            broker_id: report.broker_id,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::delivery::Delivery;
@@ -188,7 +188,7 @@ impl<D> DeliveryFuture<D> {
             return None;
         }
         let mut cx = Context::from_waker(Waker::noop());
-        match self.receiver.poll(&mut cx) {
+        match self.receiver.poll(&mut cx, |_| Poll::Ready(())) {
             Poll::Ready(result) => Some(result),
             Poll::Pending => None,
         }
@@ -224,10 +224,7 @@ impl<D> Future for DeliveryFuture<D> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.is_ready() {
-            ready!(coop::poll_delivery(cx));
-        }
-        self.receiver.poll(cx)
+        self.receiver.poll(cx, coop::poll_delivery)
     }
 }
 

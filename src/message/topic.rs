@@ -59,6 +59,12 @@ enum Name<'a> {
 }
 
 impl TopicName<'_> {
+    /// Returns true if it owns nothing that a drop would free.
+    #[inline]
+    pub(super) fn owns_nothing(&self) -> bool {
+        matches!(self.0, Name::Borrowed(_) | Name::HandleRef(_))
+    }
+
     /// Returns the name.
     pub fn as_str(&self) -> &str {
         match &self.0 {

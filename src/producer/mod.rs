@@ -5,7 +5,7 @@
 //! - `builder`: creates the client and spawns the driver;
 //! - `access`: what a handle may do;
 //! - `producer`: the handle that users clone;
-//! - `send`, `permit`: how a record gets its capacity and enters the queue;
+//! - `send_future`, `send`, `permit`: how a record gets its capacity and enters the queue;
 //! - `flush`, `close`: flush, purge and shutdown;
 //! - `blocking`: the calls that block the thread;
 //! - `ready`, `cluster`: questions to the brokers;
@@ -24,6 +24,7 @@ mod permit;
 mod producer;
 mod ready;
 mod send;
+mod send_future;
 mod timer;
 
 pub use access::{Access, FullAccess, SendOnly};

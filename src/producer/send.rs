@@ -1,16 +1,14 @@
 //! Sends and enqueues records.
 
-use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use pin_project_lite::pin_project;
-
 use super::access::Access;
 use super::producer::Producer;
+use super::send_future::{EnqueueFuture, NotNow, SendFuture};
 use super::timer::Timer;
 use crate::client::ProducerContext;
 use crate::driver::{CapacityError, Completer, Grant, Purpose, refuse, served};
@@ -20,7 +18,7 @@ use crate::message::{
     Delivery, DeliveryFuture, DeliveryKind, Detached, EnqueueError, Fields, Plain, ProducerRecord,
     SendError, TopicName, Tracked,
 };
-use crate::sync::{coop, drop_payloads};
+use crate::sync::coop;
 use crate::values::topic_name;
 
 /// The result of an enqueue.
@@ -227,42 +225,90 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         self.try_produce::<Detached>(record)
     }
 
-    #[expect(
-        clippy::manual_async_fn,
-        reason = "an async fn moves its arguments once more: a tenth of a send's instructions"
-    )]
     fn wait_and_produce<K: DeliveryKind<C::DeliveryOpaque>>(
         &self,
         record: ProducerRecord<'_, C::DeliveryOpaque>,
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<K::Handle, SendError<C::DeliveryOpaque>>> + Send {
+        let go_on = move |why, record| self.enqueue_later::<K>(why, record, timeout);
+        EnqueueFuture::new(self, record, PhantomData::<K>, go_on)
+    }
+
+    /// Enqueues a record that could not be enqueued at once, or returns why not.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn stores its arguments twice: a waiting send is to be small"
+    )]
+    fn enqueue_later<K: DeliveryKind<C::DeliveryOpaque>>(
+        &self,
+        why: NotNow,
+        record: ProducerRecord<'_, C::DeliveryOpaque>,
+        timeout: Option<Duration>,
+    ) -> impl Future<Output = Result<K::Handle, SendError<C::DeliveryOpaque>>> + Send {
         async move {
-            let admitted = match self.check_record(&record.fields) {
-                Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => Ok(0),
-                Ok(bytes) => match topic_name::check_name(record.fields.topic.as_str()) {
-                    Ok(()) => {
-                        let started = tenths();
-                        let waited = self
-                            .wait_for_capacity(bytes, Purpose::Produce, timeout)
-                            .await;
-                        waited.map(|_| u16::try_from(tenths() - started).unwrap_or(u16::MAX))
+            let (refused, waited) = match why {
+                NotNow::Refused(error) => (SendError::refused(error, record), 0),
+                NotNow::Full(bytes) => {
+                    let admitted = match topic_name::check_name(record.fields.topic.as_str()) {
+                        Ok(()) => {
+                            let started = tenths();
+                            let waited = self
+                                .wait_for_capacity(bytes, Purpose::Produce, timeout)
+                                .await;
+                            waited.map(|_| u16::try_from(tenths() - started).unwrap_or(u16::MAX))
+                        }
+                        Err(error) => Err(error),
+                    };
+                    let waited = match admitted {
+                        Ok(waited) => waited,
+                        Err(error) => {
+                            return Err(SendError::refused(self.record_failure(error), record));
+                        }
+                    };
+                    match self.produce::<K, _>(record, waited, SendError::refused) {
+                        Err(error) => (error, waited),
+                        produced => return produced,
                     }
-                    Err(error) => Err(error),
-                },
-                Err(error) => Err(error),
-            };
-            let waited = match admitted {
-                Ok(waited) => waited,
-                Err(error) => return Err(SendError::refused(self.record_failure(error), record)),
-            };
-            match self.produce::<K, _>(record, waited, SendError::refused) {
-                // Boxed, because it is large and few calls need it.
-                Err(error) if self.may_appear(&error) => {
-                    let so_far = Duration::from_millis(100) * u32::from(waited);
-                    let left = timeout.map(|timeout| timeout.saturating_sub(so_far));
-                    Box::pin(self.wait_for_partition::<K>(error, waited, left)).await
                 }
-                result => result,
+            };
+            if !self.may_appear(&refused) {
+                return Err(refused);
+            }
+            let so_far = Duration::from_millis(100) * u32::from(waited);
+            let left = timeout.map(|timeout| timeout.saturating_sub(so_far));
+            // Boxed, because it is large and few calls need it.
+            Box::pin(self.wait_for_partition::<K>(refused, waited, left)).await
+        }
+    }
+
+    /// Enqueues a record if there is capacity at once. Takes the opaque if it does.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is to be done instead.
+    ///
+    /// # Panics
+    ///
+    /// Panics if there is no opaque.
+    #[inline]
+    pub(super) fn enqueue_now<K: DeliveryKind<C::DeliveryOpaque>>(
+        &self,
+        fields: &mut Fields<'_>,
+        opaque: &mut Option<C::DeliveryOpaque>,
+    ) -> Result<K::Handle, NotNow> {
+        let bytes = match self.check_record(fields) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(NotNow::Refused(self.record_failure(error))),
+        };
+        if !coop::may_enqueue() || self.try_acquire(bytes).is_err() {
+            return Err(NotNow::Full(bytes));
+        }
+        let value = opaque.take().expect("there is an opaque");
+        match self.produce_fields::<K>(fields, value, 0) {
+            Ok(handle) => Ok(handle),
+            Err((error, value)) => {
+                *opaque = Some(value);
+                Err(NotNow::Refused(error))
             }
         }
     }
@@ -361,43 +407,50 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     #[inline]
     fn produce<'a, K: DeliveryKind<C::DeliveryOpaque>, E>(
         &self,
-        mut record: ProducerRecord<'a, C::DeliveryOpaque>,
+        record: ProducerRecord<'a, C::DeliveryOpaque>,
         waited: u16,
         refused: impl FnOnce(KafkaError, ProducerRecord<'a, C::DeliveryOpaque>) -> E,
     ) -> Result<K::Handle, E> {
+        let ProducerRecord { mut fields, opaque } = record;
+        match self.produce_fields::<K>(&mut fields, opaque, waited) {
+            Ok(handle) => {
+                Fields::drop_produced(&mut Some(fields));
+                Ok(handle)
+            }
+            Err((error, opaque)) => Err(refused(error, ProducerRecord { fields, opaque })),
+        }
+    }
+
+    /// Produces as [`produce`](Self::produce) does. The caller must then
+    /// [drop](Fields::drop_produced) the fields.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error and the opaque. The fields are unchanged, and the capacity has been
+    /// released.
+    #[inline(always)]
+    fn produce_fields<K: DeliveryKind<C::DeliveryOpaque>>(
+        &self,
+        fields: &mut Fields<'_>,
+        opaque: C::DeliveryOpaque,
+        waited: u16,
+    ) -> Result<K::Handle, (KafkaError, C::DeliveryOpaque)> {
         let epoch = match self.enter_epoch() {
             Ok(epoch) => epoch,
             Err(error) => {
-                drop(
-                    self.shared()
-                        .capacity
-                        .release(1, record.fields.payload_len()),
-                );
-                return Err(refused(error, record));
+                drop(self.shared().capacity.release(1, fields.payload_len()));
+                return Err((error, opaque));
             }
         };
-        match self
-            .shared()
-            .produce::<K>(&mut record.fields, record.opaque, waited)
-        {
-            Ok(handle) => {
-                if record.fields.has_bytes() {
-                    // The drop of a payload is foreign code, which must not run under the lock.
-                    drop(epoch);
-                    drop_payloads(|| drop(record.fields));
-                }
-                Ok(handle)
-            }
-            Err(failed) => {
-                // Wakers are user code, too.
-                drop(epoch);
-                let bytes = record.fields.payload_len();
-                self.shared().settle_refused(failed.number, bytes);
-                record.opaque = failed.opaque;
-                let error = self.refresh_if_unknown(failed.error, &record.fields);
-                Err(refused(self.record_failure(error), record))
-            }
-        }
+        let produced = self.shared().produce::<K>(fields, opaque, waited);
+        // Wakers and drops of payloads are user code, which must not run under the lock.
+        drop(epoch);
+        produced.map_err(|failed| {
+            let bytes = fields.payload_len();
+            self.shared().settle_refused(failed.number, bytes);
+            let error = self.refresh_if_unknown(failed.error, fields);
+            (self.record_failure(error), failed.opaque)
+        })
     }
 
     /// Produces plain records of one topic whose capacity has been acquired. If one is refused, its
@@ -570,48 +623,4 @@ fn tenths() -> u32 {
     static FIRST: OnceLock<Instant> = OnceLock::new();
     let tenths = FIRST.get_or_init(Instant::now).elapsed().as_millis() / 100;
     u32::try_from(tenths).unwrap_or(u32::MAX)
-}
-
-pin_project! {
-    /// An enqueue, then its delivery, in the same memory. An `async` block would store the record
-    /// three times; thousands of these can wait at once.
-    #[project = SendProject]
-    enum SendFuture<F, D> {
-        Enqueue { #[pin] enqueue: F },
-        Delivery { delivery: DeliveryFuture<D> },
-    }
-}
-
-impl<F, D> SendFuture<F, D> {
-    fn new(enqueue: F) -> Self {
-        Self::Enqueue { enqueue }
-    }
-}
-
-impl<F, D> Future for SendFuture<F, D>
-where
-    F: Future<Output = Result<DeliveryFuture<D>, SendError<D>>>,
-{
-    type Output = Result<Delivery, SendError<D>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match self.as_mut().project() {
-                SendProject::Enqueue { enqueue } => {
-                    let delivery = ready!(enqueue.poll(cx))?;
-                    self.set(Self::Delivery { delivery });
-                }
-                SendProject::Delivery { delivery } => return Pin::new(delivery).poll(cx),
-            }
-        }
-    }
-}
-
-impl<F, D> fmt::Debug for SendFuture<F, D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Enqueue { .. } => "SendFuture::Enqueue",
-            Self::Delivery { .. } => "SendFuture::Delivery",
-        })
-    }
 }

@@ -3,7 +3,7 @@
 //!
 //! `tests/loom` replaces these types by loom's, for the modules that import them from here.
 
-pub(crate) use std::sync::atomic::{AtomicU8, AtomicUsize, fence};
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, fence};
 pub(crate) use std::sync::{Arc, Mutex};
 use std::sync::{MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -16,5 +16,7 @@ mod notifier;
 
 pub(crate) use deadline::{Deadline, wake_after};
 pub(crate) use foreign::{Wakeups, catch_panic, drop_foreign, drop_payloads, log, wake};
-pub(crate) use lock::{Arc, AtomicU8, AtomicUsize, Mutex, UnsafeCell, fence, lock, read, write};
+pub(crate) use lock::{
+    Arc, AtomicPtr, AtomicU8, AtomicUsize, Mutex, UnsafeCell, fence, lock, read, write,
+};
 pub(crate) use notifier::{Changed, Notifier};

@@ -67,6 +67,12 @@ pub struct Header<'a> {
 }
 
 impl Headers {
+    /// Returns true if it owns nothing that a drop would free.
+    #[inline]
+    pub(crate) fn owns_nothing(&self) -> bool {
+        self.0.capacity() == 0
+    }
+
     /// Creates an empty list.
     pub fn new() -> Self {
         Self::default()

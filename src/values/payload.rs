@@ -48,6 +48,12 @@ impl<'a> Payload<'a> {
         matches!(self.0, Repr::Bytes(_))
     }
 
+    /// Returns true if it owns nothing that a drop would free.
+    #[inline]
+    pub(crate) fn owns_nothing(&self) -> bool {
+        matches!(self.0, Repr::Borrowed(_) | Repr::Inline(..))
+    }
+
     /// Returns the payload if its bytes are in an allocation that it owns or shares. They stay
     /// where they are then if the payload is moved. Otherwise returns it as the error.
     pub(crate) fn try_into_allocated(self) -> Result<Payload<'static>, Self> {
@@ -100,6 +106,17 @@ impl Deref for Payload<'_> {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
+            Repr::Borrowed(bytes) => bytes,
+            owned => owned.as_bytes(),
+        }
+    }
+}
+
+impl Repr<'_> {
+    // Out of line: callers need a comparison only, in place of a jump table each.
+    #[inline(never)]
+    fn as_bytes(&self) -> &[u8] {
+        match self {
             Repr::Borrowed(bytes) => bytes,
             Repr::Inline(len, bytes) => &bytes[..usize::from(*len)],
             Repr::Vec(bytes) => bytes,

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio_rdkafka::{
     BaseProducer, ClientConfig, ClientContext, Deliveries, DeliveryFuture, DeliveryResult,
-    EnqueueError, KafkaError, MockCluster, ProduceEach, ProduceError, Producer, ProducerContext,
-    ProducerRecord, ProducerSink, RDKafkaErrorCode, RDKafkaLogLevel, SendAll, SendError,
-    SinkStatistics, Topic, TransactionalProducer, WeakProducer,
+    EnqueueError, KafkaError, MockCluster, Persistence, ProduceEach, ProduceError, Producer,
+    ProducerContext, ProducerRecord, ProducerSink, RDKafkaErrorCode, RDKafkaLogLevel, SendAll,
+    SendError, SinkStatistics, Timestamp, Topic, TransactionalProducer, WeakProducer,
 };
 use tracing::Level;
 
@@ -203,4 +203,84 @@ async fn the_futures_of_sends_can_be_spawned() {
         .unwrap();
     is_send(producer.flush()).await.unwrap();
     is_send(producer.close()).await;
+}
+
+/// What a delivery callback is told of a message.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    partition: i32,
+    offset: Option<i64>,
+    timestamp: Timestamp,
+    persistence: Persistence,
+    broker_id: Option<i32>,
+}
+
+/// Keeps it, with the latency.
+#[derive(Default)]
+struct Telling(Mutex<Vec<(Told, Duration)>>);
+
+impl ClientContext for Telling {}
+
+impl ProducerContext for Telling {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let message = result.as_ref().unwrap();
+        let told = Told {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: message.timestamp(),
+            persistence: message.persistence(),
+            broker_id: message.broker_id(),
+        };
+        self.0.lock().unwrap().push((told, message.latency()));
+    }
+}
+
+/// The callback asks librdkafka's functions; the future has what the driver read in bulk.
+#[tokio::test]
+async fn a_delivery_has_what_its_callback_was_told() {
+    const COUNT: usize = 1_000;
+    for acks in ["all", "0"] {
+        let cluster = cluster("t", 1);
+        let round_trip = Duration::from_millis(20);
+        let producer: Producer<Telling> = config(&cluster)
+            .set("acks", acks)
+            .create_with_context(Telling::default())
+            .unwrap();
+        producer.send(ProducerRecord::to("t")).await.unwrap();
+        cluster.broker_round_trip_time(-1, round_trip).unwrap();
+        let began = Instant::now();
+        let mut futures = Vec::new();
+        for _ in 0..COUNT {
+            futures.push(producer.enqueue(ProducerRecord::to("t")).await.unwrap());
+        }
+        let mut deliveries = Vec::new();
+        for future in futures {
+            deliveries.push(future.await.unwrap());
+        }
+        let elapsed = began.elapsed();
+        let mut told = producer.context().0.lock().unwrap().split_off(1);
+        assert_eq!(told.len(), COUNT);
+        // Several events may come in another order than their messages were sent.
+        told.sort_by_key(|(told, _)| told.offset);
+        for (delivery, (told, latency)) in deliveries.iter().zip(told) {
+            let delivered = Told {
+                partition: delivery.partition(),
+                offset: delivery.offset(),
+                timestamp: delivery.timestamp(),
+                persistence: delivery.persistence(),
+                broker_id: delivery.broker_id(),
+            };
+            assert_eq!(delivered, told);
+            assert_eq!(told.offset.is_some(), acks == "all");
+            // The clock was read before the callback.
+            assert!(delivery.latency() <= elapsed, "{:?}", delivery.latency());
+            if acks == "all" {
+                assert!(delivery.latency() <= latency);
+                assert!(delivery.latency() >= round_trip);
+            }
+        }
+        producer.close().await;
+    }
 }

@@ -271,7 +271,7 @@ impl ConsumedMessage<'_> {
         // SAFETY: the message is valid, ours, and lives until `self` is dropped. Its offset is the
         // broker's: librdkafka sets the status of consumed messages to PERSISTED (rdkafka_op.c,
         // rd_kafka_op_new_fetch_msg).
-        unsafe { BorrowedMessage::new(self.ptr, Batch::with_offsets()) }
+        unsafe { BorrowedMessage::new(self.ptr, Batch::WITH_OFFSETS) }
     }
 }
 

@@ -18,7 +18,7 @@ mod sync {
     use std::task::Waker;
 
     pub(crate) use loom::cell::UnsafeCell;
-    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicUsize, fence};
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, fence};
     pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
 
     pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
