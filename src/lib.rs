@@ -262,7 +262,7 @@
 //! | `external-lz4` | lz4 from the crate `lz4-sys` instead of librdkafka's copy |
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
 //! | `mock` | [`MockCluster`], and constructors of results for unit tests |
-//! | `rdkafka` | [`ConsumedOffsets`]: offsets of consumers of the crate `rdkafka` 0.39 |
+//! | `rdkafka` | [`consume_transform_produce`] and [`ConsumedOffsets`]: consumers of the crate `rdkafka` 0.39 |
 //! | `statistics` | [`Statistics`]: librdkafka's statistics as structs |
 //! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `statistics`, `zstd` |
 #![cfg_attr(
@@ -271,6 +271,10 @@
 )]
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
 #![cfg_attr(not(feature = "rdkafka"), doc = "[`ConsumedOffsets`]: #features")]
+#![cfg_attr(
+    not(feature = "rdkafka"),
+    doc = "[`consume_transform_produce`]: #features"
+)]
 #![cfg_attr(not(feature = "statistics"), doc = "[`Statistics`]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unreachable_pub)]
@@ -331,7 +335,9 @@ pub use telemetry::{
 };
 pub use transaction::{CommitError, RetryPolicy, Transaction, TransactionalProducer};
 #[cfg(feature = "rdkafka")]
-pub use transaction::{ConsumedOffsets, rewind};
+pub use transaction::{
+    ConsumedBatch, ConsumedOffsets, TransformOptions, consume_transform_produce, rewind,
+};
 pub use values::{
     Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, IntoPayload,
     PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,

@@ -61,30 +61,8 @@ impl Conf {
     /// Returns the value of a property, which may be its default. `None` if librdkafka has no such
     /// property, or if it has no value.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
-        let name = CString::new(name).ok()?;
-        let mut size = 0;
-        // SAFETY: the configuration and the name are valid. With NULL for the buffer librdkafka
-        // only returns the size that it needs.
-        let result =
-            unsafe { rd_kafka_conf_get(self.as_ptr(), name.as_ptr(), ptr::null_mut(), &mut size) };
-        if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int {
-            return None;
-        }
-        let mut buffer = vec![0_u8; size];
-        // SAFETY: the configuration and the name are valid; the buffer has the given size.
-        let result = unsafe {
-            let buffer = buffer.as_mut_ptr().cast();
-            rd_kafka_conf_get(self.as_ptr(), name.as_ptr(), buffer, &mut size)
-        };
-        if result != sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int {
-            return None;
-        }
-        let end = buffer
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(buffer.len());
-        buffer.truncate(end);
-        String::from_utf8(buffer).ok()
+        // SAFETY: the configuration is valid.
+        unsafe { property(self.as_ptr(), name) }
     }
 
     /// Returns librdkafka's table of all properties, as its CONFIGURATION.md has it. Empty on
@@ -199,6 +177,45 @@ fn written_to_memory(write: impl FnOnce(*mut c_void)) -> String {
     // SAFETY: the buffer was allocated by `open_memstream`, and the caller must free it.
     unsafe { free(text.cast()) };
     shown
+}
+
+/// Returns the value of a property of a configuration.
+///
+/// # Safety
+///
+/// The configuration is valid, and nobody changes it during the call.
+unsafe fn property(conf: *const sys::rd_kafka_conf_t, name: &str) -> Option<String> {
+    const OK: c_int = sys::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK as c_int;
+    let name = CString::new(name).ok()?;
+    let mut size = 0;
+    // SAFETY: the configuration and the name are valid. With NULL for the buffer librdkafka only
+    // returns the size that it needs.
+    let result = unsafe { rd_kafka_conf_get(conf, name.as_ptr(), ptr::null_mut(), &mut size) };
+    if result != OK {
+        return None;
+    }
+    let mut buffer = vec![0_u8; size];
+    // SAFETY: the configuration and the name are valid; the buffer has the given size.
+    let result =
+        unsafe { rd_kafka_conf_get(conf, name.as_ptr(), buffer.as_mut_ptr().cast(), &mut size) };
+    if result != OK {
+        return None;
+    }
+    let end = buffer.iter().position(|&byte| byte == 0);
+    buffer.truncate(end.unwrap_or(buffer.len()));
+    String::from_utf8(buffer).ok()
+}
+
+/// Returns the value of a property of a client of the crate `rdkafka`. It must be one that
+/// librdkafka does not change while the client lives: no login and no name.
+#[cfg(feature = "rdkafka")]
+pub(crate) fn property_of_client<C: rdkafka::ClientContext>(
+    client: &rdkafka::client::Client<C>,
+    name: &str,
+) -> Option<String> {
+    // SAFETY: the client is borrowed, so its handle is valid, and with it the configuration, which
+    // is a part of it. Both crates use the same `rdkafka-sys`, and so the same librdkafka.
+    unsafe { property(sys::rd_kafka_conf(client.native_ptr()), name) }
 }
 
 impl Drop for Conf {

@@ -53,6 +53,8 @@ pub(crate) use call_error::CallError;
 pub(crate) use certificate::CertificateFailures;
 pub(crate) use client::Client;
 pub(crate) use completion::{Abandoned, Completer, Completers, Receiver};
+#[cfg(feature = "rdkafka")]
+pub(crate) use conf::property_of_client;
 pub(crate) use conf::{Conf, ConfError};
 pub(crate) use event::{DeliveryEvent, Event, PayloadGuards};
 pub(crate) use failed_creation::CreationFailure;

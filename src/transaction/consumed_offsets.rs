@@ -54,6 +54,14 @@ impl ConsumedOffsets {
         Self::default()
     }
 
+    /// Creates one with the group of its consumer.
+    pub(super) fn of_group(group: ConsumerGroupMetadata) -> Self {
+        Self {
+            group: Some(group),
+            offsets: Vec::new(),
+        }
+    }
+
     /// Adds a message that the consumer has returned. The group continues after it.
     ///
     /// Call it before the consumer is polled again. For the first message it blocks until the main
@@ -73,6 +81,11 @@ impl ConsumedOffsets {
         if self.group.is_none() {
             self.group = Some(ConsumerGroupMetadata::from_consumer(consumer)?);
         }
+        self.add_message(message)
+    }
+
+    /// Adds a message of a consumer whose group is known.
+    pub(super) fn add_message(&mut self, message: &impl Message) -> Result<(), KafkaError> {
         let next = TopicPartitionOffset::after(message);
         let mut all = self.offsets.iter_mut();
         match all.find(|known| known.is_of_partition(&next)) {

@@ -8,12 +8,16 @@
 //! - `transaction`: one transaction, and how its commit can fail;
 //! - `retries`: running a function in a transaction again;
 //! - `calls`: librdkafka's blocking calls, one at a time on a thread;
-//! - `consumed_offsets`, `rewind`: offsets of a consumer of the crate `rdkafka`, and back to them.
+//! - `consumed_offsets`, `rewind`: offsets of a consumer of the crate `rdkafka`, and back to them;
+//! - `consumer_call`: calls of such a consumer that block, and its errors;
+//! - `transform`: consume, transform, produce, in a loop.
 
 mod builder;
 mod calls;
 #[cfg(feature = "rdkafka")]
 mod consumed_offsets;
+#[cfg(feature = "rdkafka")]
+mod consumer_call;
 mod producer;
 mod renewal;
 mod retries;
@@ -21,6 +25,8 @@ mod retries;
 mod rewind;
 #[allow(clippy::module_inception)]
 mod transaction;
+#[cfg(feature = "rdkafka")]
+mod transform;
 
 #[cfg(feature = "rdkafka")]
 pub use consumed_offsets::ConsumedOffsets;
@@ -29,3 +35,5 @@ pub use retries::RetryPolicy;
 #[cfg(feature = "rdkafka")]
 pub use rewind::rewind;
 pub use transaction::{CommitError, Transaction};
+#[cfg(feature = "rdkafka")]
+pub use transform::{ConsumedBatch, TransformOptions, consume_transform_produce};

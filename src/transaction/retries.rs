@@ -49,7 +49,7 @@ impl RetryPolicy {
     }
 
     /// Takes one retry. Returns the pause before it.
-    fn next(&mut self) -> Option<Duration> {
+    pub(super) fn next(&mut self) -> Option<Duration> {
         self.retries = self.retries.checked_sub(1)?;
         let pause = self.backoff.min(self.max_backoff);
         self.backoff = self.backoff.saturating_mul(2);
@@ -165,7 +165,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     }
 
     /// Returns true if another try may do without this error.
-    fn may_go_away(&self, error: &KafkaError) -> bool {
+    pub(super) fn may_go_away(&self, error: &KafkaError) -> bool {
         self.is_cured(error)
             || error.is_retriable()
             || error.requires_abort()

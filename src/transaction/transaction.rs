@@ -58,6 +58,21 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     ///
     /// If the future is dropped, the next `begin` aborts a transaction that this one began.
     pub async fn begin(&mut self) -> Result<Transaction<'_, C>, KafkaError> {
+        self.check_initialized().await?;
+        self.settle_and_renew().await?;
+        let shared = self.producer.shared();
+        let timeout = shared.transactions.timeout;
+        let begin = |client: &Client, _| client.begin_transaction();
+        shared.transactions.set_renewal(false);
+        shared.doubts.begin();
+        shared.transact(Step::Begin, timeout, begin).await?;
+        shared.core.record_transaction_begin();
+        let producer = self.producer.with_epoch(shared.transactions.open_epoch());
+        Ok(Transaction::new(self, producer))
+    }
+
+    /// Waits for a call that is under way. Fails if transactions are not initialized.
+    pub(super) async fn check_initialized(&self) -> Result<(), KafkaError> {
         let shared = self.producer.shared();
         // An init may be under way whose future was dropped.
         shared.transactions.settled_phase().await?;
@@ -71,16 +86,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
             );
             return Err(shared.core.fatal_error().unwrap_or(error));
         }
-        self.settle_and_renew().await?;
-        let shared = self.producer.shared();
-        let timeout = shared.transactions.timeout;
-        let begin = |client: &Client, _| client.begin_transaction();
-        shared.transactions.set_renewal(false);
-        shared.doubts.begin();
-        shared.transact(Step::Begin, timeout, begin).await?;
-        shared.core.record_transaction_begin();
-        let producer = self.producer.with_epoch(shared.transactions.open_epoch());
-        Ok(Transaction::new(self, producer))
+        Ok(())
     }
 
     /// Runs a function in a transaction.

@@ -20,6 +20,7 @@ mod chaos;
 #[cfg(feature = "rdkafka")]
 mod consumed;
 mod frozen;
+mod late_requests;
 mod logins;
 mod metadata;
 mod ready;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         capacity::trials(),
         transactional_producer::trials(),
         renewal::trials(),
+        late_requests::trials(),
         #[cfg(feature = "rdkafka")]
         consumed::trials(),
         #[cfg(feature = "statistics")]

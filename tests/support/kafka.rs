@@ -30,7 +30,7 @@ pub enum Isolation {
 pub type Read = OwnedMessage;
 
 /// The cluster that `tests/with-kafka` started, or that the user named.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cluster {
     bootstrap_servers: String,
 }
@@ -294,6 +294,16 @@ impl Cluster {
     /// The offset behind the last message.
     pub fn end(&self, topic: &str, partition: i32) -> i64 {
         let consumer = self.consumer(Isolation::Uncommitted, "tests");
+        let (_, end) = until_known(|| {
+            let offsets = consumer.fetch_watermarks(topic, partition, DEADLINE);
+            offsets.map_err(|error| error.to_string())
+        });
+        end
+    }
+
+    /// The offset behind the last message that no open transaction keeps back.
+    pub fn last_stable(&self, topic: &str, partition: i32) -> i64 {
+        let consumer = self.consumer(Isolation::Committed, "tests");
         let (_, end) = until_known(|| {
             let offsets = consumer.fetch_watermarks(topic, partition, DEADLINE);
             offsets.map_err(|error| error.to_string())

@@ -7,6 +7,7 @@ pub mod logins;
 pub mod logs;
 #[cfg(feature = "mock")]
 pub mod mock;
+pub mod proxy;
 #[cfg(feature = "statistics")]
 pub mod statistics;
 pub mod token_endpoint;

@@ -7,3 +7,5 @@ mod consumed;
 #[path = "../support/mod.rs"]
 mod support;
 mod transactional_producer;
+#[cfg(feature = "rdkafka")]
+mod transform;
