@@ -13,7 +13,8 @@
 //! - `in_flight`, `callbacks`, `statistics`, `errors`, `connection_diagnosis`, `thinned_log`: what
 //!   becomes of messages and events;
 //! - `tokens`, `login`, `credentials`: OAuth tokens, and new passwords;
-//! - `transaction_times`: the time limits of transactional calls.
+//! - `transaction_times`: the time limits of transactional calls;
+//! - `from_rdkafka`: conversions from and to the types of the crate `rdkafka`.
 
 mod bootstrap;
 mod callbacks;
@@ -26,6 +27,8 @@ mod context;
 mod core;
 mod credentials;
 mod errors;
+#[cfg(feature = "rdkafka")]
+mod from_rdkafka;
 mod in_flight;
 mod java_properties;
 mod login;
