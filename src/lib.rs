@@ -283,6 +283,9 @@ pub mod docs {
     #[doc = include_str!("../docs/configuration.md")]
     pub mod configuration {}
 
+    #[doc = include_str!("../docs/telemetry.md")]
+    pub mod telemetry {}
+
     #[doc = include_str!("../docs/transactions.md")]
     pub mod transactions {}
 }
@@ -332,8 +335,8 @@ pub use transaction::{CommitError, RetryPolicy, Transaction, TransactionalProduc
 #[cfg(feature = "rdkafka")]
 pub use transaction::{ConsumedOffsets, rewind};
 pub use values::{
-    Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, IntoPayload,
-    PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,
+    Amount, Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, Histogram,
+    IntoPayload, Metrics, PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,
     TopicPartitionOffset, TransactionOutcome,
 };
 

@@ -75,6 +75,11 @@ impl<C: ProducerContext> Shared<C> {
         }
     }
 
+    /// Returns true once the report of the close has been set: nothing is in flight any more.
+    pub(crate) fn has_reported(&self) -> bool {
+        self.report.get().is_some()
+    }
+
     /// Sets the report of the close, unless it has been set. Nothing may be in flight.
     fn set_report(&self) {
         if self.report.get().is_some() {

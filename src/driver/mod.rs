@@ -15,6 +15,7 @@
 //! - `doubts`: why the next transaction needs another epoch;
 //! - `topic_failures`: why records to a topic failed first;
 //! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER;
+//! - `metrics`: what was counted, in numbers of one moment;
 //! - `statistics`: librdkafka's statistics, for those who read them.
 
 mod blocking;
@@ -27,6 +28,7 @@ mod driver_waker;
 mod flush;
 mod lookup;
 mod metadata;
+mod metrics;
 mod probe;
 mod refresh;
 mod report;

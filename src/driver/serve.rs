@@ -12,6 +12,7 @@ use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
 use crate::message::{Delays, DeliveryError, SendError};
 use crate::sync::{drop_foreign, lock, wake};
+use crate::values::Amount;
 
 /// The result of one step of serving.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +40,10 @@ impl<C: ProducerContext> Shared<C> {
             match queue.poll(timeout) {
                 None => {
                     let completions = &mut serving.chunk.completions;
-                    lock(&self.trackers).queue_was_empty(purges_called, completions);
+                    let mut trackers = lock(&self.trackers);
+                    trackers.queue_was_empty(purges_called, completions);
+                    trackers.counts.end_turn();
+                    drop(trackers);
                     completions.resolve_all();
                     return Served::Nothing;
                 }
@@ -81,8 +85,9 @@ impl<C: ProducerContext> Shared<C> {
                 let shown = |text: &str| self.core.shown(text);
                 self.brokers
                     .record(&event, self.core.delivered(), error, shown);
-                #[cfg(feature = "statistics")]
                 if let Event::Stats(json) = &event {
+                    lock(&self.trackers).counts.read_statistics(json);
+                    #[cfg(feature = "statistics")]
                     self.statistics.publish(json);
                 }
                 self.doubts.record_event(&event, shown);
@@ -104,14 +109,21 @@ impl<C: ProducerContext> Shared<C> {
         let state = completer.carried();
         let number = state.number;
         let opaque = state.take_opaque();
+        let mut latency = 0;
         let outcome = match &result {
             Ok(message) => {
                 if completer.is_tracked() {
-                    completer.set_result(Ok(message.to_delivery()));
+                    let delivery = message.to_delivery();
+                    latency = delivery.latency_micros();
+                    completer.set_result(Ok(delivery));
+                } else {
+                    latency = message.latency_micros();
                 }
+                chunk.delivered_bytes += bytes;
                 Outcome::Delivered
             }
             Err(failure) => {
+                chunk.failures.push((failure.code(), bytes));
                 let outcome = Outcome::of_failure(failure.code(), self.core.has_fatal_error());
                 if !self.fail(failure, &mut completer) {
                     chunk.before_close.count(outcome);
@@ -125,6 +137,7 @@ impl<C: ProducerContext> Shared<C> {
             number,
             completer,
             outcome,
+            latency,
         });
         // Foreign code runs only after the message has an owner.
         self.core.report(&*self.context, &result, opaque);
@@ -223,6 +236,8 @@ impl<C: ProducerContext> Shared<C> {
             tally,
             before_close,
             bytes,
+            delivered_bytes,
+            failures,
             wakeups,
             completions,
         } = chunk;
@@ -235,6 +250,12 @@ impl<C: ProducerContext> Shared<C> {
             let completed = messages.iter().map(|it| (it.number, it.outcome));
             trackers.account(tally, completed, completions);
             trackers.fell_before_close(before_close, self.core.reports_unawaited());
+            let delivered = Amount::new(tally.delivered, mem::take(delivered_bytes) as u64);
+            let latencies = messages
+                .iter()
+                .filter(|it| it.outcome == Outcome::Delivered)
+                .map(|it| it.latency);
+            trackers.counts.reported(delivered, latencies, failures);
             if is_last {
                 trackers.event_served(completions);
             }

@@ -5,6 +5,7 @@ use std::ptr;
 use std::sync::Mutex;
 
 use super::trackers::{Completions, Outcome, Tally};
+use crate::error::RDKafkaErrorCode;
 use crate::ffi::{DeliveryEvent, Queue};
 use crate::message::DeliveryCompleter;
 use crate::sync::{Wakeups, lock};
@@ -103,6 +104,10 @@ pub(super) struct Chunk<D: Send + Sync + 'static> {
     pub(super) before_close: Tally,
     /// Payload bytes.
     pub(super) bytes: usize,
+    /// Those that were delivered.
+    pub(super) delivered_bytes: usize,
+    /// The codes and the payload bytes of those that failed.
+    pub(super) failures: Vec<(RDKafkaErrorCode, usize)>,
     pub(super) wakeups: Wakeups,
     pub(super) completions: Completions,
 }
@@ -112,6 +117,8 @@ pub(super) struct Popped<D: Send + 'static> {
     pub(super) number: u64,
     pub(super) completer: DeliveryCompleter<D>,
     pub(super) outcome: Outcome,
+    /// The time from its enqueue until it was popped, in microseconds, if it was delivered.
+    pub(super) latency: u64,
 }
 
 impl<D: Send + 'static> Popped<D> {
@@ -133,6 +140,8 @@ impl<D: Send + Sync + 'static> Serving<D> {
                 tally: Tally::default(),
                 before_close: Tally::default(),
                 bytes: 0,
+                delivered_bytes: 0,
+                failures: Vec::new(),
                 wakeups: Wakeups::default(),
                 completions: Completions::default(),
             },

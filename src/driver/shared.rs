@@ -161,7 +161,7 @@ impl<C: ProducerContext> Shared<C> {
         opaque: C::DeliveryOpaque,
         waited: u16,
     ) -> Result<K::Handle, Refused<C::DeliveryOpaque>> {
-        let number = self.core.issue(1);
+        let number = self.core.issue(1, fields.payload_len());
         let state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
         let state = state.after_wait(waited);
         // The handle is created before the call: the report may be served before it returns.
@@ -200,7 +200,8 @@ impl<C: ProducerContext> Shared<C> {
         batch: &[Plain<'_>],
         completers: impl ExactSizeIterator<Item = Completer<C>>,
     ) -> Vec<(usize, KafkaError, Completer<C>)> {
-        let mut number = self.core.issue(completers.len() as u64);
+        let bytes = batch.iter().map(Plain::payload_len).sum();
+        let mut number = self.core.issue(completers.len() as u64, bytes);
         let numbered = completers.map(|mut completer| {
             completer.carried().number = number;
             number += 1;
@@ -235,6 +236,7 @@ impl<C: ProducerContext> Shared<C> {
             let mut trackers = lock(&self.trackers);
             let refused = std::iter::once((number, Outcome::Refused));
             trackers.account(Tally::default(), refused, &mut completions);
+            trackers.counts.not_taken(bytes);
             self.core.settle(1);
         }
         drop(self.capacity.release(1, bytes));

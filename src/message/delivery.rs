@@ -62,6 +62,11 @@ impl Delivery {
         Duration::from_micros(self.latency_micros)
     }
 
+    #[inline]
+    pub(crate) fn latency_micros(&self) -> u64 {
+        self.latency_micros
+    }
+
     /// Returns the id of the broker that answered, if one did (`rd_kafka_message_broker_id`).
     pub fn broker_id(&self) -> Option<i32> {
         (self.broker_id >= 0).then_some(self.broker_id)
@@ -173,6 +178,11 @@ impl<'a> BorrowedMessage<'a> {
 }
 
 impl DeliveredMessage<'_> {
+    #[inline]
+    pub(crate) fn latency_micros(&self) -> u64 {
+        self.0.latency_micros()
+    }
+
     #[inline]
     pub(crate) fn to_delivery(self) -> Delivery {
         let persistence = self.0.persistence();

@@ -19,6 +19,7 @@ mod close;
 mod cluster;
 mod flush;
 mod live;
+mod metrics;
 mod permit;
 #[allow(clippy::module_inception)]
 mod producer;

@@ -253,9 +253,13 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
             };
             let waited = match admitted {
                 Ok(waited) => waited,
-                Err(error) => return Err(SendError::refused(self.record_failure(error), record)),
+                Err(error) => {
+                    let error = self.record_failure(error);
+                    self.shared().count_refused(&error);
+                    return Err(SendError::refused(error, record));
+                }
             };
-            match self.produce::<K, _>(record, waited, SendError::refused) {
+            let enqueued = match self.produce::<K, _>(record, waited, SendError::refused) {
                 // Boxed, because it is large and few calls need it.
                 Err(error) if self.may_appear(&error) => {
                     let so_far = Duration::from_millis(100) * u32::from(waited);
@@ -263,7 +267,11 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     Box::pin(self.wait_for_partition::<K>(error, waited, left)).await
                 }
                 result => result,
+            };
+            if let Err(error) = &enqueued {
+                self.shared().count_refused(error.error());
             }
+            enqueued
         }
     }
 
@@ -416,12 +424,15 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 for (index, error, mut completer) in refused {
                     let (plain, number) = (&batch[index], completer.carried().number);
                     self.shared().settle_refused(number, plain.payload_len());
-                    refuse(completer, self.record_failure(error), topic, plain);
+                    let error = self.record_failure(error);
+                    self.shared().count_refused(&error);
+                    refuse(completer, error, topic, plain);
                 }
             }
             Err(error) => {
                 for (plain, completer) in batch.iter().zip(completers) {
                     drop(self.shared().capacity.release(1, plain.payload_len()));
+                    self.shared().count_refused(&error);
                     refuse(completer, error.clone(), topic, plain);
                 }
             }
@@ -473,9 +484,15 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
             })
         });
         if let Err(error) = admitted {
-            return Err(EnqueueError::new(self.record_failure(error), record));
+            let error = self.record_failure(error);
+            self.shared().count_refused(&error);
+            return Err(EnqueueError::new(error, record));
         }
-        self.produce::<K, _>(record, 0, EnqueueError::new)
+        let enqueued = self.produce::<K, _>(record, 0, EnqueueError::new);
+        if let Err(error) = &enqueued {
+            self.shared().count_refused(error.error());
+        }
+        enqueued
     }
 
     /// Checks everything that capacity does not depend on, except the topic's name, and returns the
@@ -549,7 +566,10 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
         self.produce::<Tracked, _>(record, 0, SendError::refused)
-            .unwrap_or_else(|error| self.shared().failed(error))
+            .unwrap_or_else(|error| {
+                self.shared().count_refused(error.error());
+                self.shared().failed(error)
+            })
     }
 
     /// Returns the future of a record that is refused before it is produced.
@@ -560,6 +580,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
         let error = self.record_failure(error);
+        self.shared().count_refused(&error);
         self.shared().failed(SendError::refused(error, record))
     }
 }

@@ -14,6 +14,8 @@ mod builder;
 mod calls;
 #[cfg(feature = "rdkafka")]
 mod consumed_offsets;
+mod metrics;
+mod past;
 mod producer;
 mod renewal;
 mod retries;

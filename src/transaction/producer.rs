@@ -1,11 +1,11 @@
 //! The asynchronous producer with transactions.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::calls::{abandon, log_failed_abort, record_failed};
+use super::past::Past;
 use crate::client::{ClientConfig, DefaultProducerContext, ProducerContext};
 use crate::driver::{CloseReport, Phase, Step};
 use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
@@ -90,7 +90,8 @@ pub struct TransactionalProducer<C: ProducerContext = DefaultProducerContext> {
     pub(super) successor: Mutex<Option<Producer<C>>>,
     pub(super) config: ClientConfig,
     pub(super) blueprint: Blueprint<C>,
-    pub(super) renewals: AtomicU64,
+    /// The clients that were replaced.
+    pub(super) past: Past<C>,
 }
 
 impl<C: ProducerContext> TransactionalProducer<C> {
@@ -104,7 +105,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
             successor: Mutex::default(),
             config,
             blueprint,
-            renewals: AtomicU64::new(0),
+            past: Past::new(),
         }
     }
 

@@ -1,0 +1,155 @@
+//! Counts of what has become of a client's messages.
+
+use std::collections::BTreeMap;
+
+use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::values::{Amount, Histogram, Metrics};
+
+/// A turn is counted after so many reports, even if it goes on.
+const REPORTS_PER_TURN: u64 = 2048;
+
+/// What librdkafka's statistics say before the number of requests that were sent again to a broker.
+const RETRIES: &str = "\"txretries\":";
+
+/// What has become of a client's messages. Its owner has it under the lock under which messages
+/// are settled, so that its numbers add up at any time.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    delivered: Amount,
+    failed: Amount,
+    failed_by_code: BTreeMap<RDKafkaErrorCode, u64>,
+    /// Messages that were numbered, and that librdkafka did not take.
+    not_taken: Amount,
+    refused: u64,
+    refused_by_code: BTreeMap<RDKafkaErrorCode, u64>,
+    delivery_latency: Histogram,
+    reports_per_turn: Histogram,
+    /// The reports of the current turn.
+    turn: u64,
+    retries: Option<u64>,
+}
+
+impl Counts {
+    /// Counts messages whose reports were served: those that were delivered, with their latencies in
+    /// microseconds, and the failures.
+    #[inline]
+    pub(crate) fn reported(
+        &mut self,
+        delivered: Amount,
+        latencies: impl Iterator<Item = u64>,
+        failures: &mut Vec<(RDKafkaErrorCode, usize)>,
+    ) {
+        self.delivered.add(delivered);
+        self.turn += delivered.records;
+        latencies.for_each(|micros| self.delivery_latency.record(micros));
+        if !failures.is_empty() {
+            self.failed(failures);
+        }
+        if self.turn >= REPORTS_PER_TURN {
+            self.end_turn();
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, failures: &mut Vec<(RDKafkaErrorCode, usize)>) {
+        for (code, bytes) in failures.drain(..) {
+            self.failed.add(Amount::new(1, bytes as u64));
+            *self.failed_by_code.entry(code).or_default() += 1;
+            self.turn += 1;
+        }
+    }
+
+    /// Counts a message that was numbered, and that librdkafka did not take.
+    #[cold]
+    pub(crate) fn not_taken(&mut self, bytes: usize) {
+        self.not_taken.add(Amount::new(1, bytes as u64));
+    }
+
+    /// Counts a record that was not enqueued.
+    #[cold]
+    pub(crate) fn refused(&mut self, error: &KafkaError) {
+        let code = error.code().unwrap_or(match error.is_closed() {
+            true => RDKafkaErrorCode::BrokerDestroy,
+            false => RDKafkaErrorCode::Unknown,
+        });
+        self.refused += 1;
+        *self.refused_by_code.entry(code).or_default() += 1;
+    }
+
+    /// Counts the turn, unless it had no reports.
+    #[inline]
+    pub(crate) fn end_turn(&mut self) {
+        if self.turn > 0 {
+            self.reports_per_turn.record(self.turn);
+            self.turn = 0;
+        }
+    }
+
+    /// Reads the number of requests that were sent again from librdkafka's statistics. It never
+    /// falls, although librdkafka forgets a broker that has left the cluster.
+    pub(crate) fn read_statistics(&mut self, json: &str) {
+        let retries: u64 = json.split(RETRIES).skip(1).map(leading_number).sum();
+        self.retries = self.retries.max(Some(retries));
+    }
+
+    /// Returns all numbers that are kept here. `issued` are the messages that have been numbered,
+    /// read under the same lock.
+    pub(crate) fn snapshot(&self, issued: Amount) -> Metrics {
+        let enqueued = issued.minus(self.not_taken);
+        let mut metrics = Metrics::default();
+        metrics.enqueued = enqueued;
+        metrics.delivered = self.delivered;
+        metrics.failed = self.failed;
+        metrics.failed_by_code.clone_from(&self.failed_by_code);
+        metrics.in_flight = enqueued.minus(self.delivered).minus(self.failed);
+        metrics.refused = self.refused;
+        metrics.refused_by_code.clone_from(&self.refused_by_code);
+        metrics.delivery_latency = self.delivery_latency.clone();
+        metrics.reports_per_turn = self.reports_per_turn.clone();
+        metrics.retries = self.retries;
+        metrics
+    }
+}
+
+/// Returns the number that a text begins with, or 0.
+fn leading_number(text: &str) -> u64 {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    text[..end.unwrap_or(text.len())].parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_are_those_of_all_brokers_and_never_fall() {
+        let mut counts = Counts::default();
+        assert_eq!(counts.snapshot(Amount::default()).retries, None);
+        counts.read_statistics(r#"{ "brokers":{ "a:1": { "txretries":0, "tx":9 } } }"#);
+        assert_eq!(counts.retries, Some(0));
+        counts.read_statistics(r#"{ "a": { "txretries":12, "tx":9 }, "b":{ "txretries": 3} }"#);
+        assert_eq!(counts.retries, Some(15));
+        counts.read_statistics(r#"{ "b":{ "txretries":4} }"#);
+        assert_eq!(counts.retries, Some(15));
+    }
+
+    #[test]
+    fn a_long_turn_is_divided() {
+        let mut counts = Counts::default();
+        counts.end_turn();
+        for records in [1, REPORTS_PER_TURN, 3] {
+            counts.reported(Amount::new(records, 0), [7].into_iter(), &mut Vec::new());
+        }
+        counts.end_turn();
+        counts.end_turn();
+        let turns = counts.snapshot(Amount::default()).reports_per_turn;
+        assert_eq!((turns.count(), turns.sum()), (2, REPORTS_PER_TURN + 4));
+        let failures = &mut vec![(RDKafkaErrorCode::MessageTimedOut, 1)];
+        counts.reported(Amount::default(), [].into_iter(), failures);
+        counts.end_turn();
+        let metrics = counts.snapshot(Amount::new(9, 9));
+        assert_eq!(metrics.reports_per_turn.count(), 3);
+        assert_eq!((metrics.failed, metrics.delivery_latency.count()), (Amount::new(1, 1), 3));
+    }
+}
