@@ -336,8 +336,8 @@ pub use transaction::{CommitError, RetryPolicy, Transaction, TransactionalProduc
 pub use transaction::{ConsumedOffsets, rewind};
 pub use values::{
     Amount, Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, Histogram,
-    IntoPayload, Metrics, PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,
-    TopicPartitionOffset, TransactionOutcome,
+    IntoPayload, Metrics, PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel,
+    Timestamp, TopicInfo, TopicPartitionOffset, TransactionOutcome,
 };
 
 #[cfg(doctest)]

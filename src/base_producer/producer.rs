@@ -137,24 +137,21 @@ impl<C: ProducerContext> BaseProducer<C> {
             },
         };
         let bytes = fields.payload_len();
-        self.core.issue(1, bytes);
+        self.core.issue(1);
         let produced = self.core.produce(&mut fields, Carried::new(opaque));
         // The drop of a payload is foreign code, which must not run under the lock.
         drop(entered);
         match produced {
             Ok(()) => {
+                self.core.count_enqueued(1, bytes);
                 if fields.has_bytes() {
                     drop_payloads(|| drop(fields));
                 }
                 Ok(())
             }
             Err((error, opaque)) => {
-                {
-                    let mut counts = lock(&self.counts);
-                    counts.not_taken(bytes);
-                    counts.refused(&error);
-                    self.core.settle(1);
-                }
+                self.core.settle(1);
+                lock(&self.counts).refused(&error);
                 let opaque = opaque.value;
                 Err(EnqueueError::new(error, ProducerRecord { fields, opaque }))
             }
@@ -232,17 +229,12 @@ impl<C: ProducerContext> BaseProducer<C> {
         let _callback = self.callback_threads.enter();
         let mut event = match event {
             Event::Delivery(event) => event,
-            event => {
-                if let Event::Stats(json) = &event {
-                    lock(&self.counts).read_statistics(json);
-                }
-                return self.core.serve_client_event(&*self.context, event);
-            }
+            event => return self.core.serve_client_event(&*self.context, event),
         };
         let mut served = 0;
         let mut failures = Vec::new();
         while let Some((message, opaque)) = event.next() {
-            let bytes = message.payload_len();
+            let (bytes, retries) = (message.payload_len(), message.retries());
             let result = message.into_result();
             let mut delivered = None;
             match &result {
@@ -259,6 +251,7 @@ impl<C: ProducerContext> BaseProducer<C> {
             let amount = delivered.map_or_else(Amount::default, |_| Amount::new(1, bytes as u64));
             let mut counts = lock(&self.counts);
             counts.reported(amount, delivered.into_iter(), &mut failures);
+            counts.retried(retries);
             self.core.settle(1);
             served += 1;
         }
@@ -462,7 +455,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     pub fn metrics(&self) -> Metrics {
         let mut metrics = {
             let counts = lock(&self.counts);
-            counts.snapshot(self.core.issued_amount())
+            counts.snapshot(self.core.enqueued())
         };
         metrics.max_records = self.limits.messages as u64;
         metrics.max_bytes = self.limits.bytes as u64;

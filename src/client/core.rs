@@ -38,8 +38,9 @@ pub(crate) struct Core<O> {
     pub(super) client_id: u64,
     /// Messages that have been numbered.
     pub(super) issued: AtomicU64,
-    /// The size of their payloads.
-    pub(super) issued_bytes: AtomicU64,
+    /// Those of them that librdkafka took, and the size of their payloads.
+    pub(super) enqueued: AtomicU64,
+    pub(super) enqueued_bytes: AtomicU64,
     /// Messages that are no longer in flight.
     pub(super) settled: AtomicU64,
     /// Settled messages that were delivered.
@@ -142,7 +143,8 @@ impl<O: Opaque> Core<O> {
                 topics: TopicHandles::default(),
             })),
             issued: AtomicU64::new(0),
-            issued_bytes: AtomicU64::new(0),
+            enqueued: AtomicU64::new(0),
+            enqueued_bytes: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             delivered_before: AtomicU64::new(0),

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::ffi::COUNTS_RETRIES;
 use crate::values::{Amount, Histogram, Metrics};
 
 /// A turn is counted after so many reports, even if it goes on.
 const REPORTS_PER_TURN: u64 = 2048;
-
-/// What librdkafka's statistics say before the number of requests that were sent again to a broker.
-const RETRIES: &str = "\"txretries\":";
 
 /// What has become of a client's messages. Its owner has it under the lock under which messages
 /// are settled, so that its numbers add up at any time.
@@ -18,15 +16,13 @@ pub(crate) struct Counts {
     delivered: Amount,
     failed: Amount,
     failed_by_code: BTreeMap<RDKafkaErrorCode, u64>,
-    /// Messages that were numbered, and that librdkafka did not take.
-    not_taken: Amount,
     refused: u64,
     refused_by_code: BTreeMap<RDKafkaErrorCode, u64>,
     delivery_latency: Histogram,
     reports_per_turn: Histogram,
     /// The reports of the current turn.
     turn: u64,
-    retries: Option<u64>,
+    retries: u64,
 }
 
 impl Counts {
@@ -59,10 +55,10 @@ impl Counts {
         }
     }
 
-    /// Counts a message that was numbered, and that librdkafka did not take.
-    #[cold]
-    pub(crate) fn not_taken(&mut self, bytes: usize) {
-        self.not_taken.add(Amount::new(1, bytes as u64));
+    /// Counts how often messages were sent again.
+    #[inline]
+    pub(crate) fn retried(&mut self, retries: u64) {
+        self.retries += retries;
     }
 
     /// Counts a record that was not enqueued.
@@ -85,54 +81,34 @@ impl Counts {
         }
     }
 
-    /// Reads the number of requests that were sent again from librdkafka's statistics. It never
-    /// falls, although librdkafka forgets a broker that has left the cluster.
-    pub(crate) fn read_statistics(&mut self, json: &str) {
-        let retries: u64 = json.split(RETRIES).skip(1).map(leading_number).sum();
-        self.retries = self.retries.max(Some(retries));
-    }
-
-    /// Returns all numbers that are kept here. `issued` are the messages that have been numbered,
-    /// read under the same lock.
-    pub(crate) fn snapshot(&self, issued: Amount) -> Metrics {
-        let enqueued = issued.minus(self.not_taken);
+    /// Returns all numbers that are kept here. `counted` are the messages that were counted as
+    /// enqueued, read under the same lock.
+    pub(crate) fn snapshot(&self, counted: Amount) -> Metrics {
+        let mut reported = self.delivered;
+        reported.add(self.failed);
+        // A report may be served before its message is counted.
+        let enqueued = Amount::new(
+            counted.records.max(reported.records),
+            counted.bytes.max(reported.bytes),
+        );
         let mut metrics = Metrics::default();
         metrics.enqueued = enqueued;
         metrics.delivered = self.delivered;
         metrics.failed = self.failed;
         metrics.failed_by_code.clone_from(&self.failed_by_code);
-        metrics.in_flight = enqueued.minus(self.delivered).minus(self.failed);
+        metrics.in_flight = enqueued.minus(reported);
         metrics.refused = self.refused;
         metrics.refused_by_code.clone_from(&self.refused_by_code);
         metrics.delivery_latency = self.delivery_latency.clone();
         metrics.reports_per_turn = self.reports_per_turn.clone();
-        metrics.retries = self.retries;
+        metrics.retries = COUNTS_RETRIES.then_some(self.retries);
         metrics
     }
-}
-
-/// Returns the number that a text begins with, or 0.
-fn leading_number(text: &str) -> u64 {
-    let text = text.trim_start();
-    let end = text.find(|c: char| !c.is_ascii_digit());
-    text[..end.unwrap_or(text.len())].parse().unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retries_are_those_of_all_brokers_and_never_fall() {
-        let mut counts = Counts::default();
-        assert_eq!(counts.snapshot(Amount::default()).retries, None);
-        counts.read_statistics(r#"{ "brokers":{ "a:1": { "txretries":0, "tx":9 } } }"#);
-        assert_eq!(counts.retries, Some(0));
-        counts.read_statistics(r#"{ "a": { "txretries":12, "tx":9 }, "b":{ "txretries": 3} }"#);
-        assert_eq!(counts.retries, Some(15));
-        counts.read_statistics(r#"{ "b":{ "txretries":4} }"#);
-        assert_eq!(counts.retries, Some(15));
-    }
 
     #[test]
     fn a_long_turn_is_divided() {
@@ -150,6 +126,9 @@ mod tests {
         counts.end_turn();
         let metrics = counts.snapshot(Amount::new(9, 9));
         assert_eq!(metrics.reports_per_turn.count(), 3);
-        assert_eq!((metrics.failed, metrics.delivery_latency.count()), (Amount::new(1, 1), 3));
+        assert_eq!(
+            (metrics.failed, metrics.delivery_latency.count()),
+            (Amount::new(1, 1), 3)
+        );
     }
 }

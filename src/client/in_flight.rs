@@ -7,23 +7,30 @@ use crate::ffi::Opaque;
 use crate::values::Amount;
 
 impl<O: Opaque> Core<O> {
-    /// Numbers the next `count` messages, which have so many bytes of payload, and returns the first
-    /// number. They are in flight until they are [settled](Self::settle).
+    /// Numbers the next `count` messages and returns the first number. They are in flight until
+    /// they are [settled](Self::settle).
     #[inline]
-    pub(crate) fn issue(&self, count: u64, bytes: usize) -> u64 {
-        self.issued_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(crate) fn issue(&self, count: u64) -> u64 {
         self.issued.fetch_add(count, Ordering::SeqCst)
+    }
+
+    /// Counts messages that librdkafka took. Their reports may have been served already.
+    #[inline]
+    pub(crate) fn count_enqueued(&self, count: u64, bytes: usize) {
+        self.enqueued.fetch_add(count, Ordering::Relaxed);
+        self.enqueued_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Returns what was counted as enqueued. It may lack messages whose reports have been served.
+    pub(crate) fn enqueued(&self) -> Amount {
+        let enqueued = self.enqueued.load(Ordering::Relaxed);
+        Amount::new(enqueued, self.enqueued_bytes.load(Ordering::Relaxed))
     }
 
     /// Returns how many messages have been numbered.
     pub(crate) fn issued(&self) -> u64 {
         self.issued.load(Ordering::SeqCst)
-    }
-
-    /// Returns how many messages have been numbered, and the size of their payloads.
-    pub(crate) fn issued_amount(&self) -> Amount {
-        let bytes = self.issued_bytes.load(Ordering::Relaxed);
-        Amount::new(self.issued(), bytes)
     }
 
     /// Counts `count` messages as settled: their reports were served, or their produce calls

@@ -12,7 +12,7 @@ impl<C: ProducerContext> Shared<C> {
         let mut metrics = {
             // Messages are settled under this lock, so the numbers add up.
             let trackers = lock(&self.trackers);
-            trackers.counts.snapshot(self.core.issued_amount())
+            trackers.counts.snapshot(self.core.enqueued())
         };
         self.capacity.measure(&mut metrics);
         metrics.renewals = self.doubts.renewals();

@@ -85,9 +85,8 @@ impl<C: ProducerContext> Shared<C> {
                 let shown = |text: &str| self.core.shown(text);
                 self.brokers
                     .record(&event, self.core.delivered(), error, shown);
+                #[cfg(feature = "statistics")]
                 if let Event::Stats(json) = &event {
-                    lock(&self.trackers).counts.read_statistics(json);
-                    #[cfg(feature = "statistics")]
                     self.statistics.publish(json);
                 }
                 self.doubts.record_event(&event, shown);
@@ -105,6 +104,7 @@ impl<C: ProducerContext> Shared<C> {
         chunk: &mut Chunk<C::DeliveryOpaque>,
     ) {
         let bytes = message.payload_len();
+        chunk.retries += message.retries();
         let result = message.into_result();
         let state = completer.carried();
         let number = state.number;
@@ -238,6 +238,7 @@ impl<C: ProducerContext> Shared<C> {
             bytes,
             delivered_bytes,
             failures,
+            retries,
             wakeups,
             completions,
         } = chunk;
@@ -256,6 +257,7 @@ impl<C: ProducerContext> Shared<C> {
                 .filter(|it| it.outcome == Outcome::Delivered)
                 .map(|it| it.latency);
             trackers.counts.reported(delivered, latencies, failures);
+            trackers.counts.retried(mem::take(retries));
             if is_last {
                 trackers.event_served(completions);
             }

@@ -108,6 +108,8 @@ pub(super) struct Chunk<D: Send + Sync + 'static> {
     pub(super) delivered_bytes: usize,
     /// The codes and the payload bytes of those that failed.
     pub(super) failures: Vec<(RDKafkaErrorCode, usize)>,
+    /// How often messages were sent again.
+    pub(super) retries: u64,
     pub(super) wakeups: Wakeups,
     pub(super) completions: Completions,
 }
@@ -142,6 +144,7 @@ impl<D: Send + Sync + 'static> Serving<D> {
                 bytes: 0,
                 delivered_bytes: 0,
                 failures: Vec::new(),
+                retries: 0,
                 wakeups: Wakeups::default(),
                 completions: Completions::default(),
             },

@@ -161,13 +161,17 @@ impl<C: ProducerContext> Shared<C> {
         opaque: C::DeliveryOpaque,
         waited: u16,
     ) -> Result<K::Handle, Refused<C::DeliveryOpaque>> {
-        let number = self.core.issue(1, fields.payload_len());
+        let number = self.core.issue(1);
         let state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
         let state = state.after_wait(waited);
         // The handle is created before the call: the report may be served before it returns.
         let (completer, handle) = K::completer(&self.completers, state);
+        let bytes = fields.payload_len();
         match self.core.produce(fields, completer) {
-            Ok(()) => Ok(handle),
+            Ok(()) => {
+                self.core.count_enqueued(1, bytes);
+                Ok(handle)
+            }
             Err((error, mut completer)) => {
                 let error = self.topic_failures.with_cause(error, fields.topic.as_str());
                 let opaque = completer.carried().take_opaque();
@@ -200,14 +204,20 @@ impl<C: ProducerContext> Shared<C> {
         batch: &[Plain<'_>],
         completers: impl ExactSizeIterator<Item = Completer<C>>,
     ) -> Vec<(usize, KafkaError, Completer<C>)> {
-        let bytes = batch.iter().map(Plain::payload_len).sum();
-        let mut number = self.core.issue(completers.len() as u64, bytes);
+        let mut number = self.core.issue(completers.len() as u64);
         let numbered = completers.map(|mut completer| {
             completer.carried().number = number;
             number += 1;
             completer
         });
         let mut refused = self.core.produce_batch(topic, batch, numbered);
+        let bytes: usize = batch.iter().map(Plain::payload_len).sum();
+        let not_taken = refused
+            .iter()
+            .map(|(index, ..)| batch[*index].payload_len());
+        let bytes = bytes - not_taken.sum::<usize>();
+        let enqueued = batch.len() - refused.len();
+        self.core.count_enqueued(enqueued as u64, bytes);
         for (_, error, _) in &mut refused {
             *error = self
                 .topic_failures
@@ -236,7 +246,6 @@ impl<C: ProducerContext> Shared<C> {
             let mut trackers = lock(&self.trackers);
             let refused = std::iter::once((number, Outcome::Refused));
             trackers.account(Tally::default(), refused, &mut completions);
-            trackers.counts.not_taken(bytes);
             self.core.settle(1);
         }
         drop(self.capacity.release(1, bytes));

@@ -1,6 +1,6 @@
 //! A message that librdkafka owns, borrowed from its event.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, c_int, c_void};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
@@ -33,6 +33,31 @@ impl Batch {
             failed: 0,
         }
     }
+}
+
+/// Whether [`BorrowedMessage::retries`] can be read. A shared library may be of another version,
+/// whose struct may be another one.
+pub(crate) const COUNTS_RETRIES: bool = cfg!(not(feature = "dynamic-linking"));
+
+/// The start of `rd_kafka_msg_t` (rdkafka_msg.h), which is private to librdkafka 2.12: no public
+/// function returns the number of retries. `Cargo.toml` allows one minor version, for this and for
+/// `fail_transaction_to_renew`.
+#[repr(C)]
+struct ProducedMessage {
+    message: sys::rd_kafka_message_t,
+    link: [*mut c_void; 2],
+    flags: c_int,
+    timestamp_type: c_int,
+    timestamp: i64,
+    headers: *mut c_void,
+    status: c_int,
+    broker_id: i32,
+    timeout: i64,
+    enqueued: i64,
+    backoff: i64,
+    id: u64,
+    last_id: u64,
+    retries: c_int,
 }
 
 /// A message of an event. Lives for `'a`.
@@ -175,6 +200,23 @@ impl<'a> BorrowedMessage<'a> {
             PERSISTED => Persistence::Persisted,
             _ => Persistence::PossiblyPersisted,
         }
+    }
+
+    /// Returns how often librdkafka has sent the message again after a broker's error or a lost
+    /// answer. Always 0 if it does not [count](COUNTS_RETRIES) them.
+    #[inline]
+    pub(crate) fn retries(&self) -> u64 {
+        if !COUNTS_RETRIES {
+            return 0;
+        }
+        // SAFETY: the message is valid by `new`'s contract. librdkafka's produced messages are of
+        // this struct, whose first field is the public one (`rd_kafka_message2msg`); a message of
+        // an event is never a copy. Every bit pattern of the field is valid.
+        let retries = unsafe {
+            let message = self.ptr.as_ptr().cast::<ProducedMessage>();
+            ptr::addr_of!((*message).retries).read()
+        };
+        u64::try_from(retries).unwrap_or(0)
     }
 
     /// Returns the microseconds from the produce call until now.

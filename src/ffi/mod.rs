@@ -56,7 +56,7 @@ pub(crate) use completion::{Abandoned, Completer, Completers, Receiver};
 pub(crate) use conf::{Conf, ConfError};
 pub(crate) use event::{DeliveryEvent, Event};
 pub(crate) use failed_creation::CreationFailure;
-pub(crate) use message::BorrowedMessage;
+pub(crate) use message::{BorrowedMessage, COUNTS_RETRIES};
 pub(crate) use metadata::Answerer;
 pub(crate) use oauth::RawToken;
 #[cfg(feature = "rdkafka")]

@@ -208,7 +208,10 @@ mod tests {
         for bucket in 0..BUCKETS {
             let range = values(bucket);
             assert_eq!(*range.start(), next, "{bucket}");
-            assert_eq!((index(*range.start()), index(*range.end())), (bucket, bucket));
+            assert_eq!(
+                (index(*range.start()), index(*range.end())),
+                (bucket, bucket)
+            );
             let (first, last) = (*range.start() as f64, *range.end() as f64);
             assert!(first == last || bucket == BUCKETS - 1 || last / first < 1.032);
             next = range.end().wrapping_add(1);

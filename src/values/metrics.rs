@@ -92,9 +92,10 @@ pub struct Metrics {
     ///
     /// For a [`BaseProducer`](crate::BaseProducer) a turn is an event of librdkafka.
     pub reports_per_turn: Histogram,
-    /// The number of requests that librdkafka has sent to a broker again, by its last statistics.
-    /// `None` if there were none yet, for instance because `statistics.interval.ms` is 0, its
-    /// default.
+    /// How often librdkafka has sent records again, after a broker's error or a lost answer. A
+    /// record counts once it is delivered or has failed.
+    ///
+    /// `None` with the feature `dynamic-linking`: librdkafka has no public function for it.
     pub retries: Option<u64>,
     /// How often a [`TransactionalProducer`](crate::TransactionalProducer) has
     /// [renewed](crate::TransactionalProducer#renewal) its epoch.

@@ -20,6 +20,8 @@ mod foreign;
 mod live;
 #[cfg(feature = "mock")]
 mod metadata;
+#[cfg(feature = "mock")]
+mod metrics;
 #[cfg(feature = "ssl")]
 mod oauth;
 #[cfg(feature = "mock")]
