@@ -36,6 +36,9 @@ pub(crate) struct Core<O> {
     /// `None` once the client has been destroyed.
     pub(super) live: RwLock<Option<Live>>,
     pub(super) client_id: u64,
+    /// `client.id`
+    #[cfg(feature = "metrics")]
+    client_name: String,
     /// Messages that have been numbered.
     pub(super) issued: AtomicU64,
     /// Those of them that librdkafka took, and the size of their payloads.
@@ -122,6 +125,8 @@ impl<O: Opaque> Core<O> {
         let login = Login::of(&conf);
         #[cfg(feature = "statistics")]
         let has_statistics = conf.get(STATISTICS_INTERVAL).as_deref() != Some("0");
+        #[cfg(feature = "metrics")]
+        let client_name = conf.get("client.id").unwrap_or_default();
         let callback_panics = Arc::default();
         let partitioner = partitioner_callback(context, &callback_panics);
         let has_partitioner = partitioner.is_some();
@@ -137,6 +142,8 @@ impl<O: Opaque> Core<O> {
         let process = client.process();
         let core = Self {
             client_id: client.id(),
+            #[cfg(feature = "metrics")]
+            client_name,
             certificates: client.certificates(),
             live: RwLock::new(Some(Live {
                 client,
@@ -180,6 +187,12 @@ impl<O: Opaque> Core<O> {
         read(&self.live)
             .as_ref()
             .map(|live| Arc::clone(&live.client))
+    }
+
+    /// Returns `client.id`.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn client_name(&self) -> &str {
+        &self.client_name
     }
 
     /// # Errors

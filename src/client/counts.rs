@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "metrics")]
+use super::topic_counts::{TopicCount, TopicCounts};
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::COUNTS_RETRIES;
 use crate::values::{Amount, Histogram, Metrics};
@@ -23,6 +25,9 @@ pub(crate) struct Counts {
     /// The reports of the current turn.
     turn: u64,
     retries: u64,
+    /// `None` unless somebody exports them.
+    #[cfg(feature = "metrics")]
+    topics: Option<TopicCounts>,
 }
 
 impl Counts {
@@ -53,6 +58,45 @@ impl Counts {
             *self.failed_by_code.entry(code).or_default() += 1;
             self.turn += 1;
         }
+    }
+
+    /// Counts reports of one topic, if somebody exports them. Call it before
+    /// [`reported`](Self::reported), which takes the failures.
+    #[cfg(feature = "metrics")]
+    #[inline]
+    pub(crate) fn reported_of(
+        &mut self,
+        topic: &str,
+        delivered: Amount,
+        latencies: impl Iterator<Item = u64>,
+        failures: &[(RDKafkaErrorCode, usize)],
+    ) {
+        let Some(topics) = &mut self.topics else {
+            return;
+        };
+        let counts = topics.of(topic);
+        counts.delivered.add(delivered);
+        counts.delivery_latency.extend(latencies);
+        for (code, _) in failures {
+            *counts.failed_by_code.entry(*code).or_default() += 1;
+        }
+    }
+
+    /// Begins to count each topic. Returns false if they are counted already.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn begin_topics(&mut self) -> bool {
+        let is_first = self.topics.is_none();
+        self.topics.get_or_insert_default();
+        is_first
+    }
+
+    /// Takes what was counted for each topic since the last call.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn take_topics(&mut self) -> Vec<(Box<str>, TopicCount)> {
+        self.topics
+            .as_mut()
+            .map(TopicCounts::take)
+            .unwrap_or_default()
     }
 
     /// Counts how often messages were sent again.

@@ -65,7 +65,8 @@ impl<C: ProducerContext> Shared<C> {
         served(self, self.reported()).await
     }
 
-    async fn reported(&self) -> CloseReport {
+    /// Resolves with the report once it is set. It does not serve.
+    pub(crate) async fn reported(&self) -> CloseReport {
         loop {
             let reported = self.reported.changed();
             if let Some(report) = self.report.get() {

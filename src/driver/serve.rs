@@ -105,6 +105,10 @@ impl<C: ProducerContext> Shared<C> {
     ) {
         let bytes = message.payload_len();
         chunk.retries += message.retries();
+        #[cfg(feature = "metrics")]
+        if chunk.messages.is_empty() && self.exports_topics.load(Ordering::Relaxed) {
+            message.topic().clone_into(&mut chunk.topic);
+        }
         let result = message.into_result();
         let state = completer.carried();
         let number = state.number;
@@ -238,6 +242,8 @@ impl<C: ProducerContext> Shared<C> {
             bytes,
             delivered_bytes,
             failures,
+            #[cfg(feature = "metrics")]
+            topic,
             retries,
             wakeups,
             completions,
@@ -256,6 +262,13 @@ impl<C: ProducerContext> Shared<C> {
                 .iter()
                 .filter(|it| it.outcome == Outcome::Delivered)
                 .map(|it| it.latency);
+            #[cfg(feature = "metrics")]
+            if !topic.is_empty() {
+                let latencies = latencies.clone();
+                trackers
+                    .counts
+                    .reported_of(topic, delivered, latencies, failures);
+            }
             trackers.counts.reported(delivered, latencies, failures);
             trackers.counts.retried(mem::take(retries));
             if is_last {

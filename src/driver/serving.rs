@@ -108,6 +108,10 @@ pub(super) struct Chunk<D: Send + Sync + 'static> {
     pub(super) delivered_bytes: usize,
     /// The codes and the payload bytes of those that failed.
     pub(super) failures: Vec<(RDKafkaErrorCode, usize)>,
+    /// The topic of the messages, if each topic is counted. librdkafka reports the messages of one
+    /// topic in one event (`rd_kafka_dr_msgq0`).
+    #[cfg(feature = "metrics")]
+    pub(super) topic: String,
     /// How often messages were sent again.
     pub(super) retries: u64,
     pub(super) wakeups: Wakeups,
@@ -144,6 +148,8 @@ impl<D: Send + Sync + 'static> Serving<D> {
                 bytes: 0,
                 delivered_bytes: 0,
                 failures: Vec::new(),
+                #[cfg(feature = "metrics")]
+                topic: String::new(),
                 retries: 0,
                 wakeups: Wakeups::default(),
                 completions: Completions::default(),

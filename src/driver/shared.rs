@@ -60,6 +60,9 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) lookups: Lookups,
     pub(crate) refreshes: Refreshes,
     pub(super) topic_failures: TopicFailures,
+    /// Whether each topic is counted.
+    #[cfg(feature = "metrics")]
+    pub(super) exports_topics: AtomicBool,
     #[cfg(feature = "statistics")]
     pub(super) statistics: Documents,
     /// The blocking calls that are under way.
@@ -140,6 +143,8 @@ impl<C: ProducerContext> Shared<C> {
             destroyed: Once::new(),
             refreshes: Refreshes::default(),
             topic_failures: TopicFailures::default(),
+            #[cfg(feature = "metrics")]
+            exports_topics: AtomicBool::new(false),
             #[cfg(feature = "statistics")]
             statistics: Documents::default(),
             report: OnceLock::new(),

@@ -92,7 +92,14 @@ pub struct TransactionalProducer<C: ProducerContext = DefaultProducerContext> {
     pub(super) blueprint: Blueprint<C>,
     /// The clients that were replaced.
     pub(super) past: Past<C>,
+    /// Called for each client.
+    #[cfg(feature = "metrics")]
+    on_client: Mutex<Option<OnClient<C>>>,
 }
+
+/// What is called for each client.
+#[cfg(feature = "metrics")]
+type OnClient<C> = Arc<dyn Fn(&Producer<C>) + Send + Sync>;
 
 impl<C: ProducerContext> TransactionalProducer<C> {
     pub(super) fn new(
@@ -106,6 +113,25 @@ impl<C: ProducerContext> TransactionalProducer<C> {
             config,
             blueprint,
             past: Past::new(),
+            #[cfg(feature = "metrics")]
+            on_client: Mutex::default(),
+        }
+    }
+
+    /// Calls `setup` for this client, and for each one that replaces it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn on_each_client(&self, setup: impl Fn(&Producer<C>) + Send + Sync + 'static) {
+        let setup: OnClient<C> = Arc::new(setup);
+        *lock(&self.on_client) = Some(Arc::clone(&setup));
+        setup(&self.producer);
+    }
+
+    /// The client has replaced another one.
+    pub(super) fn set_up_client(&self) {
+        #[cfg(feature = "metrics")]
+        {
+            let setup = lock(&self.on_client).clone();
+            setup.into_iter().for_each(|setup| setup(&self.producer));
         }
     }
 

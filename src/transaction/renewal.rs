@@ -97,6 +97,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         if let Some(successor) = successor {
             let old = mem::replace(&mut self.producer, successor);
             self.past.push(Arc::clone(old.shared()));
+            self.set_up_client();
             // Futures of its records resolve, and a thread destroys it.
             old.shared().begin_close(Some(Instant::now()));
         }

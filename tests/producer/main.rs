@@ -34,6 +34,8 @@ mod purge;
 mod ready;
 #[cfg(feature = "mock")]
 mod record;
+#[cfg(all(feature = "metrics", feature = "mock"))]
+mod record_metrics;
 #[cfg(feature = "mock")]
 mod runtime_ended;
 #[cfg(feature = "mock")]
