@@ -336,9 +336,9 @@ pub use transaction::{CommitError, RetryPolicy, Transaction, TransactionalProduc
 #[cfg(feature = "rdkafka")]
 pub use transaction::{ConsumedOffsets, rewind};
 pub use values::{
-    Amount, Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, Histogram,
-    IntoPayload, Metrics, PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel,
-    Timestamp, TopicInfo, TopicPartitionOffset, TransactionOutcome,
+    Amount, Broker, BrokerFailure, ClusterInfo, ConsumerGroupMetadata, Header, Headers,
+    HeadersIter, Health, Histogram, IntoPayload, Metrics, PartitionInfo, Payload, Persistence,
+    PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo, TopicPartitionOffset, TransactionOutcome,
 };
 
 #[cfg(doctest)]

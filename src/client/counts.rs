@@ -42,7 +42,7 @@ impl Counts {
     ) {
         self.delivered.add(delivered);
         self.turn += delivered.records;
-        latencies.for_each(|micros| self.delivery_latency.record(micros));
+        self.delivery_latency.extend(latencies);
         if !failures.is_empty() {
             self.failed(failures);
         }

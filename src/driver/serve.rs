@@ -116,18 +116,15 @@ impl<C: ProducerContext> Shared<C> {
         let mut latency = 0;
         let outcome = match &result {
             Ok(message) => {
+                latency = message.latency_micros();
                 if completer.is_tracked() {
-                    let delivery = message.to_delivery();
-                    latency = delivery.latency_micros();
-                    completer.set_result(Ok(delivery));
-                } else {
-                    latency = message.latency_micros();
+                    completer.set_result(Ok(message.to_delivery(latency)));
                 }
                 chunk.delivered_bytes += bytes;
                 Outcome::Delivered
             }
             Err(failure) => {
-                chunk.failures.push((failure.code(), bytes));
+                chunk.failed(failure.code(), bytes);
                 let outcome = Outcome::of_failure(failure.code(), self.core.has_fatal_error());
                 if !self.fail(failure, &mut completer) {
                     chunk.before_close.count(outcome);

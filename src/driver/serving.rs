@@ -127,6 +127,13 @@ pub(super) struct Popped<D: Send + 'static> {
     pub(super) latency: u64,
 }
 
+impl<D: Send + Sync + 'static> Chunk<D> {
+    #[cold]
+    pub(super) fn failed(&mut self, code: RDKafkaErrorCode, bytes: usize) {
+        self.failures.push((code, bytes));
+    }
+}
+
 impl<D: Send + 'static> Popped<D> {
     /// Tells the error of the message, if it failed, that the report of the close counts it.
     pub(super) fn set_in_close_report(&mut self) {

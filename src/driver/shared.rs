@@ -15,6 +15,7 @@ use super::broker_state::BrokerWatch;
 use super::capacity::{Capacity, CapacityError};
 use super::doubts::Doubts;
 use super::driver_waker::DriverWaker;
+use super::health::HealthSlot;
 use super::lookup::Lookups;
 use super::refresh::Refreshes;
 use super::report::CloseReport;
@@ -56,6 +57,8 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) transactions: Transactions,
     pub(crate) doubts: Doubts,
     pub(crate) brokers: BrokerWatch,
+    /// Those who look at the health.
+    pub(super) health: HealthSlot,
     pub(crate) requests: Requests,
     pub(crate) lookups: Lookups,
     pub(crate) refreshes: Refreshes,
@@ -134,6 +137,7 @@ impl<C: ProducerContext> Shared<C> {
             transactions: Transactions::new(transaction_timeout),
             doubts: Doubts::default(),
             brokers: BrokerWatch::default(),
+            health: HealthSlot::default(),
             requests: Requests::default(),
             lookups: Lookups::default(),
             calls: BlockingCalls::new(waker(&driver)),

@@ -62,11 +62,6 @@ impl Delivery {
         Duration::from_micros(self.latency_micros)
     }
 
-    #[inline]
-    pub(crate) fn latency_micros(&self) -> u64 {
-        self.latency_micros
-    }
-
     /// Returns the id of the broker that answered, if one did (`rd_kafka_message_broker_id`).
     pub fn broker_id(&self) -> Option<i32> {
         (self.broker_id >= 0).then_some(self.broker_id)
@@ -184,7 +179,7 @@ impl DeliveredMessage<'_> {
     }
 
     #[inline]
-    pub(crate) fn to_delivery(self) -> Delivery {
+    pub(crate) fn to_delivery(self, latency_micros: u64) -> Delivery {
         let persistence = self.0.persistence();
         let (timestamp_kind, timestamp_millis) = self.0.timestamp();
         Delivery {
@@ -193,7 +188,7 @@ impl DeliveredMessage<'_> {
             timestamp_millis,
             timestamp_kind,
             persistence,
-            latency_micros: self.0.latency_micros(),
+            latency_micros,
             broker_id: self.0.raw_broker_id(),
         }
     }

@@ -18,6 +18,7 @@ mod builder;
 mod close;
 mod cluster;
 mod flush;
+mod health;
 mod live;
 mod metrics;
 mod permit;

@@ -259,19 +259,21 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     return Err(SendError::refused(error, record));
                 }
             };
-            let enqueued = match self.produce::<K, _>(record, waited, SendError::refused) {
+            match self.produce::<K, _>(record, waited, SendError::refused) {
                 // Boxed, because it is large and few calls need it.
                 Err(error) if self.may_appear(&error) => {
                     let so_far = Duration::from_millis(100) * u32::from(waited);
                     let left = timeout.map(|timeout| timeout.saturating_sub(so_far));
-                    Box::pin(self.wait_for_partition::<K>(error, waited, left)).await
+                    let enqueued = Box::pin(self.wait_for_partition::<K>(error, waited, left));
+                    let refused = |error: &SendError<_>| self.shared().count_refused(error.error());
+                    enqueued.await.inspect_err(refused)
                 }
-                result => result,
-            };
-            if let Err(error) = &enqueued {
-                self.shared().count_refused(error.error());
+                Err(error) => {
+                    self.shared().count_refused(error.error());
+                    Err(error)
+                }
+                enqueued => enqueued,
             }
-            enqueued
         }
     }
 
@@ -488,11 +490,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
             self.shared().count_refused(&error);
             return Err(EnqueueError::new(error, record));
         }
-        let enqueued = self.produce::<K, _>(record, 0, EnqueueError::new);
-        if let Err(error) = &enqueued {
-            self.shared().count_refused(error.error());
-        }
-        enqueued
+        self.produce::<K, _>(record, 0, EnqueueError::new)
+            .inspect_err(|error| self.shared().count_refused(error.error()))
     }
 
     /// Checks everything that capacity does not depend on, except the topic's name, and returns the

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::calls::{abandon, log_failed_abort, record_failed};
 use super::past::Past;
 use crate::client::{ClientConfig, DefaultProducerContext, ProducerContext};
@@ -13,7 +15,7 @@ use crate::ffi::{Client, Group, Offsets};
 use crate::producer::{Blueprint, Producer};
 use crate::sync::lock;
 use crate::values::{
-    ClusterInfo, ConsumerGroupMetadata, PartitionInfo, RDKafkaLogLevel, TopicInfo,
+    ClusterInfo, ConsumerGroupMetadata, Health, PartitionInfo, RDKafkaLogLevel, TopicInfo,
     TopicPartitionOffset, TransactionOutcome,
 };
 
@@ -222,6 +224,14 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// Same as [`Producer::ready`].
     pub async fn ready(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.producer.ready(timeout).await
+    }
+
+    /// Returns a receiver of the producer's [`Health`], as [`Producer::health`] does.
+    ///
+    /// It goes on if a [renewal](Self#renewal) replaces the client: a cured
+    /// [fatal](Health::Fatal) error is followed by [`Up`](Health::Up).
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.producer.health()
     }
 
     /// Replaces `sasl.username` and `sasl.password`, as [`Producer::set_sasl_credentials`] does.

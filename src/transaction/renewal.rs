@@ -97,6 +97,10 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         if let Some(successor) = successor {
             let old = mem::replace(&mut self.producer, successor);
             self.past.push(Arc::clone(old.shared()));
+            let health = old.shared().hand_over_health(self.producer.shared());
+            health
+                .into_iter()
+                .for_each(|watch| self.producer.spawn(watch));
             self.set_up_client();
             // Futures of its records resolve, and a thread destroys it.
             old.shared().begin_close(Some(Instant::now()));
