@@ -261,10 +261,11 @@
 //! | `zstd-pkg-config` | the system's zstd instead of the bundled one |
 //! | `external-lz4` | lz4 from the crate `lz4-sys` instead of librdkafka's copy |
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
+//! | `metrics` | `Producer::record_metrics`: exports what is counted to the crate `metrics` |
 //! | `mock` | [`MockCluster`], and constructors of results for unit tests |
 //! | `rdkafka` | [`consume_transform_produce`] and [`ConsumedOffsets`]: consumers of the crate `rdkafka` 0.39 |
 //! | `statistics` | [`Statistics`]: librdkafka's statistics as structs |
-//! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `statistics`, `zstd` |
+//! | `full` | `curl`, `gssapi`, `libz`, `metrics`, `mock`, `rdkafka`, `ssl`, `statistics`, `zstd` |
 #![cfg_attr(
     not(all(feature = "mock", feature = "rdkafka", feature = "statistics")),
     doc = ""
@@ -288,6 +289,9 @@ pub mod docs {
     #[doc = include_str!("../docs/configuration.md")]
     pub mod configuration {}
 
+    #[doc = include_str!("../docs/telemetry.md")]
+    pub mod telemetry {}
+
     #[doc = include_str!("../docs/transactions.md")]
     pub mod transactions {}
 }
@@ -303,7 +307,7 @@ mod mock;
 mod producer;
 mod stream;
 mod sync;
-#[cfg(feature = "statistics")]
+#[cfg(any(feature = "metrics", feature = "statistics"))]
 mod telemetry;
 mod transaction;
 mod values;
@@ -339,9 +343,9 @@ pub use transaction::{
     ConsumedBatch, ConsumedOffsets, TransformOptions, consume_transform_produce, rewind,
 };
 pub use values::{
-    Broker, ClusterInfo, ConsumerGroupMetadata, Header, Headers, HeadersIter, IntoPayload,
-    PartitionInfo, Payload, Persistence, PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo,
-    TopicPartitionOffset, TransactionOutcome,
+    Amount, Broker, BrokerFailure, ClusterInfo, ConsumerGroupMetadata, Header, Headers,
+    HeadersIter, Health, Histogram, IntoPayload, Metrics, PartitionInfo, Payload, Persistence,
+    PurgeConfig, RDKafkaLogLevel, Timestamp, TopicInfo, TopicPartitionOffset, TransactionOutcome,
 };
 
 #[cfg(doctest)]

@@ -1,20 +1,20 @@
 //! The synchronous producer: no task and no runtime; its user polls.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::callback_threads::CallbackThreads;
 use super::gate::Gate;
 use crate::client::{
-    ClientConfig, Core, DefaultProducerContext, FromClientConfigAndContext, OAuthToken,
-    ProducerContext, is_transactional,
+    ClientConfig, Core, Counts, DefaultProducerContext, FromClientConfigAndContext, OAuthToken,
+    ProducerContext, QueueLimits, is_transactional,
 };
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
 use crate::message::{DeliveryError, EnqueueError, Fields, ProducerRecord, Topic};
-use crate::sync::log;
-use crate::values::{PurgeConfig, RDKafkaLogLevel};
+use crate::sync::{lock, log};
+use crate::values::{Amount, Metrics, PurgeConfig, RDKafkaLogLevel};
 
 /// The most events that one `poll` serves, so that it returns even if deliveries keep arriving.
 const EVENTS_PER_POLL: usize = 128;
@@ -84,6 +84,9 @@ pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     pub(super) core: Core<Carried<C::DeliveryOpaque>>,
     context: Arc<C>,
     pub(super) callback_threads: CallbackThreads,
+    /// What has become of its messages. They are settled under this lock.
+    counts: Mutex<Counts>,
+    limits: QueueLimits,
     /// `None` without `transactional.id`.
     pub(super) gate: Option<Gate>,
 }
@@ -115,6 +118,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     ) -> Result<(), EnqueueError<'a, C::DeliveryOpaque>> {
         let ProducerRecord { mut fields, opaque } = record;
         if let Err(error) = fields.check() {
+            lock(&self.counts).refused(&error);
             return Err(EnqueueError::new(error, ProducerRecord { fields, opaque }));
         }
         // Held until the record is enqueued.
@@ -123,22 +127,29 @@ impl<C: ProducerContext> BaseProducer<C> {
             Some(gate) => match gate.enter() {
                 Some(entered) => Some(entered),
                 None => {
-                    let record = ProducerRecord { fields, opaque };
-                    return Err(EnqueueError::new(transaction_is_completing(), record));
+                    let (error, record) = (
+                        transaction_is_completing(),
+                        ProducerRecord { fields, opaque },
+                    );
+                    lock(&self.counts).refused(&error);
+                    return Err(EnqueueError::new(error, record));
                 }
             },
         };
+        let bytes = fields.payload_len();
         self.core.issue(1);
         let produced = self.core.produce(&mut fields, Carried::new(opaque));
         // The drop of a payload is foreign code, which must not run under the lock.
         drop(entered);
         match produced {
             Ok(()) => {
+                self.core.count_enqueued(1, bytes);
                 Fields::drop_produced(&mut Some(fields));
                 Ok(())
             }
             Err((error, opaque)) => {
                 self.core.settle(1);
+                lock(&self.counts).refused(&error);
                 let opaque = opaque.value;
                 Err(EnqueueError::new(error, ProducerRecord { fields, opaque }))
             }
@@ -219,16 +230,30 @@ impl<C: ProducerContext> BaseProducer<C> {
             event => return self.core.serve_client_event(&*self.context, event),
         };
         let mut served = 0;
+        let mut failures = Vec::new();
         while let Some((message, opaque)) = event.next() {
+            let (bytes, retries) = (message.payload_len(), message.retries());
             let result = message.into_result();
+            let mut delivered = None;
             match &result {
-                Ok(_) => self.core.count_delivered(1),
-                Err(failure) => self.failed(failure),
+                Ok(message) => {
+                    self.core.count_delivered(1);
+                    delivered = Some(message.latency_micros());
+                }
+                Err(failure) => {
+                    failures.push((failure.code(), bytes));
+                    self.failed(failure);
+                }
             }
             self.core.report(&*self.context, &result, opaque.value);
+            let amount = delivered.map_or_else(Amount::default, |_| Amount::new(1, bytes as u64));
+            let mut counts = lock(&self.counts);
+            counts.reported(amount, delivered.into_iter(), &mut failures);
+            counts.retried(retries);
             self.core.settle(1);
             served += 1;
         }
+        lock(&self.counts).end_turn();
         self.core.log.log_due();
         served
     }
@@ -414,6 +439,28 @@ impl<C: ProducerContext> BaseProducer<C> {
         self.core.in_flight()
     }
 
+    /// Returns what the producer has done so far, in numbers.
+    ///
+    /// It never waits for a broker. A record counts as delivered or failed once its callback has
+    /// returned. There is no wait for capacity: librdkafka keeps the limits.
+    ///
+    /// ```no_run
+    /// # fn run(producer: tokio_rdkafka::BaseProducer) {
+    /// let metrics = producer.metrics();
+    /// println!("{} in flight", metrics.in_flight.records);
+    /// # }
+    /// ```
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = {
+            let counts = lock(&self.counts);
+            counts.snapshot(self.core.enqueued())
+        };
+        metrics.max_records = self.limits.messages as u64;
+        metrics.max_bytes = self.limits.bytes as u64;
+        metrics.callback_panics = self.core.callback_panics();
+        metrics
+    }
+
     /// Returns the context that the producer was created with.
     pub fn context(&self) -> &Arc<C> {
         &self.context
@@ -444,6 +491,7 @@ impl<C: ProducerContext> FromClientConfigAndContext<C> for BaseProducer<C> {
     fn from_config_and_context(config: &ClientConfig, context: C) -> Result<Self, KafkaError> {
         let conf = config.to_conf()?;
         let is_transactional = is_transactional(&conf);
+        let limits = QueueLimits::of(&conf);
         let context = Arc::new(context);
         let (core, queue) = Core::new(config, conf, &context)?;
         Ok(Self {
@@ -451,6 +499,8 @@ impl<C: ProducerContext> FromClientConfigAndContext<C> for BaseProducer<C> {
             core,
             context,
             callback_threads: CallbackThreads::default(),
+            counts: Mutex::default(),
+            limits,
             gate: is_transactional.then(Gate::default),
         })
     }

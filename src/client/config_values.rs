@@ -99,12 +99,7 @@ impl QueueLimits {
     ///
     /// The caller enforces them, so librdkafka must never refuse a message for its own.
     pub(crate) fn take_from(conf: &mut Conf) -> Self {
-        let number = |property| {
-            let value = conf.get(property).and_then(|value| value.parse().ok());
-            value.expect("librdkafka has an integer for its own property")
-        };
-        let messages: usize = number("queue.buffering.max.messages");
-        let kbytes: usize = number("queue.buffering.max.kbytes");
+        let limits = Self::of(conf);
         for (property, value) in [
             ("queue.buffering.max.messages", "0"),
             ("queue.buffering.max.kbytes", "2147483647"),
@@ -112,6 +107,17 @@ impl QueueLimits {
             conf.set(property, value)
                 .expect("the value is in librdkafka's range");
         }
+        limits
+    }
+
+    /// Reads the limits from the configuration.
+    pub(crate) fn of(conf: &Conf) -> Self {
+        let number = |property| {
+            let value = conf.get(property).and_then(|value| value.parse().ok());
+            value.expect("librdkafka has an integer for its own property")
+        };
+        let messages: usize = number("queue.buffering.max.messages");
+        let kbytes: usize = number("queue.buffering.max.kbytes");
         Self {
             messages: if messages == 0 { usize::MAX } else { messages },
             bytes: kbytes.saturating_mul(1024),

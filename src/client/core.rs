@@ -36,8 +36,14 @@ pub(crate) struct Core<O> {
     /// `None` once the client has been destroyed.
     pub(super) live: RwLock<Option<Live>>,
     pub(super) client_id: u64,
+    /// `client.id`
+    #[cfg(feature = "metrics")]
+    client_name: String,
     /// Messages that have been numbered.
     pub(super) issued: AtomicU64,
+    /// Those of them that librdkafka took, and the size of their payloads.
+    pub(super) enqueued: AtomicU64,
+    pub(super) enqueued_bytes: AtomicU64,
     /// Messages that are no longer in flight.
     pub(super) settled: AtomicU64,
     /// Settled messages that were delivered.
@@ -119,6 +125,8 @@ impl<O: Opaque> Core<O> {
         let login = Login::of(&conf);
         #[cfg(feature = "statistics")]
         let has_statistics = conf.get(STATISTICS_INTERVAL).as_deref() != Some("0");
+        #[cfg(feature = "metrics")]
+        let client_name = conf.get("client.id").unwrap_or_default();
         let callback_panics = Arc::default();
         let partitioner = partitioner_callback(context, &callback_panics);
         let has_partitioner = partitioner.is_some();
@@ -134,12 +142,16 @@ impl<O: Opaque> Core<O> {
         let process = client.process();
         let core = Self {
             client_id: client.id(),
+            #[cfg(feature = "metrics")]
+            client_name,
             certificates: client.certificates(),
             live: RwLock::new(Some(Live {
                 client,
                 topics: TopicHandles::default(),
             })),
             issued: AtomicU64::new(0),
+            enqueued: AtomicU64::new(0),
+            enqueued_bytes: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             delivered_before: AtomicU64::new(0),
@@ -175,6 +187,12 @@ impl<O: Opaque> Core<O> {
         read(&self.live)
             .as_ref()
             .map(|live| Arc::clone(&live.client))
+    }
+
+    /// Returns `client.id`.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn client_name(&self) -> &str {
+        &self.client_name
     }
 
     /// # Errors

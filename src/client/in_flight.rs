@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use crate::ffi::Opaque;
+use crate::values::Amount;
 
 impl<O: Opaque> Core<O> {
     /// Numbers the next `count` messages and returns the first number. They are in flight until
@@ -11,6 +12,20 @@ impl<O: Opaque> Core<O> {
     #[inline]
     pub(crate) fn issue(&self, count: u64) -> u64 {
         self.issued.fetch_add(count, Ordering::SeqCst)
+    }
+
+    /// Counts messages that librdkafka took. Their reports may have been served already.
+    #[inline]
+    pub(crate) fn count_enqueued(&self, count: u64, bytes: usize) {
+        self.enqueued.fetch_add(count, Ordering::Relaxed);
+        self.enqueued_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Returns what was counted as enqueued. It may lack messages whose reports have been served.
+    pub(crate) fn enqueued(&self) -> Amount {
+        let enqueued = self.enqueued.load(Ordering::Relaxed);
+        Amount::new(enqueued, self.enqueued_bytes.load(Ordering::Relaxed))
     }
 
     /// Returns how many messages have been numbered.

@@ -10,7 +10,7 @@
 //! - `context`, `partitioner`, `oauth_token`: what users implement and return;
 //! - `core`: the client, from its creation to its destruction;
 //! - `produce`, `topics`, `topic_handles`, `partitioner_callback`: the produce call;
-//! - `in_flight`, `callbacks`, `statistics`, `errors`, `connection_diagnosis`, `thinned_log`: what
+//! - `in_flight`, `counts`, `topic_counts`, `callbacks`, `statistics`, `errors`, `connection_diagnosis`, `thinned_log`: what
 //!   becomes of messages and events;
 //! - `tokens`, `login`, `credentials`: OAuth tokens, and new passwords;
 //! - `transaction_times`: the time limits of transactional calls;
@@ -25,6 +25,7 @@ mod config_values;
 mod connection_diagnosis;
 mod context;
 mod core;
+mod counts;
 mod credentials;
 mod errors;
 #[cfg(feature = "rdkafka")]
@@ -42,6 +43,8 @@ mod statistics;
 mod thinned_log;
 mod tls_errors;
 mod tokens;
+#[cfg(feature = "metrics")]
+mod topic_counts;
 mod topic_handles;
 mod topics;
 mod transaction_times;
@@ -53,6 +56,9 @@ pub(crate) use connection_diagnosis::broker_of;
 pub(crate) use connection_diagnosis::client_error;
 pub use context::{ClientContext, DefaultProducerContext, ProducerContext};
 pub(crate) use core::Core;
+pub(crate) use counts::Counts;
 pub use oauth_token::OAuthToken;
 pub use partitioner::{PartitionRequest, Partitioner};
+#[cfg(feature = "metrics")]
+pub(crate) use topic_counts::TopicCount;
 pub(crate) use transaction_times::{MIN_TRANSACTION_CALL_TIME, delivery_before_abort};

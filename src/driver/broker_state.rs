@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::down_brokers::{DownBrokers, broker_id_of};
 use crate::client::broker_of;
 use crate::error::{ConnectFailure, KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Event, Opaque};
@@ -14,6 +15,10 @@ use crate::sync::{Changed, Notifier, lock};
 /// librdkafka reports that all brokers are down when the first address of the last one has failed,
 /// and then connects to the next address.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How long the health takes failures for temporary: of all brokers, or of one whose connection
+/// has broken.
+const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The facility of librdkafka's log lines about brokers that have failed.
 const FAILED: &str = "FAIL";
@@ -49,6 +54,9 @@ struct State {
     waiting: usize,
     /// How many answers there were.
     answers: u64,
+    /// The brokers that fail, also while others answer. Nobody needs it but those who look at the
+    /// health.
+    down: DownBrokers,
 }
 
 /// An address that the cluster advertises.
@@ -156,6 +164,7 @@ impl State {
         at: Instant,
     ) {
         let broker = broker_of(text);
+        self.down.failed(text, broker, error, at);
         let mut failure = Failure {
             error: error.clone(),
             cause: None,
@@ -215,19 +224,33 @@ impl State {
 
     /// The verdict for one who has waited since then.
     fn verdict(&self, since: Instant, now: Instant) -> Verdict {
+        match self.all_failed(since).map(|at| at.max(since) + GRACE) {
+            None => Verdict::Wait(None),
+            Some(end) => match end.saturating_duration_since(now) {
+                Duration::ZERO => Verdict::NotUp,
+                left => Verdict::Wait(Some(left)),
+            },
+        }
+    }
+
+    /// When all brokers had failed, for one who has waited since then.
+    fn all_failed(&self, since: Instant) -> Option<Instant> {
         let is_grave = |failure: &&Failure| failure.is_lasting || failure.cut_off_since(since);
         let grave = self.failures.values().filter(is_grave);
         let grave = grave.map(|failure| failure.at).min();
         let is_known = |at: &Instant| *at >= since || !self.failures.is_empty();
         let all_down = self.all_down.filter(is_known);
         let all_failed = [grave, all_down, self.all_advertised_failed()];
-        match all_failed.into_iter().flatten().min() {
-            None => Verdict::Wait(None),
-            Some(at) => match (at.max(since) + GRACE).saturating_duration_since(now) {
-                Duration::ZERO => Verdict::NotUp,
-                left => Verdict::Wait(Some(left)),
-            },
-        }
+        all_failed.into_iter().flatten().min()
+    }
+
+    /// When the health of one who waits since then turns to failing. A failure that does not go
+    /// away by itself is told at once.
+    fn failing_at(&self, since: Instant) -> Option<Instant> {
+        let lasting = self.failures.values().filter(|it| it.is_lasting);
+        let lasting = lasting.map(|it| it.at).min();
+        let others = self.all_failed(since).map(|at| at.max(since) + PATIENCE);
+        [lasting, others].into_iter().flatten().min()
     }
 
     /// The failure that says the most.
@@ -348,6 +371,22 @@ impl BrokerWatch {
         is_awaited
     }
 
+    /// Returns the reason why no broker is up, for one who has waited since then, or for how long
+    /// nothing is to be said.
+    pub(crate) fn failing(&self, since: Instant) -> Result<Option<KafkaError>, Option<Duration>> {
+        let state = lock(&self.state);
+        let at = state.failing_at(since).ok_or(None)?;
+        match at.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Ok(state.reason()),
+            left => Err(Some(left)),
+        }
+    }
+
+    /// Calls `look` with the brokers that fail.
+    pub(crate) fn down<T>(&self, look: impl FnOnce(&mut DownBrokers) -> T) -> T {
+        look(&mut lock(&self.state).down)
+    }
+
     /// The failure that says the most, unless a message was delivered since then.
     pub(crate) fn failure(&self, delivered: u64) -> Option<KafkaError> {
         let mut state = lock(&self.state);
@@ -356,12 +395,9 @@ impl BrokerWatch {
     }
 }
 
-/// Whether a text is about a broker with an id: those of `bootstrap.servers` and the coordinators
-/// have none.
+/// Whether a text is about a broker with an id.
 fn has_broker_id(text: &str) -> bool {
-    let name = text.split_once(": ").map_or("", |(name, _)| name);
-    let id = name.rsplit_once('/').map_or("", |(_, id)| id);
-    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
+    broker_id_of(text).is_some()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::wait_queue::{Standing, WaitQueue};
 use crate::client::QueueLimits;
 use crate::error::KafkaError;
 use crate::sync::{Mutex, Wakeups, coop, drop_foreign, lock};
+use crate::values::Metrics;
 
 /// The acquired capacity and the waiters for more.
 ///
@@ -322,6 +323,21 @@ impl Capacity {
     pub(crate) fn moves_if_awaited(&self) -> Option<u64> {
         let state = lock(&self.state);
         (!state.waiters.is_empty()).then_some(state.moves)
+    }
+
+    /// Writes what is known of capacity to `metrics`.
+    pub(crate) fn measure(&self, metrics: &mut Metrics) {
+        let as_u64 = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        metrics.max_records = match self.limits.messages {
+            usize::MAX => u64::MAX,
+            messages => as_u64(messages),
+        };
+        metrics.max_bytes = as_u64(self.limits.bytes);
+        let state = lock(&self.state);
+        metrics.waiting = as_u64(state.waiters.len());
+        metrics.acquired.records = as_u64(state.acquired.messages);
+        metrics.acquired.bytes = as_u64(state.acquired.bytes);
+        metrics.capacity_wait.clone_from(state.waiters.waits());
     }
 
     /// Admits waiters although nothing is released.

@@ -65,7 +65,8 @@ impl<C: ProducerContext> Shared<C> {
         served(self, self.reported()).await
     }
 
-    async fn reported(&self) -> CloseReport {
+    /// Resolves with the report once it is set. It does not serve.
+    pub(crate) async fn reported(&self) -> CloseReport {
         loop {
             let reported = self.reported.changed();
             if let Some(report) = self.report.get() {
@@ -73,6 +74,11 @@ impl<C: ProducerContext> Shared<C> {
             }
             reported.await;
         }
+    }
+
+    /// Returns true once the report of the close has been set: nothing is in flight any more.
+    pub(crate) fn has_reported(&self) -> bool {
+        self.report.get().is_some()
     }
 
     /// Sets the report of the close, unless it has been set. Nothing may be in flight.

@@ -31,6 +31,8 @@ struct State {
     broken: Option<Instant>,
     /// When the last transaction began.
     began: Option<Instant>,
+    /// How often another epoch has begun.
+    renewals: u64,
 }
 
 impl Doubts {
@@ -92,6 +94,12 @@ impl Doubts {
         let mut state = lock(&self.state);
         state.reason = None;
         state.began = None;
+        state.renewals += 1;
+    }
+
+    /// Returns how often another epoch has begun.
+    pub(crate) fn renewals(&self) -> u64 {
+        lock(&self.state).renewals
     }
 }
 

@@ -16,7 +16,7 @@ use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{AdminRequest, Answer, Client, Description};
 use crate::sync::lock;
-use crate::values::{TopicInfo, topic_name};
+use crate::values::{Broker, TopicInfo, topic_name};
 
 /// How long a broker has for its answer before another one is asked.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -73,8 +73,18 @@ impl<C: ProducerContext> Shared<C> {
         ask: impl Fn(&Arc<Client>, AdminRequest),
         timeout: Duration,
     ) -> Answered {
-        let request = self.requests.begin();
         let broker = *lock(&self.requests.broker);
+        self.request_of(broker, ask, timeout).await
+    }
+
+    /// Asks that broker, or the one that librdkafka chooses.
+    async fn request_of(
+        &self,
+        broker: Option<i32>,
+        ask: impl Fn(&Arc<Client>, AdminRequest),
+        timeout: Duration,
+    ) -> Answered {
+        let request = self.requests.begin();
         let ticket = request.ticket;
         // The request is on the list before the client is asked: the client is destroyed only
         // after all clones of it are dropped.
@@ -91,6 +101,23 @@ impl<C: ProducerContext> Shared<C> {
         }
         let answer = request.answered().await;
         answer.unwrap_or_else(|| Err(self.core.closed_error()))
+    }
+
+    /// Returns the brokers that the cluster lists, if `broker` answers, or any if there is none.
+    pub(super) async fn list_brokers(
+        self: &Arc<Self>,
+        broker: Option<i32>,
+        timeout: Duration,
+    ) -> Option<Vec<Broker>> {
+        let ask = Client::describe_cluster;
+        let answer = match broker {
+            None => self.request(ask, timeout).await,
+            broker => self.request_of(broker, ask, timeout).await,
+        };
+        match answer.ok()? {
+            Description::Cluster(cluster) => Some(cluster.brokers),
+            Description::Topics(_) => unreachable!("the answer is of the request's own kind"),
+        }
     }
 }
 

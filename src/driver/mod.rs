@@ -10,12 +10,14 @@
 //! - `turns`, `stall_watch`, `driver_waker`, `stand_in`: waking the driver, and serving while its
 //!   runtime is blocked;
 //! - `blocking`: the threads, and the list of the blocking calls that are under way;
-//! - `broker_state`, `probe`: whether a broker is up;
+//! - `broker_state`, `down_brokers`, `probe`: whether a broker is up, and which are not;
+//! - `health`: watches that for those who look at the producer's health;
 //! - `requests`, `lookup`, `metadata`, `refresh`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
 //! - `doubts`: why the next transaction needs another epoch;
 //! - `topic_failures`: why records to a topic failed first;
 //! - `capacity_watch`, `token_refresh`: unused permits, and tokens for OAUTHBEARER;
+//! - `metrics`: what was counted, in numbers of one moment;
 //! - `statistics`: librdkafka's statistics, for those who read them.
 
 mod blocking;
@@ -24,10 +26,13 @@ mod capacity;
 mod capacity_watch;
 mod close;
 mod doubts;
+mod down_brokers;
 mod driver_waker;
 mod flush;
+mod health;
 mod lookup;
 mod metadata;
+mod metrics;
 mod probe;
 mod refresh;
 mod report;

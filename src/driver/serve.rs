@@ -12,6 +12,7 @@ use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
 use crate::message::{Delays, DeliveryError, SendError};
 use crate::sync::{drop_foreign, lock, wake};
+use crate::values::Amount;
 
 /// The result of one step of serving.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +40,10 @@ impl<C: ProducerContext> Shared<C> {
             match queue.poll(timeout) {
                 None => {
                     let completions = &mut serving.chunk.completions;
-                    lock(&self.trackers).queue_was_empty(purges_called, completions);
+                    let mut trackers = lock(&self.trackers);
+                    trackers.queue_was_empty(purges_called, completions);
+                    trackers.counts.end_turn();
+                    drop(trackers);
                     completions.resolve_all();
                     return Served::Nothing;
                 }
@@ -108,18 +112,27 @@ impl<C: ProducerContext> Shared<C> {
         chunk: &mut Chunk<C::DeliveryOpaque>,
     ) {
         let bytes = message.payload_len();
+        chunk.retries += message.retries();
+        #[cfg(feature = "metrics")]
+        if chunk.messages.is_empty() && self.exports_topics.load(Ordering::Relaxed) {
+            message.topic().clone_into(&mut chunk.topic);
+        }
         let result = message.into_result();
         let state = completer.carried();
         let number = state.number;
         let opaque = state.take_opaque();
+        let mut latency = 0;
         let outcome = match &result {
             Ok(message) => {
+                latency = message.latency_micros();
                 if completer.is_tracked() {
                     completer.set_result(Ok(message.to_delivery()));
                 }
+                chunk.delivered_bytes += bytes;
                 Outcome::Delivered
             }
             Err(failure) => {
+                chunk.failed(failure.code(), bytes);
                 let outcome = Outcome::of_failure(failure.code(), self.core.has_fatal_error());
                 if !self.fail(failure, &mut completer) {
                     chunk.before_close.count(outcome);
@@ -133,6 +146,7 @@ impl<C: ProducerContext> Shared<C> {
             number,
             completer,
             outcome,
+            latency,
         });
         // Foreign code runs only after the message has an owner.
         self.core.report(&*self.context, &result, opaque);
@@ -231,6 +245,11 @@ impl<C: ProducerContext> Shared<C> {
             tally,
             before_close,
             bytes,
+            delivered_bytes,
+            failures,
+            #[cfg(feature = "metrics")]
+            topic,
+            retries,
             wakeups,
             completions,
         } = chunk;
@@ -243,6 +262,20 @@ impl<C: ProducerContext> Shared<C> {
             let completed = messages.iter().map(|it| (it.number, it.outcome));
             trackers.account(tally, completed, completions);
             trackers.fell_before_close(before_close, self.core.reports_unawaited());
+            let delivered = Amount::new(tally.delivered, mem::take(delivered_bytes) as u64);
+            let latencies = messages
+                .iter()
+                .filter(|it| it.outcome == Outcome::Delivered)
+                .map(|it| it.latency);
+            #[cfg(feature = "metrics")]
+            if !topic.is_empty() {
+                let latencies = latencies.clone();
+                trackers
+                    .counts
+                    .reported_of(topic, delivered, latencies, failures);
+            }
+            trackers.counts.reported(delivered, latencies, failures);
+            trackers.counts.retried(mem::take(retries));
             if is_last {
                 trackers.event_served(completions);
             }

@@ -5,6 +5,7 @@ use std::ptr;
 use std::sync::Mutex;
 
 use super::trackers::{Completions, Outcome, Tally};
+use crate::error::RDKafkaErrorCode;
 use crate::ffi::{DeliveryEvent, PayloadGuards, Queue};
 use crate::message::DeliveryCompleter;
 use crate::sync::{Wakeups, lock};
@@ -105,6 +106,16 @@ pub(super) struct Chunk<D: Send + Sync + 'static> {
     pub(super) before_close: Tally,
     /// Payload bytes.
     pub(super) bytes: usize,
+    /// Those that were delivered.
+    pub(super) delivered_bytes: usize,
+    /// The codes and the payload bytes of those that failed.
+    pub(super) failures: Vec<(RDKafkaErrorCode, usize)>,
+    /// The topic of the messages, if each topic is counted. librdkafka reports the messages of one
+    /// topic in one event (`rd_kafka_dr_msgq0`).
+    #[cfg(feature = "metrics")]
+    pub(super) topic: String,
+    /// How often messages were sent again.
+    pub(super) retries: u64,
     pub(super) wakeups: Wakeups,
     pub(super) completions: Completions,
 }
@@ -114,6 +125,15 @@ pub(super) struct Popped<D: Send + 'static> {
     pub(super) number: u64,
     pub(super) completer: DeliveryCompleter<D>,
     pub(super) outcome: Outcome,
+    /// The time from its enqueue until it was popped, in microseconds, if it was delivered.
+    pub(super) latency: u64,
+}
+
+impl<D: Send + Sync + 'static> Chunk<D> {
+    #[cold]
+    pub(super) fn failed(&mut self, code: RDKafkaErrorCode, bytes: usize) {
+        self.failures.push((code, bytes));
+    }
 }
 
 impl<D: Send + 'static> Popped<D> {
@@ -136,6 +156,11 @@ impl<D: Send + Sync + 'static> Serving<D> {
                 tally: Tally::default(),
                 before_close: Tally::default(),
                 bytes: 0,
+                delivered_bytes: 0,
+                failures: Vec::new(),
+                #[cfg(feature = "metrics")]
+                topic: String::new(),
+                retries: 0,
                 wakeups: Wakeups::default(),
                 completions: Completions::default(),
             },

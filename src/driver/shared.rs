@@ -15,6 +15,7 @@ use super::broker_state::BrokerWatch;
 use super::capacity::{Capacity, CapacityError};
 use super::doubts::Doubts;
 use super::driver_waker::DriverWaker;
+use super::health::HealthSlot;
 use super::lookup::Lookups;
 use super::refresh::Refreshes;
 use super::report::CloseReport;
@@ -57,10 +58,15 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(crate) transactions: Transactions,
     pub(crate) doubts: Doubts,
     pub(crate) brokers: BrokerWatch,
+    /// Those who look at the health.
+    pub(super) health: HealthSlot,
     pub(crate) requests: Requests,
     pub(crate) lookups: Lookups,
     pub(crate) refreshes: Refreshes,
     pub(super) topic_failures: TopicFailures,
+    /// Whether each topic is counted.
+    #[cfg(feature = "metrics")]
+    pub(super) exports_topics: AtomicBool,
     #[cfg(feature = "statistics")]
     pub(super) statistics: Documents,
     /// The blocking calls that are under way.
@@ -141,6 +147,7 @@ impl<C: ProducerContext> Shared<C> {
                 transactions: Transactions::new(transaction_timeout),
                 doubts: Doubts::default(),
                 brokers: BrokerWatch::default(),
+                health: HealthSlot::default(),
                 requests: Requests::default(),
                 lookups: Lookups::default(),
                 calls: BlockingCalls::new(waker(&driver)),
@@ -150,6 +157,8 @@ impl<C: ProducerContext> Shared<C> {
                 destroyed: Once::new(),
                 refreshes: Refreshes::default(),
                 topic_failures: TopicFailures::default(),
+                #[cfg(feature = "metrics")]
+                exports_topics: AtomicBool::new(false),
                 #[cfg(feature = "statistics")]
                 statistics: Documents::default(),
                 report: OnceLock::new(),
@@ -177,8 +186,12 @@ impl<C: ProducerContext> Shared<C> {
         let state = state.after_wait(waited);
         // The handle is created before the call: the report may be served before it returns.
         let (completer, handle) = K::completer(&self.completers, state);
+        let bytes = fields.payload_len();
         match self.core.produce(fields, completer) {
-            Ok(()) => Ok(handle),
+            Ok(()) => {
+                self.core.count_enqueued(1, bytes);
+                Ok(handle)
+            }
             Err((error, mut completer)) => {
                 let error = self.topic_failures.with_cause(error, fields.topic.as_str());
                 let opaque = completer.carried().take_opaque();
@@ -218,6 +231,13 @@ impl<C: ProducerContext> Shared<C> {
             completer
         });
         let mut refused = self.core.produce_batch(topic, batch, numbered);
+        let bytes: usize = batch.iter().map(Plain::payload_len).sum();
+        let not_taken = refused
+            .iter()
+            .map(|(index, ..)| batch[*index].payload_len());
+        let bytes = bytes - not_taken.sum::<usize>();
+        let enqueued = batch.len() - refused.len();
+        self.core.count_enqueued(enqueued as u64, bytes);
         for (_, error, _) in &mut refused {
             *error = self
                 .topic_failures

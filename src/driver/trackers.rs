@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::report::{CloseReport, FlushReport};
+use crate::client::Counts;
 use crate::error::{RDKafkaErrorCode, is_purge};
 use crate::message::SendError;
 use crate::sync::catch_panic;
@@ -137,6 +138,8 @@ pub(crate) struct Trackers {
     /// The failures that nobody has awaited, apart from those that the report of the close counts
     /// as in flight.
     unawaited: u64,
+    /// What has become of all messages so far.
+    pub(super) counts: Counts,
     /// The producer has terminated: nothing is left to track.
     is_terminated: bool,
 }

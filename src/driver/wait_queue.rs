@@ -1,8 +1,11 @@
 //! The wait queue for capacity: first come, first served.
 
 use std::task::Waker;
+use std::time::Instant;
 
 use slab::Slab;
+
+use crate::values::Histogram;
 
 /// Waiters in the order in which they came.
 ///
@@ -17,12 +20,15 @@ pub(super) struct WaitQueue {
     waiting: usize,
     /// The number of waiters that were admitted and have not been polled since.
     granted: usize,
+    /// How long those waited that have left the queue, in microseconds.
+    waits: Histogram,
 }
 
 #[derive(Debug)]
 struct Waiter {
     bytes: usize,
     waker: Option<Waker>,
+    since: Instant,
     standing: Standing,
     before: Option<usize>,
     behind: Option<usize>,
@@ -56,11 +62,17 @@ impl WaitQueue {
         self.waiting
     }
 
+    /// Returns how long those waited that have left the queue, in microseconds.
+    pub(super) fn waits(&self) -> &Histogram {
+        &self.waits
+    }
+
     /// Adds a waiter at the end. Returns its key.
     pub(super) fn push(&mut self, bytes: usize, waker: Waker) -> usize {
         let key = self.slots.insert(Waiter {
             bytes,
             waker: Some(waker),
+            since: Instant::now(),
             standing: Standing::Waiting,
             before: self.last,
             behind: None,
@@ -137,7 +149,14 @@ impl WaitQueue {
     }
 
     fn unlink(&mut self, key: usize) {
-        let Waiter { before, behind, .. } = self.slots[key];
+        let Waiter {
+            before,
+            behind,
+            since,
+            ..
+        } = self.slots[key];
+        let waited = since.elapsed().as_micros();
+        self.waits.record(u64::try_from(waited).unwrap_or(u64::MAX));
         match before {
             Some(before) => self.slots[before].behind = behind,
             None => self.first = behind,

@@ -53,6 +53,10 @@ struct Layout {
     broker_id: i32,
     timeout: i64,
     enqueued: i64,
+    backoff: i64,
+    id: u64,
+    last_id: u64,
+    retries: c_int,
 }
 
 impl Layout {
@@ -64,6 +68,11 @@ impl Layout {
         // SAFETY: the call takes no arguments.
         !cfg!(feature = "dynamic-linking") && unsafe { sys::rd_kafka_version() } == Self::VERSION
     }
+}
+
+/// Whether librdkafka tells how often it has sent a message again.
+pub(crate) fn counts_retries() -> bool {
+    Layout::is_known()
 }
 
 /// What a [`Delivery`](crate::Delivery) has of a message that was delivered.
@@ -111,9 +120,9 @@ impl<'a> BorrowedMessage<'a> {
     /// Returns the report of a message that was delivered.
     #[inline]
     pub(crate) fn report(&self) -> Report {
-        let Some(now) = self.batch.now else {
+        if self.batch.now.is_none() {
             return self.report_of_calls();
-        };
+        }
         let message = self.ptr.as_ptr().cast::<Layout>();
         // SAFETY: by `new`'s contract the message is valid and has this layout. Only fields that
         // are integers are read.
@@ -125,7 +134,7 @@ impl<'a> BorrowedMessage<'a> {
                 timestamp_kind,
                 timestamp_millis,
                 broker_id: (*message).broker_id,
-                latency_micros: u64::try_from(now - (*message).enqueued).unwrap_or(0),
+                latency_micros: self.latency_micros(),
             }
         }
     }
@@ -247,9 +256,28 @@ impl<'a> BorrowedMessage<'a> {
         persistence_of(unsafe { rd_kafka_message_status(self.ptr.as_ptr()) })
     }
 
-    /// Returns the microseconds from the produce call until now.
+    /// Returns how often librdkafka has sent the message again after a broker's error or a lost
+    /// answer. Always 0 if it does not [count](counts_retries) them.
+    #[inline]
+    pub(crate) fn retries(&self) -> u64 {
+        if self.batch.now.is_none() {
+            return 0;
+        }
+        // SAFETY: by `new`'s contract the message is valid and has this layout. Every bit pattern of
+        // the field is valid.
+        let retries = unsafe { (*self.ptr.as_ptr().cast::<Layout>()).retries };
+        u64::try_from(retries).unwrap_or(0)
+    }
+
+    /// Returns the microseconds from the produce call until the event was taken up, or until now if
+    /// the layout is not known.
     #[inline]
     pub(crate) fn latency_micros(&self) -> u64 {
+        if let Some(now) = self.batch.now {
+            // SAFETY: by `new`'s contract the message is valid and has this layout.
+            let enqueued = unsafe { (*self.ptr.as_ptr().cast::<Layout>()).enqueued };
+            return u64::try_from(now - enqueued).unwrap_or(0);
+        }
         // SAFETY: the message is valid by `new`'s contract.
         let micros = unsafe { sys::rd_kafka_message_latency(self.ptr.as_ptr()) };
         u64::try_from(micros).unwrap_or(0)

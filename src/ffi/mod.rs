@@ -58,7 +58,7 @@ pub(crate) use conf::property_of_client;
 pub(crate) use conf::{Conf, ConfError};
 pub(crate) use event::{DeliveryEvent, Event, PayloadGuards};
 pub(crate) use failed_creation::CreationFailure;
-pub(crate) use message::BorrowedMessage;
+pub(crate) use message::{BorrowedMessage, counts_retries};
 pub(crate) use metadata::Answerer;
 pub(crate) use oauth::RawToken;
 #[cfg(feature = "rdkafka")]

@@ -177,6 +177,11 @@ impl<'a> BorrowedMessage<'a> {
 
 impl DeliveredMessage<'_> {
     #[inline]
+    pub(crate) fn latency_micros(&self) -> u64 {
+        self.0.latency_micros()
+    }
+
+    #[inline]
     pub(crate) fn to_delivery(self) -> Delivery {
         let report = self.0.report();
         Delivery {

@@ -52,6 +52,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ) -> Result<Delivery, SendError<C::DeliveryOpaque>> {
         if self.shared().is_served_here() {
             let error = self.record_failure(in_callback("blocking_send"));
+            self.shared().count_refused(&error);
             return Err(SendError::refused(error, record));
         }
         self.block_on(self.send(record))

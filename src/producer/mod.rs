@@ -18,7 +18,9 @@ mod builder;
 mod close;
 mod cluster;
 mod flush;
+mod health;
 mod live;
+mod metrics;
 mod permit;
 #[allow(clippy::module_inception)]
 mod producer;

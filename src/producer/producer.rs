@@ -333,7 +333,6 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     }
 
     /// Spawns a task on the producer's runtime.
-    #[cfg(feature = "statistics")]
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime().handle.spawn(task);
     }

@@ -262,7 +262,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     let waited = match admitted {
                         Ok(waited) => waited,
                         Err(error) => {
-                            return Err(SendError::refused(self.record_failure(error), record));
+                            let error = self.record_failure(error);
+                            self.shared().count_refused(&error);
+                            return Err(SendError::refused(error, record));
                         }
                     };
                     match self.produce::<K, _>(record, waited, SendError::refused) {
@@ -272,12 +274,14 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 }
             };
             if !self.may_appear(&refused) {
+                self.shared().count_refused(refused.error());
                 return Err(refused);
             }
             let so_far = Duration::from_millis(100) * u32::from(waited);
             let left = timeout.map(|timeout| timeout.saturating_sub(so_far));
             // Boxed, because it is large and few calls need it.
-            Box::pin(self.wait_for_partition::<K>(refused, waited, left)).await
+            let enqueued = Box::pin(self.wait_for_partition::<K>(refused, waited, left)).await;
+            enqueued.inspect_err(|error| self.shared().count_refused(error.error()))
         }
     }
 
@@ -469,12 +473,15 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 for (index, error, mut completer) in refused {
                     let (plain, number) = (&batch[index], completer.carried().number);
                     self.shared().settle_refused(number, plain.payload_len());
-                    refuse(completer, self.record_failure(error), topic, plain);
+                    let error = self.record_failure(error);
+                    self.shared().count_refused(&error);
+                    refuse(completer, error, topic, plain);
                 }
             }
             Err(error) => {
                 for (plain, completer) in batch.iter().zip(completers) {
                     drop(self.shared().capacity.release(1, plain.payload_len()));
+                    self.shared().count_refused(&error);
                     refuse(completer, error.clone(), topic, plain);
                 }
             }
@@ -526,9 +533,12 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
             })
         });
         if let Err(error) = admitted {
-            return Err(EnqueueError::new(self.record_failure(error), record));
+            let error = self.record_failure(error);
+            self.shared().count_refused(&error);
+            return Err(EnqueueError::new(error, record));
         }
         self.produce::<K, _>(record, 0, EnqueueError::new)
+            .inspect_err(|error| self.shared().count_refused(error.error()))
     }
 
     /// Checks everything that capacity does not depend on, except the topic's name, and returns the
@@ -602,7 +612,10 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
         self.produce::<Tracked, _>(record, 0, SendError::refused)
-            .unwrap_or_else(|error| self.shared().failed(error))
+            .unwrap_or_else(|error| {
+                self.shared().count_refused(error.error());
+                self.shared().failed(error)
+            })
     }
 
     /// Returns the future of a record that is refused before it is produced.
@@ -613,6 +626,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
         let error = self.record_failure(error);
+        self.shared().count_refused(&error);
         self.shared().failed(SendError::refused(error, record))
     }
 }

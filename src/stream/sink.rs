@@ -263,6 +263,7 @@ impl<C: ProducerContext, A: Access> ProducerSink<C, A> {
         if let OnFailure::Stopped(cause) = &self.on_failure {
             let error = KafkaError::stopped(cause);
             self.abort_send();
+            self.producer.shared().count_refused(&error);
             return Err(SendError::refused(error, record));
         }
         match mem::replace(&mut self.readiness, Readiness::NotReady) {
@@ -277,7 +278,10 @@ impl<C: ProducerContext, A: Access> ProducerSink<C, A> {
                 }
                 Ok(())
             }
-            Readiness::Closed(error) => Err(SendError::refused(error, record)),
+            Readiness::Closed(error) => {
+                self.producer.shared().count_refused(&error);
+                Err(SendError::refused(error, record))
+            }
             Readiness::NotReady => {
                 panic!("`start_send` was called without a `poll_ready` that was ready")
             }

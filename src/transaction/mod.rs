@@ -18,6 +18,8 @@ mod calls;
 mod consumed_offsets;
 #[cfg(feature = "rdkafka")]
 mod consumer_call;
+mod metrics;
+mod past;
 mod producer;
 mod renewal;
 mod retries;

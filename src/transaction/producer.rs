@@ -1,11 +1,13 @@
 //! The asynchronous producer with transactions.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::calls::{abandon, log_failed_abort, record_failed};
+use super::past::Past;
 use crate::client::{ClientConfig, DefaultProducerContext, ProducerContext};
 use crate::driver::{CloseReport, Phase, Step};
 use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
@@ -13,7 +15,7 @@ use crate::ffi::{Client, Group, Offsets};
 use crate::producer::{Blueprint, Producer};
 use crate::sync::lock;
 use crate::values::{
-    ClusterInfo, ConsumerGroupMetadata, PartitionInfo, RDKafkaLogLevel, TopicInfo,
+    ClusterInfo, ConsumerGroupMetadata, Health, PartitionInfo, RDKafkaLogLevel, TopicInfo,
     TopicPartitionOffset, TransactionOutcome,
 };
 
@@ -90,8 +92,16 @@ pub struct TransactionalProducer<C: ProducerContext = DefaultProducerContext> {
     pub(super) successor: Mutex<Option<Producer<C>>>,
     pub(super) config: ClientConfig,
     pub(super) blueprint: Blueprint<C>,
-    pub(super) renewals: AtomicU64,
+    /// The clients that were replaced.
+    pub(super) past: Past<C>,
+    /// Called for each client.
+    #[cfg(feature = "metrics")]
+    on_client: Mutex<Option<OnClient<C>>>,
 }
+
+/// What is called for each client.
+#[cfg(feature = "metrics")]
+type OnClient<C> = Arc<dyn Fn(&Producer<C>) + Send + Sync>;
 
 impl<C: ProducerContext> TransactionalProducer<C> {
     pub(super) fn new(
@@ -104,7 +114,26 @@ impl<C: ProducerContext> TransactionalProducer<C> {
             successor: Mutex::default(),
             config,
             blueprint,
-            renewals: AtomicU64::new(0),
+            past: Past::new(),
+            #[cfg(feature = "metrics")]
+            on_client: Mutex::default(),
+        }
+    }
+
+    /// Calls `setup` for this client, and for each one that replaces it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn on_each_client(&self, setup: impl Fn(&Producer<C>) + Send + Sync + 'static) {
+        let setup: OnClient<C> = Arc::new(setup);
+        *lock(&self.on_client) = Some(Arc::clone(&setup));
+        setup(&self.producer);
+    }
+
+    /// The client has replaced another one.
+    pub(super) fn set_up_client(&self) {
+        #[cfg(feature = "metrics")]
+        {
+            let setup = lock(&self.on_client).clone();
+            setup.into_iter().for_each(|setup| setup(&self.producer));
         }
     }
 
@@ -195,6 +224,14 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// Same as [`Producer::ready`].
     pub async fn ready(&self, timeout: Duration) -> Result<(), KafkaError> {
         self.producer.ready(timeout).await
+    }
+
+    /// Returns a receiver of the producer's [`Health`], as [`Producer::health`] does.
+    ///
+    /// It goes on if a [renewal](Self#renewal) replaces the client: a cured
+    /// [fatal](Health::Fatal) error is followed by [`Up`](Health::Up).
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.producer.health()
     }
 
     /// Replaces `sasl.username` and `sasl.password`, as [`Producer::set_sasl_credentials`] does.

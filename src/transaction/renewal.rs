@@ -5,7 +5,7 @@
 //! if another producer has taken over. A client with a fatal error cannot do that. It is replaced.
 
 use std::mem;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::producer::TransactionalProducer;
@@ -23,7 +23,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// one: see [renewal](Self#renewal). A number that grows fast is a sign of connections that
     /// break, or of records that brokers refuse.
     pub fn renewals(&self) -> u64 {
-        self.renewals.load(Ordering::Relaxed)
+        self.past.renewals() + self.producer.shared().doubts.renewals()
     }
 
     /// Completes the last transaction, and renews the epoch if the next one needs another.
@@ -96,6 +96,12 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         let successor = lock(&self.successor).take();
         if let Some(successor) = successor {
             let old = mem::replace(&mut self.producer, successor);
+            self.past.push(Arc::clone(old.shared()));
+            let health = old.shared().hand_over_health(self.producer.shared());
+            health
+                .into_iter()
+                .for_each(|watch| self.producer.spawn(watch));
+            self.set_up_client();
             // Futures of its records resolve, and a thread destroys it.
             old.shared().begin_close(Some(Instant::now()));
         }
@@ -131,7 +137,6 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 
     fn renewed(&self, reason: &KafkaError) {
         self.producer.shared().doubts.renewed();
-        self.renewals.fetch_add(1, Ordering::Relaxed);
         log(|| tracing::info!(%reason, "a transactional producer has renewed its epoch"));
     }
 }

@@ -6,11 +6,16 @@
 //! - `persistence`, `transaction_outcome`: what is known after a send or a commit;
 //! - `offsets`: the offsets that are committed with a transaction;
 //! - `cluster_info`: brokers, topics and partitions;
+//! - `metrics`, `histogram`: what a producer has done, in numbers;
+//! - `health`: whether brokers answer;
 //! - `purge_config`, `log_level`.
 
 mod cluster_info;
 mod headers;
+mod health;
+mod histogram;
 mod log_level;
+mod metrics;
 mod offsets;
 mod payload;
 mod persistence;
@@ -21,7 +26,10 @@ mod transaction_outcome;
 
 pub use cluster_info::{Broker, ClusterInfo, PartitionInfo, TopicInfo};
 pub use headers::{Header, Headers, HeadersIter};
+pub use health::{BrokerFailure, Health};
+pub use histogram::Histogram;
 pub use log_level::RDKafkaLogLevel;
+pub use metrics::{Amount, Metrics};
 pub use offsets::{ConsumerGroupMetadata, TopicPartitionOffset};
 pub(crate) use offsets::{check_offsets, invalid_offsets};
 pub use payload::{IntoPayload, Payload};

@@ -17,9 +17,13 @@ mod faults;
 #[cfg(feature = "mock")]
 mod foreign;
 #[cfg(feature = "mock")]
+mod health;
+#[cfg(feature = "mock")]
 mod live;
 #[cfg(feature = "mock")]
 mod metadata;
+#[cfg(feature = "mock")]
+mod metrics;
 #[cfg(feature = "ssl")]
 mod oauth;
 #[cfg(feature = "mock")]
@@ -32,6 +36,8 @@ mod purge;
 mod ready;
 #[cfg(feature = "mock")]
 mod record;
+#[cfg(all(feature = "metrics", feature = "mock"))]
+mod record_metrics;
 #[cfg(feature = "mock")]
 mod runtime_ended;
 #[cfg(feature = "mock")]

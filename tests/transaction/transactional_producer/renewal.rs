@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use tokio_rdkafka::{
-    ApiKey, KafkaError, MockCluster, ProducerRecord, RDKafkaErrorCode, RDKafkaLogLevel,
+    ApiKey, Health, KafkaError, MockCluster, ProducerRecord, RDKafkaErrorCode, RDKafkaLogLevel,
     TransactionOutcome, TransactionalProducer,
 };
 use tracing::Level;
@@ -261,4 +261,39 @@ async fn begins_dropped_at_any_poll_point_of_a_renewal_leave_no_trace() {
     }
     let report = tokio::time::timeout(Duration::from_secs(30), producer.close()).await;
     assert_eq!(report.unwrap().undelivered, 0);
+}
+
+/// Counts, and those who look at the health, outlive a client that is replaced.
+#[tokio::test]
+async fn numbers_and_health_go_on_with_another_client() {
+    let cluster = cluster("t", 1);
+    let mut producer = initialized(&transactional(&cluster)).await;
+    let mut health = producer.health();
+    let mut sent = 0;
+    for turn in 1..=3 {
+        let transaction = producer.begin().await.unwrap();
+        transaction.send(record(0)).await.unwrap();
+        sent += 1;
+        health.wait_for(Health::is_ready).await.unwrap();
+        let code = RDKafkaErrorCode::InvalidTransactionalState;
+        cluster.request_errors(ApiKey::EndTxn, &[code]);
+        let error = KafkaError::from(transaction.commit().await.unwrap_err());
+        assert!(error.is_fatal(), "{error:?}");
+        let is_fatal = |it: &Health| matches!(it, Health::Fatal(_));
+        health.wait_for(is_fatal).await.unwrap();
+        let transaction = producer.begin().await.unwrap();
+        transaction.send(record(0)).await.unwrap();
+        sent += 1;
+        transaction.abort().await.unwrap();
+        health.wait_for(Health::is_ready).await.unwrap();
+        let metrics = producer.metrics();
+        assert_eq!((metrics.renewals, producer.renewals()), (turn, turn));
+        assert_eq!(metrics.enqueued.records, sent);
+        assert_eq!(metrics.delivered.records, sent);
+        assert_eq!(metrics.delivery_latency.count(), sent);
+    }
+    producer.close().await;
+    let is_over = |it: &Health| matches!(it, Health::Terminated);
+    health.wait_for(is_over).await.unwrap();
+    health.changed().await.unwrap_err();
 }
