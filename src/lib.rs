@@ -312,7 +312,7 @@ pub use driver::{CloseReport, FlushError, FlushReport};
 pub use error::{BoxError, ConnectFailure, KafkaError, RDKafkaErrorCode};
 pub use message::{
     DeliveredMessage, Delivery, DeliveryError, DeliveryFuture, DeliveryResult, EnqueueError,
-    OwnedMessage, ProducerRecord, SendError, Topic, TopicName,
+    InterceptedRecord, OwnedMessage, ProducerRecord, SendError, Topic, TopicName,
 };
 #[cfg(feature = "mock")]
 pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};

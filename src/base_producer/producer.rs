@@ -111,8 +111,9 @@ impl<C: ProducerContext> BaseProducer<C> {
     ///   committed or aborted ([`State`](RDKafkaErrorCode::State)).
     pub fn send<'a>(
         &self,
-        record: ProducerRecord<'a, C::DeliveryOpaque>,
+        mut record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<(), EnqueueError<'a, C::DeliveryOpaque>> {
+        self.core.intercept(&*self.context, &mut record);
         let ProducerRecord { mut fields, opaque } = record;
         if let Err(error) = fields.check() {
             return Err(EnqueueError::new(error, ProducerRecord { fields, opaque }));

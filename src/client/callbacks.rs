@@ -1,6 +1,7 @@
 //! Serving the events of a client, and calling the context. A panic of the context is caught,
 //! logged and counted.
 
+use std::mem;
 use std::sync::atomic::Ordering;
 
 use super::context::{ClientContext, ProducerContext};
@@ -8,7 +9,7 @@ use super::core::Core;
 use super::statistics::repaired;
 use crate::error::KafkaError;
 use crate::ffi::{Event, Opaque, RENEWAL};
-use crate::message::DeliveryResult;
+use crate::message::{DeliveryResult, InterceptedRecord, ProducerRecord};
 use crate::sync::{catch_panic, log};
 use crate::values::{Persistence, RDKafkaLogLevel};
 
@@ -63,6 +64,24 @@ impl<O: Opaque> Core<O> {
                 1
             }
             Event::Delivery(_) | Event::Answer(_) | Event::Other => 0,
+        }
+    }
+
+    /// Lets the context change a record before it is produced, once. If that panics, the record
+    /// stays as the caller passed it.
+    #[inline]
+    pub(crate) fn intercept<C: ProducerContext>(
+        &self,
+        context: &C,
+        record: &mut ProducerRecord<'_, C::DeliveryOpaque>,
+    ) {
+        if mem::replace(&mut record.fields.is_intercepted, true) {
+            return;
+        }
+        let mut intercepted = InterceptedRecord::new(record);
+        if let Err(panic) = catch_panic(|| context.on_send(&mut intercepted)) {
+            record.fields.restore();
+            self.callback_panicked("on_send", &panic);
         }
     }
 

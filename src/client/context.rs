@@ -6,7 +6,7 @@ use super::oauth_token::OAuthToken;
 use super::partitioner::Partitioner;
 use super::thinned_log::{log_error, log_line};
 use crate::error::{BoxError, KafkaError};
-use crate::message::DeliveryResult;
+use crate::message::{DeliveryResult, InterceptedRecord};
 use crate::values::RDKafkaLogLevel;
 
 /// Receives a client's logs, errors and statistics, and supplies its OAuth tokens.
@@ -214,6 +214,56 @@ pub trait ProducerContext: ClientContext {
     /// [`ClientContext`] run, so it must not block.
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque);
 
+    /// Called once for each record before it is produced, and may change it.
+    ///
+    /// It is called on the thread of the call that sends the record: of `send` and its like when
+    /// their future is first polled, of a permit or a sink when it takes the record, of a stream
+    /// while it is polled. The checks of the record, its capacity and the partitioner follow, and
+    /// see the changed record. So the hook also sees a record that is then refused. The default does
+    /// nothing and costs nothing.
+    ///
+    /// ```
+    /// use tokio_rdkafka::{ClientContext, DeliveryResult, InterceptedRecord, ProducerContext};
+    ///
+    /// struct Tenant(String);
+    ///
+    /// impl ClientContext for Tenant {}
+    ///
+    /// impl ProducerContext for Tenant {
+    ///     type DeliveryOpaque = ();
+    ///
+    ///     fn on_send(&self, record: &mut InterceptedRecord<'_, '_>) {
+    ///         if record.headers().get("tenant").is_none() {
+    ///             record.headers_mut().push("tenant", &self.0);
+    ///         }
+    ///     }
+    ///
+    ///     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+    /// }
+    /// ```
+    ///
+    /// # The record of an error
+    ///
+    /// If the record fails, its [`SendError`](crate::SendError) or
+    /// [`EnqueueError`](crate::EnqueueError) returns it as the caller passed it, without the
+    /// changes. So sending it again, also by
+    /// [`resend_refused_batches`](crate::SendAll::resend_refused_batches), calls the hook for the
+    /// same record as the first time: nothing is done twice. [`delivery`](Self::delivery) gets the
+    /// message as it was produced.
+    ///
+    /// # What it should not do
+    ///
+    /// It must be quick and must not block: it runs in a task of the user's. It may send another
+    /// record by [`try_enqueue`](crate::Producer::try_enqueue), for which it is called, too.
+    ///
+    /// If it panics, the panic is caught, logged and counted, and the record is produced as the
+    /// caller passed it. A hook without which no record may be produced, as one that encrypts,
+    /// should not panic: it can set an invalid partition such as −2, and the record is refused.
+    #[inline]
+    fn on_send(&self, record: &mut InterceptedRecord<'_, '_, Self::DeliveryOpaque>) {
+        let _ = record;
+    }
+
     /// Returns the partitioner for records without a partition.
     ///
     /// It is called when the producer is created, and if it returned a partitioner then, again for
@@ -274,6 +324,11 @@ impl<T: ProducerContext> ProducerContext for Arc<T> {
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque) {
         (**self).delivery(result, opaque);
+    }
+
+    #[inline]
+    fn on_send(&self, record: &mut InterceptedRecord<'_, '_, Self::DeliveryOpaque>) {
+        (**self).on_send(record);
     }
 
     fn partitioner(&self) -> Option<&dyn Partitioner> {

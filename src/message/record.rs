@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::attachment::{Attached, Attachment};
 use super::topic::TopicName;
 use crate::error::KafkaError;
 use crate::ffi::{PARTITION_UNASSIGNED, PayloadGuard};
@@ -74,11 +75,14 @@ pub(crate) struct Fields<'a> {
     pub(crate) topic: TopicName<'a>,
     /// −1 if the partitioner chooses.
     pub(crate) partition: i32,
+    /// Whether the context's hook has seen it. Never so in a record that a caller holds.
+    pub(crate) is_intercepted: bool,
     pub(crate) key: Option<Payload<'a>>,
     pub(crate) payload: Option<Payload<'a>>,
     /// In milliseconds since the Unix epoch.
     pub(crate) timestamp: Option<i64>,
     pub(crate) headers: Headers,
+    pub(crate) attached: Attached,
 }
 
 /// The fields of a record that can be produced in one call with others of its topic
@@ -119,10 +123,12 @@ impl<'a, D> ProducerRecord<'a, D> {
         let fields = Fields {
             topic: topic.into(),
             partition: PARTITION_UNASSIGNED,
+            is_intercepted: false,
             key: None,
             payload: None,
             timestamp: None,
             headers: Headers::new(),
+            attached: Attached::default(),
         };
         Self { fields, opaque }
     }
@@ -291,7 +297,7 @@ impl Fields<'_> {
     #[inline]
     pub(crate) fn has_bytes(&self) -> bool {
         let mut payloads = [&self.key, &self.payload].into_iter().flatten();
-        payloads.any(Payload::is_bytes) || !self.headers.is_empty()
+        payloads.any(Payload::is_bytes) || !self.headers.is_empty() || self.attached.is_some()
     }
 
     /// Checks for values that librdkafka or the protocol cannot carry. The topic's name is checked
@@ -342,11 +348,33 @@ impl Fields<'_> {
         Fields {
             topic: self.topic.into_owned(),
             partition: self.partition,
+            is_intercepted: self.is_intercepted,
             key: self.key.map(Payload::into_owned),
             payload: self.payload.map(Payload::into_owned),
             timestamp: self.timestamp,
             headers: self.headers,
+            attached: self.attached,
         }
+    }
+
+    /// Undoes what the context's hook has changed.
+    #[inline]
+    pub(crate) fn restore(&mut self) {
+        if let Some(attachment) = self.attached.take() {
+            self.restore_from(attachment);
+        }
+    }
+
+    #[cold]
+    fn restore_from(&mut self, mut attachment: Box<Attachment>) {
+        attachment.original.restore(self);
+    }
+
+    /// Makes it a record that the caller may hold, after it was refused: as it was passed.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        self.is_intercepted = false;
+        self.restore();
     }
 }
 

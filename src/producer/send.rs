@@ -233,10 +233,11 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     )]
     fn wait_and_produce<K: DeliveryKind<C::DeliveryOpaque>>(
         &self,
-        record: ProducerRecord<'_, C::DeliveryOpaque>,
+        mut record: ProducerRecord<'_, C::DeliveryOpaque>,
         timeout: Option<Duration>,
     ) -> impl Future<Output = Result<K::Handle, SendError<C::DeliveryOpaque>>> + Send {
         async move {
+            self.intercept(&mut record);
             let admitted = match self.check_record(&record.fields) {
                 Ok(bytes) if coop::may_enqueue() && self.try_acquire(bytes).is_ok() => Ok(0),
                 Ok(bytes) => match topic_name::check_name(record.fields.topic.as_str()) {
@@ -255,14 +256,14 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 Ok(waited) => waited,
                 Err(error) => return Err(SendError::refused(self.record_failure(error), record)),
             };
-            match self.produce::<K, _>(record, waited, SendError::refused) {
+            match self.produce::<K, _>(record, waited, SendError::unsettled) {
                 // Boxed, because it is large and few calls need it.
                 Err(error) if self.may_appear(&error) => {
                     let so_far = Duration::from_millis(100) * u32::from(waited);
                     let left = timeout.map(|timeout| timeout.saturating_sub(so_far));
                     Box::pin(self.wait_for_partition::<K>(error, waited, left)).await
                 }
-                result => result,
+                result => result.map_err(SendError::settled),
             }
         }
     }
@@ -313,9 +314,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     return Err(SendError::refused(error, record));
                 }
             }
-            refused = match self.produce::<K, _>(record, waited, SendError::refused) {
+            refused = match self.produce::<K, _>(record, waited, SendError::unsettled) {
                 Err(error) if self.may_appear(&error) => error,
-                result => return result,
+                result => return result.map_err(SendError::settled),
             };
             let timer = Timer::new(self.runtime(), pause);
             let (true, Ok(timer)) = (at_most(refresh.left()) > pause, timer) else {
@@ -325,7 +326,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     Err(reason) => error.caused_by(reason),
                     Ok(_) => error,
                 };
-                return Err(refused.with_error(error));
+                return Err(refused.with_error(error).settled());
             };
             let _ = timer.limit(std::future::pending::<()>()).await;
             pause = (pause * 2).min(LAST_PAUSE);
@@ -414,7 +415,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 // Wakers are user code, which must not run under the lock.
                 drop(epoch);
                 for (index, error, mut completer) in refused {
-                    let (plain, number) = (&batch[index], completer.carried().number);
+                    let (plain, number) = (&batch[index], completer.carried().number());
                     self.shared().settle_refused(number, plain.payload_len());
                     refuse(completer, self.record_failure(error), topic, plain);
                 }
@@ -464,8 +465,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 
     fn try_produce<'a, K: DeliveryKind<C::DeliveryOpaque>>(
         &self,
-        record: ProducerRecord<'a, C::DeliveryOpaque>,
+        mut record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<K::Handle, EnqueueError<'a, C::DeliveryOpaque>> {
+        self.intercept(&mut record);
         let admitted = self.check_record(&record.fields).and_then(|bytes| {
             self.try_acquire(bytes).map(drop).or_else(|none| {
                 topic_name::check_name(record.fields.topic.as_str())?;
@@ -476,6 +478,13 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
             return Err(EnqueueError::new(self.record_failure(error), record));
         }
         self.produce::<K, _>(record, 0, EnqueueError::new)
+    }
+
+    /// Lets the context change the record. Does nothing if it has done so before.
+    #[inline]
+    pub(crate) fn intercept(&self, record: &mut ProducerRecord<'_, C::DeliveryOpaque>) {
+        let shared = self.shared();
+        shared.core.intercept(&*shared.context, record);
     }
 
     /// Checks everything that capacity does not depend on, except the topic's name, and returns the
@@ -510,6 +519,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         let Some(waiting) = record else {
             panic!("there is a record to enqueue");
         };
+        self.intercept(waiting);
         let admitted = match self.check_record(&waiting.fields) {
             Ok(bytes) => ready!(self.poll_capacity(cx, bytes, Purpose::Produce)).map(drop),
             Err(error) => {
@@ -530,8 +540,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     #[inline]
     pub(crate) fn enqueue_unchecked(
         &self,
-        record: ProducerRecord<'_, C::DeliveryOpaque>,
+        mut record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
+        self.intercept(&mut record);
         match self.check_record(&record.fields) {
             Ok(bytes) => {
                 self.shared().capacity.acquire_unchecked(bytes);

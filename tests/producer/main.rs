@@ -17,6 +17,8 @@ mod faults;
 #[cfg(feature = "mock")]
 mod foreign;
 #[cfg(feature = "mock")]
+mod interceptor;
+#[cfg(feature = "mock")]
 mod live;
 #[cfg(feature = "mock")]
 mod metadata;

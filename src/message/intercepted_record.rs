@@ -1,0 +1,142 @@
+//! A record as the context's hook sees it before it is produced.
+
+use std::fmt;
+
+use super::attachment::Original;
+use super::record::ProducerRecord;
+use super::topic::TopicName;
+use crate::values::{Headers, IntoPayload, Timestamp};
+
+/// A record that is about to be produced, which
+/// [`ProducerContext::on_send`](crate::ProducerContext::on_send) may change.
+///
+/// It remembers what it replaces. If the record fails, the error returns the record as the caller
+/// passed it, so that sending it again changes it once, not twice. A value that was replaced is kept
+/// until the delivery is known. Values are set by what they own: `String`, `Vec<u8>`, `Bytes`, a
+/// `&'static str`.
+///
+/// The [opaque](Self::opaque_mut) is not restored.
+pub struct InterceptedRecord<'r, 'a, D = ()> {
+    record: &'r mut ProducerRecord<'a, D>,
+}
+
+impl<'r, 'a, D> InterceptedRecord<'r, 'a, D> {
+    #[inline]
+    pub(crate) fn new(record: &'r mut ProducerRecord<'a, D>) -> Self {
+        Self { record }
+    }
+
+    fn original(&mut self) -> &mut Original {
+        &mut self.record.fields.attached.get_or_create().original
+    }
+
+    /// Returns the record.
+    pub fn record(&self) -> &ProducerRecord<'a, D> {
+        self.record
+    }
+
+    /// Returns the topic's name.
+    pub fn topic(&self) -> &str {
+        self.record.get_topic()
+    }
+
+    /// Returns the partition, or `None` if the partitioner chooses.
+    pub fn partition(&self) -> Option<i32> {
+        self.record.get_partition()
+    }
+
+    /// Returns the key, or `None` if it is null.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.record.get_key()
+    }
+
+    /// Returns the payload, or `None` if it is null.
+    pub fn payload(&self) -> Option<&[u8]> {
+        self.record.get_payload()
+    }
+
+    /// Returns the timestamp that was set, in milliseconds since the Unix epoch.
+    pub fn timestamp(&self) -> Option<i64> {
+        self.record.get_timestamp()
+    }
+
+    /// Returns the headers.
+    pub fn headers(&self) -> &Headers {
+        self.record.get_headers()
+    }
+
+    /// Returns the value for the delivery callback.
+    pub fn opaque(&self) -> &D {
+        self.record.get_opaque()
+    }
+
+    /// Returns the value for the delivery callback, to change it.
+    ///
+    /// A record that is refused returns it as it is then.
+    pub fn opaque_mut(&mut self) -> &mut D {
+        &mut self.record.opaque
+    }
+
+    /// Sets the topic: a name, or a [`Topic`](crate::Topic) handle.
+    pub fn set_topic(&mut self, topic: impl Into<TopicName<'a>>) {
+        let old = std::mem::replace(&mut self.record.fields.topic, topic.into());
+        let original = &mut self.original().topic;
+        if original.is_none() {
+            *original = Some(old.into_owned());
+        }
+    }
+
+    /// Sets the partition. With −1 the partitioner chooses.
+    pub fn set_partition(&mut self, partition: i32) {
+        let old = std::mem::replace(&mut self.record.fields.partition, partition);
+        self.original().partition.get_or_insert(old);
+    }
+
+    /// Sets the key. `None` is null.
+    pub fn set_key(&mut self, key: impl IntoPayload<'a>) {
+        let old = std::mem::replace(&mut self.record.fields.key, key.into_payload());
+        let original = &mut self.original().key;
+        if original.is_none() {
+            *original = Some(old.map(|old| old.into_owned()));
+        }
+    }
+
+    /// Sets the payload (the value). `None` is null, a tombstone.
+    ///
+    /// The limits of the queue and of a reservation count this payload.
+    pub fn set_payload(&mut self, payload: impl IntoPayload<'a>) {
+        let old = std::mem::replace(&mut self.record.fields.payload, payload.into_payload());
+        let original = &mut self.original().payload;
+        if original.is_none() {
+            *original = Some(old.map(|old| old.into_owned()));
+        }
+    }
+
+    /// Sets the timestamp, as [`ProducerRecord::timestamp`] does.
+    pub fn set_timestamp(&mut self, timestamp: impl Into<Timestamp>) {
+        let timestamp = timestamp.into().to_millis();
+        let old = std::mem::replace(&mut self.record.fields.timestamp, timestamp);
+        self.original().timestamp.get_or_insert(old);
+    }
+
+    /// Returns the headers, to change them in place by [`push`](Headers::push),
+    /// [`set`](Headers::set), [`remove`](Headers::remove) and so on.
+    ///
+    /// The first call copies them.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        let fields = &mut self.record.fields;
+        let original = &mut fields.attached.get_or_create().original;
+        original
+            .headers
+            .get_or_insert_with(|| fields.headers.clone());
+        &mut fields.headers
+    }
+}
+
+impl<D> fmt::Debug for InterceptedRecord<'_, '_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InterceptedRecord")
+            .field(&self.record)
+            .finish()
+    }
+}
