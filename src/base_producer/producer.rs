@@ -136,7 +136,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         match produced {
             Ok(()) => {
                 if fields.has_bytes() {
-                    drop_payloads(|| drop(fields));
+                    drop_payloads(self.core.client_name(), || drop(fields));
                 }
                 Ok(())
             }
@@ -466,6 +466,7 @@ impl<C: ProducerContext> Drop for BaseProducer<C> {
         if in_flight > 0 && !self.core.is_forked() {
             log(|| {
                 tracing::warn!(
+                    client = self.core.client_name(),
                     in_flight,
                     "a BaseProducer was dropped with messages in flight, which are purged: call \
                      flush before"

@@ -59,7 +59,8 @@ impl<O: Opaque> Core<O> {
             }
             Event::OAuthTokenRefresh(config) => {
                 self.guard("oauth_token_requested", || {
-                    context.oauth_token_requested(config.as_deref());
+                    self.log
+                        .during(|| context.oauth_token_requested(config.as_deref()));
                 });
                 1
             }
@@ -130,6 +131,7 @@ impl<O: Opaque> Core<O> {
         self.callback_panics.fetch_add(1, Ordering::Relaxed);
         log(|| {
             tracing::error!(
+                client = self.client_name(),
                 callback,
                 panic,
                 "a callback of the producer's context panicked"

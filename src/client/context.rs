@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::oauth_token::OAuthToken;
 use super::partitioner::Partitioner;
-use super::thinned_log::{log_error, log_line};
+use super::thinned_log::{current_client, log_error, log_line};
 use crate::error::{BoxError, KafkaError};
 use crate::message::{DeliveryResult, InterceptedRecord};
 use crate::values::RDKafkaLogLevel;
@@ -35,7 +35,7 @@ pub trait ClientContext: Send + Sync + 'static {
     /// `facility` names the part of librdkafka that logs. Values of the configuration that may be
     /// secret are replaced by `[redacted]`.
     ///
-    /// The default emits a [`tracing`] event with the target `librdkafka`. It
+    /// The default emits a [`tracing`] event with the target `librdkafka::FACILITY`. It
     /// [thins out](crate#logs) lines that repeat. A method of your own is called for all of them.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
@@ -51,7 +51,11 @@ pub trait ClientContext: Send + Sync + 'static {
     /// logged. A method of your own is called for all of them.
     fn error(&self, error: &KafkaError) {
         if error.is_fatal() {
-            tracing::error!(target: "librdkafka", %error, "fatal error");
+            let (client, error) = (current_client(), error.to_string());
+            tracing::error!(
+                target: "librdkafka",
+                client = client.as_deref(), error, "fatal error"
+            );
         } else {
             log_error(error);
         }
@@ -143,6 +147,7 @@ pub trait ClientContext: Send + Sync + 'static {
         let _ = config;
         tracing::warn!(
             target: "librdkafka",
+            client = current_client().as_deref(),
             "an OAUTHBEARER token is needed, and the producer's context does not implement \
              ClientContext::oauth_token_requested"
         );

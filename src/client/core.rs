@@ -120,7 +120,8 @@ impl<O: Opaque> Core<O> {
         #[cfg(feature = "statistics")]
         let has_statistics = conf.get(STATISTICS_INTERVAL).as_deref() != Some("0");
         let callback_panics = Arc::default();
-        let partitioner = partitioner_callback(context, &callback_panics);
+        let log = Arc::<ThinnedLog>::default();
+        let partitioner = partitioner_callback(context, &callback_panics, &log);
         let has_partitioner = partitioner.is_some();
         if has_partitioner {
             config.prepare_for_partitioner(&mut conf)?;
@@ -130,6 +131,9 @@ impl<O: Opaque> Core<O> {
         let message_max_bytes = message_max_bytes(&conf);
         let client = Client::new_producer::<O>(conf, partitioner)
             .map_err(|failure| tls_errors::error_of(&failure, config, &secrets))?;
+        let name: Arc<str> = secrets.redact(&client.name()).into();
+        client.set_shown_name(Arc::clone(&name));
+        log.set_client(name);
         let queue = Queue::main(&client);
         let process = client.process();
         let core = Self {
@@ -153,7 +157,7 @@ impl<O: Opaque> Core<O> {
             changes: Mutex::default(),
             message_max_bytes,
             takes_batches: config.get("plugin.library.paths").is_none(),
-            log: Arc::default(),
+            log,
             is_transactional,
             secrets: RwLock::new(secrets),
             login,
@@ -175,6 +179,11 @@ impl<O: Opaque> Core<O> {
         read(&self.live)
             .as_ref()
             .map(|live| Arc::clone(&live.client))
+    }
+
+    /// Returns the client's name for the field `client` of events, without secrets.
+    pub(crate) fn client_name(&self) -> Option<&str> {
+        self.log.client()
     }
 
     /// # Errors

@@ -29,8 +29,8 @@ use crate::client::{Core, ProducerContext, QueueLimits};
 use crate::error::KafkaError;
 use crate::ffi::{PARTITION_UNASSIGNED, Queue};
 use crate::message::{
-    Attached, Attachment, CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, Fields, MessageState, Plain,
-    ProducerRecord, SendError, TopicName, Tracked,
+    Attached, Attachment, CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, Fields,
+    MessageState, Plain, ProducerRecord, SendError, TopicName, Tracked,
 };
 use crate::sync::{Notifier, drop_foreign, lock, wake};
 
@@ -164,8 +164,14 @@ impl<C: ProducerContext> Shared<C> {
         let number = self.core.issue(1);
         let attachment = fields.attached.take();
         let (partition, timestamp) = (fields.partition, fields.timestamp);
-        let state =
-            MessageState::new(number, partition, timestamp, waited, Some(opaque), attachment);
+        let state = MessageState::new(
+            number,
+            partition,
+            timestamp,
+            waited,
+            Some(opaque),
+            attachment,
+        );
         // The handle is created before the call: the report may be served before it returns.
         let (completer, handle) = K::completer(&self.completers, state);
         match self.core.produce(fields, completer) {

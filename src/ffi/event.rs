@@ -56,10 +56,7 @@ impl<O: Opaque> Event<O> {
 
     /// Takes the event over. Copies and destroys it at once, unless it has delivery reports.
     pub(super) fn new(ptr: NonNull<sys::rd_kafka_event_t>, client: Arc<Client>) -> Self {
-        let event = RawEvent {
-            ptr,
-            _client: client,
-        };
+        let event = RawEvent { ptr, client };
         // SAFETY: the event is valid.
         match unsafe { sys::rd_kafka_event_type(ptr.as_ptr()) } {
             sys::RD_KAFKA_EVENT_DR => Event::Delivery(DeliveryEvent {
@@ -110,7 +107,7 @@ impl<O: Opaque> Event<O> {
 struct RawEvent {
     ptr: NonNull<sys::rd_kafka_event_t>,
     /// Keeps the client alive as long as the event.
-    _client: Arc<Client>,
+    client: Arc<Client>,
 }
 
 // SAFETY: librdkafka lets any thread use an event, not only the one that polled it.
@@ -189,7 +186,8 @@ impl<O: Opaque> DeliveryEvent<O> {
         };
         // The caller may drop the opaque before the event, but the message points to the payload.
         if let Some(guard) = opaque.payload_guard().and_then(Option::take) {
-            self.payload_guards.0.push(guard);
+            let client = &self.event.client;
+            self.payload_guards.push(guard, client);
         }
         Some((message, opaque))
     }
@@ -197,12 +195,24 @@ impl<O: Opaque> DeliveryEvent<O> {
 
 /// The borrowed payloads of an event's messages.
 #[derive(Default)]
-struct PayloadGuards(Vec<PayloadGuard>);
+struct PayloadGuards {
+    guards: Vec<PayloadGuard>,
+    /// Set by the first guard.
+    client: Option<Arc<Client>>,
+}
+
+impl PayloadGuards {
+    fn push(&mut self, guard: PayloadGuard, client: &Arc<Client>) {
+        self.client.get_or_insert_with(|| Arc::clone(client));
+        self.guards.push(guard);
+    }
+}
 
 impl Drop for PayloadGuards {
     fn drop(&mut self) {
-        for guard in self.0.drain(..) {
-            drop_payloads(|| drop(guard));
+        let client = self.client.as_ref().and_then(|client| client.shown_name());
+        for guard in self.guards.drain(..) {
+            drop_payloads(client, || drop(guard));
         }
     }
 }

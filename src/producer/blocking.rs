@@ -166,6 +166,10 @@ impl<C: ProducerContext> Producer<C> {
         flushed.unwrap_or_else(|error| Err(self.not_flushed(error)))
     }
 
+    fn client_name(&self) -> Option<&str> {
+        self.shared().core.client_name()
+    }
+
     #[cold]
     fn not_flushed(&self, why: KafkaError) -> FlushError {
         FlushError::new(why, self.in_flight_count())
@@ -183,7 +187,7 @@ impl<C: ProducerContext> Producer<C> {
     /// the report.
     pub fn blocking_close(&self) -> CloseReport {
         let closed = self.block_on_unless_in_callback("blocking_close", self.close());
-        closed.unwrap_or_else(not_closed)
+        closed.unwrap_or_else(|error| not_closed(self.client_name(), error))
     }
 
     /// Closes as [`blocking_close`](Self::blocking_close) does, and purges what has not been
@@ -211,7 +215,7 @@ impl<C: ProducerContext> Producer<C> {
     pub fn blocking_close_timeout(&self, timeout: Duration) -> CloseReport {
         let close = self.close_timeout(timeout);
         let closed = self.block_on_unless_in_callback("blocking_close_timeout", close);
-        closed.unwrap_or_else(not_closed)
+        closed.unwrap_or_else(|error| not_closed(self.client_name(), error))
     }
 }
 
@@ -225,8 +229,15 @@ fn in_callback(name: &str) -> KafkaError {
 }
 
 #[cold]
-fn not_closed(error: KafkaError) -> CloseReport {
-    log(|| tracing::error!(%error, "the close of a producer goes on after the callback"));
+fn not_closed(client: Option<&str>, error: KafkaError) -> CloseReport {
+    log(|| {
+        let error = error.to_string();
+        tracing::error!(
+            client,
+            error,
+            "the close of a producer goes on after the callback"
+        );
+    });
     CloseReport::default()
 }
 

@@ -385,7 +385,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 if record.fields.has_bytes() {
                     // The drop of a payload is foreign code, which must not run under the lock.
                     drop(epoch);
-                    drop_payloads(|| drop(record.fields));
+                    let client = self.shared().core.client_name();
+                    drop_payloads(client, || drop(record.fields));
                 }
                 Ok(handle)
             }

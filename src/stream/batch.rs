@@ -159,7 +159,8 @@ impl<'p, 'a, C: ProducerContext, A: Access> Batch<'p, 'a, C, A> {
                 .produce_batch(topic, &self.records, completers);
             // `clear` removes each payload before it drops it, so a panic in a drop loses none.
             while !self.records.is_empty() {
-                drop_payloads(|| self.records.clear());
+                let client = self.producer.shared().core.client_name();
+                drop_payloads(client, || self.records.clear());
             }
         }
     }

@@ -72,7 +72,10 @@ fn assert_changed(message: &OwnedMessage) {
 }
 
 fn record() -> ProducerRecord<'static> {
-    let record = ProducerRecord::to("t").key("k").payload("v").header("h", "0");
+    let record = ProducerRecord::to("t")
+        .key("k")
+        .payload("v")
+        .header("h", "0");
     record.timestamp(1_000)
 }
 
@@ -117,7 +120,10 @@ async fn send_by_each<A: Access>(producer: &Producer<Arc<Hooked>, A>) -> usize {
     let permit = producer.reserve_owned().await.unwrap();
     permit.send(record()).await.unwrap();
     let topic = producer.topic("t").unwrap();
-    let by_handle = ProducerRecord::to(&topic).key("k").payload("v").header("h", "0");
+    let by_handle = ProducerRecord::to(&topic)
+        .key("k")
+        .payload("v")
+        .header("h", "0");
     producer.send(by_handle.timestamp(1_000)).await.unwrap();
     let mut sink = producer.sink();
     sink.send_all(&mut stream::iter([Ok(record()), Ok(record())]))
@@ -279,7 +285,10 @@ async fn an_invalid_change_is_refused_and_undone() {
         |record| record.set_topic("not valid"),
         |record| record.headers_mut().push("n\0ul", ""),
     ];
-    for (hook, field) in hooks.into_iter().zip(["partition", "timestamp", "topic", "headers"]) {
+    for (hook, field) in hooks
+        .into_iter()
+        .zip(["partition", "timestamp", "topic", "headers"])
+    {
         let cluster = cluster("t", 1);
         let producer = hooked(&cluster, |_| (), hook).await;
         let error = producer.send(record()).await.unwrap_err();
@@ -357,10 +366,14 @@ async fn the_records_of_a_refused_batch_are_changed_once() {
 #[tokio::test]
 async fn a_record_that_waits_for_its_partition_is_seen_once() {
     let cluster = cluster("t-sent", 1);
-    let producer = hooked(&cluster, |_| (), |record| {
-        change_all(record);
-        record.set_partition(7);
-    })
+    let producer = hooked(
+        &cluster,
+        |_| (),
+        |record| {
+            change_all(record);
+            record.set_partition(7);
+        },
+    )
     .await;
     let error = producer.send(record()).await.unwrap_err();
     assert_eq!(error.code(), Some(Code::UnknownPartition));
@@ -387,7 +400,12 @@ async fn the_limits_count_what_it_makes_of_the_payload() {
     producer.flush().await.unwrap();
     first.await.unwrap();
     // A reservation is for the changed payload.
-    let error = producer.reserve_bytes(10).await.unwrap().send(small()).await;
+    let error = producer
+        .reserve_bytes(10)
+        .await
+        .unwrap()
+        .send(small())
+        .await;
     let error = error.unwrap_err();
     assert!(error.to_string().contains("600 bytes"), "{error}");
     assert_eq!(error.record().get_payload(), Some(&b"0123456789"[..]));
@@ -411,10 +429,14 @@ async fn the_limits_count_what_it_makes_of_the_payload() {
 async fn a_panic_loses_no_record() {
     let (_guard, log) = captured(Level::INFO);
     let cluster = cluster("t", 1);
-    let producer = hooked(&cluster, |_| (), |record| {
-        change_all(record);
-        panic!("as asked");
-    })
+    let producer = hooked(
+        &cluster,
+        |_| (),
+        |record| {
+            change_all(record);
+            panic!("as asked");
+        },
+    )
     .await;
     let sent = send_by_each(&producer).await;
     assert_eq!(producer.callback_panics(), sent as u64);
@@ -425,7 +447,11 @@ async fn a_panic_loses_no_record() {
         assert_eq!(message.payload(), Some(&b"v"[..]));
         assert_eq!(message.headers(), &Headers::new().append("h", "0"));
     }
-    assert!(log().contains("callback=\"on_send\" panic=\"as asked\""), "{}", log());
+    assert!(
+        log().contains("callback=\"on_send\" panic=\"as asked\""),
+        "{}",
+        log()
+    );
 }
 
 /// It is called without a lock.
@@ -470,14 +496,20 @@ async fn payloads_that_were_replaced_are_dropped_once() {
     let counted = |drops: &Arc<AtomicUsize>| bytes::Bytes::from_owner(Counted(Arc::clone(drops)));
     let cluster = cluster("t", 1);
     let hooks_drops = Arc::clone(&drops);
-    let producer = hooked(&cluster, |_| (), move |record| {
-        record.set_payload(bytes::Bytes::from_owner(Counted(Arc::clone(&hooks_drops))));
-    })
+    let producer = hooked(
+        &cluster,
+        |_| (),
+        move |record| {
+            record.set_payload(bytes::Bytes::from_owner(Counted(Arc::clone(&hooks_drops))));
+        },
+    )
     .await;
     let record = ProducerRecord::to("t").payload(counted(&drops));
     producer.send(record).await.unwrap();
     until(|| drops.load(Ordering::SeqCst) == 2).await;
-    let invalid = ProducerRecord::to("t").partition(-2).payload(counted(&drops));
+    let invalid = ProducerRecord::to("t")
+        .partition(-2)
+        .payload(counted(&drops));
     let error = producer.send(invalid).await.unwrap_err();
     assert_eq!(drops.load(Ordering::SeqCst), 3);
     let payload = error.record().get_payload().unwrap();
