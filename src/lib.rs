@@ -180,11 +180,17 @@
 //!
 //! | target | events |
 //! |---|---|
-//! | `librdkafka` | librdkafka's log lines and client-level errors, unless the context handles them |
+//! | `librdkafka::FACILITY` | librdkafka's log lines, unless the context handles them. `FACILITY` is the part that logs, such as `FAIL` or `CONNECT` |
+//! | `librdkafka` | client-level errors, unless the context handles them |
 //! | `tokio_rdkafka::unawaited` | [records whose failure nobody awaits](Producer#failures-that-nobody-awaits) |
 //! | other modules of `tokio_rdkafka` | warnings about the use of the crate, and panics of callbacks |
 //!
-//! Events of the first two targets are thinned out. The first of a kind is logged at once. Those
+//! A filter for `librdkafka` selects the first two. `librdkafka=warn,librdkafka::CONNECT=debug` is an
+//! example of one that tells facilities apart. Each event has the field `client`, the name of the
+//! producer's client (`CLIENT.ID#producer-1`). A log line has the fields `facility` and `level`, and
+//! `broker` if it is about one. See [`docs::tracing`].
+//!
+//! Events about librdkafka and unawaited records are thinned out. The first of a kind is logged at once. Those
 //! like it are counted, and logged with their number 10 s after it, or at the end of the producer.
 //! Lines of librdkafka are of one kind if they differ only in numbers, times and states, and are
 //! about the same broker. Debug lines and fatal errors are all logged.
@@ -282,6 +288,9 @@ pub mod docs {
 
     #[doc = include_str!("../docs/configuration.md")]
     pub mod configuration {}
+
+    #[doc = include_str!("../docs/tracing.md")]
+    pub mod tracing {}
 
     #[doc = include_str!("../docs/transactions.md")]
     pub mod transactions {}

@@ -139,7 +139,7 @@ async fn send_by_each<A: Access>(producer: &Producer<Arc<Hooked>, A>) -> usize {
     let blocking = producer.clone();
     spawn_blocking(move || {
         blocking.blocking_send(record()).unwrap();
-        blocking.blocking_enqueue(record()).unwrap();
+        drop(blocking.blocking_enqueue(record()).unwrap());
         blocking.blocking_enqueue_detached(record()).unwrap();
     })
     .await

@@ -21,6 +21,8 @@ mod interceptor;
 #[cfg(feature = "mock")]
 mod live;
 #[cfg(feature = "mock")]
+mod log_fields;
+#[cfg(feature = "mock")]
 mod metadata;
 #[cfg(feature = "ssl")]
 mod oauth;
