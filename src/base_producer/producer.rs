@@ -12,7 +12,7 @@ use crate::client::{
 };
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
-use crate::message::{DeliveryError, EnqueueError, ProducerRecord, Topic};
+use crate::message::{DeliveryError, EnqueueError, ProducerRecord, SendSpan, Topic};
 use crate::sync::{drop_payloads, log};
 use crate::values::{PurgeConfig, RDKafkaLogLevel};
 
@@ -25,6 +25,9 @@ const FLUSH_SLICE: Duration = Duration::from_millis(5);
 
 /// How long the drop waits for an event before it purges again.
 const PURGE_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a message carries: its opaque, and its span.
+type Sent<D> = (D, SendSpan);
 
 /// A synchronous producer that needs no runtime.
 ///
@@ -81,7 +84,7 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     // Declared, and so dropped, before the core, whose client it references.
     pub(super) queue: Queue,
-    pub(super) core: Core<Carried<C::DeliveryOpaque>>,
+    pub(super) core: Core<Carried<Sent<C::DeliveryOpaque>>>,
     context: Arc<C>,
     pub(super) callback_threads: CallbackThreads,
     /// `None` without `transactional.id`.
@@ -130,7 +133,9 @@ impl<C: ProducerContext> BaseProducer<C> {
             },
         };
         self.core.issue(1);
-        let produced = self.core.produce(&mut fields, Carried::new(opaque));
+        let mut span = fields.attached.take_span();
+        span.enqueued();
+        let produced = self.core.produce(&mut fields, Carried::new((opaque, span)));
         // The drop of a payload is foreign code, which must not run under the lock.
         drop(entered);
         match produced {
@@ -142,7 +147,8 @@ impl<C: ProducerContext> BaseProducer<C> {
             }
             Err((error, opaque)) => {
                 self.core.settle(1);
-                let opaque = opaque.value;
+                let (opaque, span) = opaque.value;
+                fields.attached.put_span(span);
                 Err(EnqueueError::new(error, ProducerRecord { fields, opaque }))
             }
         }
@@ -214,7 +220,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         served
     }
 
-    pub(super) fn serve(&self, event: Event<Carried<C::DeliveryOpaque>>) -> usize {
+    pub(super) fn serve(&self, event: Event<Carried<Sent<C::DeliveryOpaque>>>) -> usize {
         // Outlives the event, whose drop drops payloads: they are foreign code, too.
         let _callback = self.callback_threads.enter();
         let mut event = match event {
@@ -224,11 +230,13 @@ impl<C: ProducerContext> BaseProducer<C> {
         let mut served = 0;
         while let Some((message, opaque)) = event.next() {
             let result = message.into_result();
+            let (opaque, mut span) = opaque.value;
             match &result {
                 Ok(_) => self.core.count_delivered(1),
                 Err(failure) => self.failed(failure),
             }
-            self.core.report(&*self.context, &result, opaque.value);
+            span.finish(&result);
+            self.core.report(&*self.context, &result, opaque);
             self.core.settle(1);
             served += 1;
         }

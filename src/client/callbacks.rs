@@ -9,7 +9,7 @@ use super::core::Core;
 use super::statistics::repaired;
 use crate::error::KafkaError;
 use crate::ffi::{Event, Opaque, RENEWAL};
-use crate::message::{DeliveryResult, InterceptedRecord, ProducerRecord};
+use crate::message::{DeliveryResult, InterceptedRecord, ProducerRecord, SendSpan};
 use crate::sync::{catch_panic, log};
 use crate::values::{Persistence, RDKafkaLogLevel};
 
@@ -79,10 +79,14 @@ impl<O: Opaque> Core<O> {
         if mem::replace(&mut record.fields.is_intercepted, true) {
             return;
         }
+        let span = SendSpan::begin(self.client_name(), &record.fields);
         let mut intercepted = InterceptedRecord::new(record);
-        if let Err(panic) = catch_panic(|| context.on_send(&mut intercepted)) {
+        if let Err(panic) = catch_panic(|| span.in_scope(|| context.on_send(&mut intercepted))) {
             record.fields.restore();
             self.callback_panicked("on_send", &panic);
+        }
+        if span.is_enabled() {
+            record.fields.set_span(span);
         }
     }
 

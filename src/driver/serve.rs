@@ -128,7 +128,8 @@ impl<C: ProducerContext> Shared<C> {
             outcome,
         });
         // Foreign code runs only after the message has an owner.
-        if let Some(attachment) = attachment {
+        if let Some(mut attachment) = attachment {
+            attachment.span.finish(&result);
             drop_foreign(attachment);
         }
         self.core.report(&*self.context, &result, opaque);
@@ -141,11 +142,14 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         failure: &DeliveryError<'_>,
         completer: &mut Completer<C>,
-        attachment: Option<&mut Attachment>,
+        mut attachment: Option<&mut Attachment>,
     ) -> bool {
         let (partition, timestamp) = completer.carried().requested(attachment.as_deref());
         let is_tracked = completer.is_tracked();
         let error = self.failure(failure, partition);
+        if let Some(attachment) = &mut attachment {
+            attachment.span.set_error(&error);
+        }
         self.topic_failures.record(failure.topic(), &error);
         if let Some(epoch) = self.transactions.epoch() {
             epoch.fail(&error);

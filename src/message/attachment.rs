@@ -4,6 +4,7 @@ use std::fmt;
 use std::mem;
 
 use super::record::{Fields, ProducerRecord};
+use super::send_span::SendSpan;
 use super::topic::TopicName;
 use crate::sync::drop_foreign;
 use crate::values::{Headers, Payload};
@@ -14,11 +15,17 @@ use crate::values::{Headers, Payload};
 #[derive(Debug, Default)]
 pub(crate) struct Attachment {
     pub(crate) original: Original,
+    pub(crate) span: SendSpan,
     /// The timestamp that the message was produced with, or 0 for none.
     pub(super) timestamp: i64,
 }
 
 impl Attachment {
+    /// Returns true if the context's hook has set the topic.
+    pub(crate) fn has_new_topic(&self) -> bool {
+        self.original.topic.is_some()
+    }
+
     /// Undoes what the context's hook has changed.
     pub(crate) fn restore<D>(&mut self, record: &mut ProducerRecord<'_, D>) {
         self.original.restore(&mut record.fields);
@@ -58,6 +65,25 @@ impl Attached {
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Box<Attachment>> {
         self.0.take()
+    }
+
+    /// Takes the span out.
+    #[inline]
+    pub(crate) fn take_span(&mut self) -> SendSpan {
+        let attachment = self.0.as_mut();
+        attachment.map_or_else(SendSpan::default, |it| mem::take(&mut it.span))
+    }
+
+    /// Puts the span back.
+    #[inline]
+    pub(crate) fn put_span(&mut self, span: SendSpan) {
+        if span.is_enabled() {
+            self.get_or_create().span = span;
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<&Attachment> {
+        self.0.as_deref()
     }
 
     pub(crate) fn get_or_create(&mut self) -> &mut Attachment {

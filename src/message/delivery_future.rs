@@ -60,6 +60,7 @@ impl<D> MessageState<D> {
             },
             Some(mut attachment) => {
                 attachment.timestamp = timestamp;
+                attachment.span.enqueued();
                 Self::Attached {
                     number,
                     attachment: Some(attachment),

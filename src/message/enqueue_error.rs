@@ -26,7 +26,7 @@ pub struct EnqueueError<'a, D = ()>(Box<(KafkaError, ProducerRecord<'a, D>)>);
 
 impl<'a, D> EnqueueError<'a, D> {
     pub(crate) fn new(error: KafkaError, mut record: ProducerRecord<'a, D>) -> Self {
-        record.fields.settle();
+        record.fields.settle(&error);
         Self(Box::new((error, record)))
     }
 

@@ -3,6 +3,7 @@
 //! This wing may use `ffi`, `values`, `error` and `sync`. To be read in this order:
 //!
 //! - `topic`, `record`: what a caller sends;
+//! - `send_span`: the span of a record;
 //! - `attachment`, `intercepted_record`: what the context's hook changes, and how it is undone;
 //! - `enqueue_error`, `send_error`, `error_predicates`: the errors that return the record;
 //! - `delivery`, `owned_message`: the result of a delivery;
@@ -17,6 +18,7 @@ mod intercepted_record;
 mod owned_message;
 mod record;
 mod send_error;
+mod send_span;
 mod topic;
 
 pub(crate) use attachment::{Attached, Attachment};
@@ -32,4 +34,5 @@ pub use record::ProducerRecord;
 pub(crate) use record::{Fields, Plain, ZERO_COPY_FROM};
 pub(crate) use send_error::Delays;
 pub use send_error::SendError;
+pub(crate) use send_span::SendSpan;
 pub use topic::{Topic, TopicName};

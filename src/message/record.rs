@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::attachment::{Attached, Attachment};
+use super::send_span::SendSpan;
 use super::topic::TopicName;
 use crate::error::KafkaError;
 use crate::ffi::{PARTITION_UNASSIGNED, PayloadGuard};
@@ -357,6 +358,14 @@ impl Fields<'_> {
         }
     }
 
+    /// Sets the span that ends when the delivery is known.
+    #[cold]
+    pub(crate) fn set_span(&mut self, span: SendSpan) {
+        let has_new_topic = self.attached.get().is_some_and(Attachment::has_new_topic);
+        span.record_fields(self, has_new_topic);
+        self.attached.put_span(span);
+    }
+
     /// Undoes what the context's hook has changed.
     #[inline]
     pub(crate) fn restore(&mut self) {
@@ -370,11 +379,15 @@ impl Fields<'_> {
         attachment.original.restore(self);
     }
 
-    /// Makes it a record that the caller may hold, after it was refused: as it was passed.
+    /// Makes it a record that the caller may hold, after it was refused for that reason: as it was
+    /// passed.
     #[inline]
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self, error: &KafkaError) {
         self.is_intercepted = false;
-        self.restore();
+        if let Some(mut attachment) = self.attached.take() {
+            attachment.span.refused(error);
+            self.restore_from(attachment);
+        }
     }
 }
 

@@ -85,7 +85,7 @@ impl<D> SendError<D> {
     /// The error of a record that was never enqueued.
     #[cold]
     pub(crate) fn refused(error: KafkaError, mut record: ProducerRecord<'_, D>) -> Self {
-        record.fields.settle();
+        record.fields.settle(&error);
         Self::unsettled(error, record)
     }
 
@@ -108,7 +108,8 @@ impl<D> SendError<D> {
 
     /// Undoes what the context's hook has changed, and so makes it the caller's.
     pub(crate) fn settled(mut self) -> Self {
-        self.0.record.fields.settle();
+        let Inner { record, error, .. } = &mut *self.0;
+        record.fields.settle(error);
         self
     }
 

@@ -42,6 +42,8 @@ mod runtime_ended;
 mod schedule;
 #[cfg(feature = "mock")]
 mod send;
+#[cfg(all(feature = "mock", feature = "tracing-spans"))]
+mod spans;
 #[cfg(all(feature = "mock", feature = "statistics"))]
 mod statistics;
 #[path = "../support/mod.rs"]
