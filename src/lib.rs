@@ -252,6 +252,7 @@
 //! | `tcp_ingest` | many connections, one producer, and an answer for each line |
 //! | `outbox` | rows of an SQLite table, each marked after its delivery |
 //! | `exactly_once` | consume, transform and produce in transactions |
+//! | `opentelemetry` | a span for each record, and a consumer that continues the trace |
 //! | `secure` | TLS, client certificates and each kind of login |
 //!
 //! # Features
@@ -269,13 +270,24 @@
 //! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
 //! | `mock` | [`MockCluster`], and constructors of results for unit tests |
 //! | `rdkafka` | [`ConsumedOffsets`]: offsets of consumers of the crate `rdkafka` 0.39 |
+//! | `opentelemetry` | [`OpenTelemetryContext`]: trace context in the headers of records, for the crate `opentelemetry` 0.33 |
 //! | `statistics` | [`Statistics`]: librdkafka's statistics as structs |
-//! | `full` | `curl`, `gssapi`, `libz`, `mock`, `rdkafka`, `ssl`, `statistics`, `zstd` |
+//! | `tracing-spans` | [a span for each record](docs::tracing#spans) |
+//! | `full` | `curl`, `gssapi`, `libz`, `mock`, `opentelemetry`, `rdkafka`, `ssl`, `statistics`, `tracing-spans`, `zstd` |
 #![cfg_attr(
-    not(all(feature = "mock", feature = "rdkafka", feature = "statistics")),
+    not(all(
+        feature = "mock",
+        feature = "opentelemetry",
+        feature = "rdkafka",
+        feature = "statistics"
+    )),
     doc = ""
 )]
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
+#![cfg_attr(
+    not(feature = "opentelemetry"),
+    doc = "[`OpenTelemetryContext`]: #features"
+)]
 #![cfg_attr(not(feature = "rdkafka"), doc = "[`ConsumedOffsets`]: #features")]
 #![cfg_attr(not(feature = "statistics"), doc = "[`Statistics`]: #features")]
 #![deny(unreachable_pub)]
@@ -307,7 +319,6 @@ mod mock;
 mod producer;
 mod stream;
 mod sync;
-#[cfg(feature = "statistics")]
 mod telemetry;
 mod transaction;
 mod values;
@@ -332,6 +343,8 @@ pub use stream::{
     Deliveries, DeliveriesIter, Produce, ProduceEach, ProduceError, ProduceExt, ProducerSink,
     SendAll, SinkStatistics,
 };
+#[cfg(feature = "opentelemetry")]
+pub use telemetry::OpenTelemetryContext;
 #[cfg(feature = "statistics")]
 pub use telemetry::{
     BrokerStatistics, EosStatistics, FatalStatistics, PartitionStatistics, Statistics,

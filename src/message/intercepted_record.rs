@@ -131,6 +131,54 @@ impl<'r, 'a, D> InterceptedRecord<'r, 'a, D> {
             .get_or_insert_with(|| fields.headers.clone());
         &mut fields.headers
     }
+
+    /// Adds the headers of a trace context, unless the record already has one.
+    ///
+    /// `inject` gets a callback that sets a header. Any propagator can call it, so this needs no
+    /// tracing library. If the record has one of the headers already, the caller has set the
+    /// context, and none of them is written: a `tracestate` belongs to its `traceparent`. `baggage`
+    /// is independent of them. Empty values are left out.
+    ///
+    /// ```
+    /// # use tokio_rdkafka::{ClientContext, DeliveryResult, InterceptedRecord, ProducerContext};
+    /// # struct Traced;
+    /// # impl ClientContext for Traced {}
+    /// # fn current_trace() -> (u128, u64) { (7, 7) }
+    /// impl ProducerContext for Traced {
+    /// #   type DeliveryOpaque = ();
+    /// #   fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+    ///     fn on_send(&self, record: &mut InterceptedRecord<'_, '_>) {
+    ///         let (trace, span) = current_trace();
+    ///         record.inject_with(|set| set("traceparent", format!("00-{trace:032x}-{span:016x}-01")));
+    ///     }
+    ///     // …
+    /// }
+    /// ```
+    pub fn inject_with(&mut self, inject: impl FnOnce(&mut dyn FnMut(&str, String))) {
+        const BAGGAGE: &str = "baggage";
+        let mut injected: Vec<(String, String)> = Vec::new();
+        inject(&mut |name, value| injected.push((name.to_owned(), value)));
+        let headers = self.headers();
+        let has = |name: &str| headers.get(name).is_some();
+        let has_baggage = has(BAGGAGE);
+        let mut trace = injected.iter().filter(|(name, _)| name != BAGGAGE);
+        let has_trace = trace.any(|(name, _)| has(name));
+        injected.retain(|(name, value)| {
+            let is_there = if name == BAGGAGE {
+                has_baggage
+            } else {
+                has_trace
+            };
+            !is_there && !value.is_empty()
+        });
+        if injected.is_empty() {
+            return;
+        }
+        let headers = self.headers_mut();
+        for (name, value) in injected {
+            headers.set(name, value);
+        }
+    }
 }
 
 impl<D> fmt::Debug for InterceptedRecord<'_, '_, D> {

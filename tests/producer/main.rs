@@ -55,4 +55,6 @@ mod thinned_log;
 #[cfg(feature = "mock")]
 mod timers;
 #[cfg(feature = "mock")]
+mod trace_context;
+#[cfg(feature = "mock")]
 mod unawaited;
