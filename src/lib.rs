@@ -212,7 +212,9 @@
 //! # Observing
 //!
 //! librdkafka's log lines and errors are [`tracing`] events, unless the context handles them.
-//! [`Producer::set_log_level`] changes their level while the producer runs.
+//! [`ProducerContext::on_send`] sees each record before it is produced, and can write trace context
+//! into its headers. With the feature `tracing-spans` each record has a span. [`docs::tracing`]
+//! describes all of these. [`Producer::set_log_level`] changes their level while the producer runs.
 //!
 //! librdkafka writes statistics of its brokers, topics and partitions every
 //! `statistics.interval.ms` milliseconds. [`ClientContext::stats`] gets them as JSON. With the
