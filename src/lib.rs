@@ -180,11 +180,17 @@
 //!
 //! | target | events |
 //! |---|---|
-//! | `librdkafka` | librdkafka's log lines and client-level errors, unless the context handles them |
+//! | `librdkafka::FACILITY` | librdkafka's log lines, unless the context handles them. `FACILITY` is the part that logs, such as `FAIL` or `CONNECT` |
+//! | `librdkafka` | client-level errors, unless the context handles them |
 //! | `tokio_rdkafka::unawaited` | [records whose failure nobody awaits](Producer#failures-that-nobody-awaits) |
 //! | other modules of `tokio_rdkafka` | warnings about the use of the crate, and panics of callbacks |
 //!
-//! Events of the first two targets are thinned out. The first of a kind is logged at once. Those
+//! A filter for `librdkafka` selects the first two. `librdkafka=warn,librdkafka::CONNECT=debug` is an
+//! example of one that tells facilities apart. Each event has the field `client`, the name of the
+//! producer's client (`CLIENT.ID#producer-1`). A log line has the fields `facility` and `level`, and
+//! `broker` if it is about one. See [`docs::tracing`].
+//!
+//! Events about librdkafka and unawaited records are thinned out. The first of a kind is logged at once. Those
 //! like it are counted, and logged with their number 10 s after it, or at the end of the producer.
 //! Lines of librdkafka are of one kind if they differ only in numbers, times and states, and are
 //! about the same broker. Debug lines and fatal errors are all logged.
@@ -206,7 +212,9 @@
 //! # Observing
 //!
 //! librdkafka's log lines and errors are [`tracing`] events, unless the context handles them.
-//! [`Producer::set_log_level`] changes their level while the producer runs.
+//! [`ProducerContext::on_send`] sees each record before it is produced, and can write trace context
+//! into its headers. With the feature `tracing-spans` each record has a span. [`docs::tracing`]
+//! describes all of these. [`Producer::set_log_level`] changes their level while the producer runs.
 //!
 //! librdkafka writes statistics of its brokers, topics and partitions every
 //! `statistics.interval.ms` milliseconds. [`ClientContext::stats`] gets them as JSON. With the
@@ -246,6 +254,7 @@
 //! | `tcp_ingest` | many connections, one producer, and an answer for each line |
 //! | `outbox` | rows of an SQLite table, each marked after its delivery |
 //! | `exactly_once` | consume, transform and produce in transactions |
+//! | `opentelemetry` | a span for each record, and a consumer that continues the trace |
 //! | `secure` | TLS, client certificates and each kind of login |
 //!
 //! # Features
@@ -264,13 +273,24 @@
 //! | `metrics` | `Producer::record_metrics`: exports what is counted to the crate `metrics` |
 //! | `mock` | [`MockCluster`], and constructors of results for unit tests |
 //! | `rdkafka` | [`consume_transform_produce`] and [`ConsumedOffsets`]: consumers of the crate `rdkafka` 0.39 |
+//! | `opentelemetry` | [`OpenTelemetryContext`]: trace context in the headers of records, for the crate `opentelemetry` 0.33 |
 //! | `statistics` | [`Statistics`]: librdkafka's statistics as structs |
-//! | `full` | `curl`, `gssapi`, `libz`, `metrics`, `mock`, `rdkafka`, `ssl`, `statistics`, `zstd` |
+//! | `tracing-spans` | [a span for each record](docs::tracing#spans) |
+//! | `full` | `curl`, `gssapi`, `libz`, `metrics`, `mock`, `opentelemetry`, `rdkafka`, `ssl`, `statistics`, `tracing-spans`, `zstd` |
 #![cfg_attr(
-    not(all(feature = "mock", feature = "rdkafka", feature = "statistics")),
+    not(all(
+        feature = "mock",
+        feature = "opentelemetry",
+        feature = "rdkafka",
+        feature = "statistics"
+    )),
     doc = ""
 )]
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
+#![cfg_attr(
+    not(feature = "opentelemetry"),
+    doc = "[`OpenTelemetryContext`]: #features"
+)]
 #![cfg_attr(not(feature = "rdkafka"), doc = "[`ConsumedOffsets`]: #features")]
 #![cfg_attr(
     not(feature = "rdkafka"),
@@ -292,6 +312,9 @@ pub mod docs {
     #[doc = include_str!("../docs/telemetry.md")]
     pub mod telemetry {}
 
+    #[doc = include_str!("../docs/tracing.md")]
+    pub mod tracing {}
+
     #[doc = include_str!("../docs/transactions.md")]
     pub mod transactions {}
 }
@@ -307,7 +330,6 @@ mod mock;
 mod producer;
 mod stream;
 mod sync;
-#[cfg(any(feature = "metrics", feature = "statistics"))]
 mod telemetry;
 mod transaction;
 mod values;
@@ -321,7 +343,7 @@ pub use driver::{CloseReport, FlushError, FlushReport};
 pub use error::{BoxError, ConnectFailure, KafkaError, RDKafkaErrorCode};
 pub use message::{
     DeliveredMessage, Delivery, DeliveryError, DeliveryFuture, DeliveryResult, EnqueueError,
-    OwnedMessage, ProducerRecord, SendError, Topic, TopicName,
+    InterceptedRecord, OwnedMessage, ProducerRecord, SendError, Topic, TopicName,
 };
 #[cfg(feature = "mock")]
 pub use mock::{ApiKey, MockCluster, MockCoordinator, MockRequest};
@@ -332,6 +354,8 @@ pub use stream::{
     Deliveries, DeliveriesIter, Produce, ProduceEach, ProduceError, ProduceExt, ProducerSink,
     SendAll, SinkStatistics,
 };
+#[cfg(feature = "opentelemetry")]
+pub use telemetry::OpenTelemetryContext;
 #[cfg(feature = "statistics")]
 pub use telemetry::{
     BrokerStatistics, EosStatistics, FatalStatistics, PartitionStatistics, Statistics,

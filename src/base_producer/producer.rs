@@ -12,7 +12,7 @@ use crate::client::{
 };
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
-use crate::message::{DeliveryError, EnqueueError, Fields, ProducerRecord, Topic};
+use crate::message::{DeliveryError, EnqueueError, Fields, ProducerRecord, SendSpan, Topic};
 use crate::sync::{lock, log};
 use crate::values::{Amount, Metrics, PurgeConfig, RDKafkaLogLevel};
 
@@ -25,6 +25,9 @@ const FLUSH_SLICE: Duration = Duration::from_millis(5);
 
 /// How long the drop waits for an event before it purges again.
 const PURGE_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a message carries: its opaque, and its span.
+type Sent<D> = (D, SendSpan);
 
 /// A synchronous producer that needs no runtime.
 ///
@@ -81,7 +84,7 @@ const PURGE_AGAIN: Duration = Duration::from_millis(100);
 pub struct BaseProducer<C: ProducerContext = DefaultProducerContext> {
     // Declared, and so dropped, before the core, whose client it references.
     pub(super) queue: Queue,
-    pub(super) core: Core<Carried<C::DeliveryOpaque>>,
+    pub(super) core: Core<Carried<Sent<C::DeliveryOpaque>>>,
     context: Arc<C>,
     pub(super) callback_threads: CallbackThreads,
     /// What has become of its messages. They are settled under this lock.
@@ -116,7 +119,12 @@ impl<C: ProducerContext> BaseProducer<C> {
         &self,
         record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<(), EnqueueError<'a, C::DeliveryOpaque>> {
-        let ProducerRecord { mut fields, opaque } = record;
+        let ProducerRecord {
+            mut fields,
+            mut opaque,
+        } = record;
+        self.core
+            .intercept(&*self.context, &mut fields, &mut opaque);
         if let Err(error) = fields.check() {
             lock(&self.counts).refused(&error);
             return Err(EnqueueError::new(error, ProducerRecord { fields, opaque }));
@@ -138,19 +146,22 @@ impl<C: ProducerContext> BaseProducer<C> {
         };
         let bytes = fields.payload_len();
         self.core.issue(1);
-        let produced = self.core.produce(&mut fields, Carried::new(opaque));
+        let mut span = fields.attached.take_span();
+        span.enqueued();
+        let produced = self.core.produce(&mut fields, Carried::new((opaque, span)));
         // The drop of a payload is foreign code, which must not run under the lock.
         drop(entered);
         match produced {
             Ok(()) => {
                 self.core.count_enqueued(1, bytes);
-                Fields::drop_produced(&mut Some(fields));
+                Fields::drop_produced(&mut Some(fields), || self.core.client_name());
                 Ok(())
             }
             Err((error, opaque)) => {
                 self.core.settle(1);
                 lock(&self.counts).refused(&error);
-                let opaque = opaque.value;
+                let (opaque, span) = opaque.value;
+                fields.attached.put_span(span);
                 Err(EnqueueError::new(error, ProducerRecord { fields, opaque }))
             }
         }
@@ -222,7 +233,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         served
     }
 
-    pub(super) fn serve(&self, event: Event<Carried<C::DeliveryOpaque>>) -> usize {
+    pub(super) fn serve(&self, event: Event<Carried<Sent<C::DeliveryOpaque>>>) -> usize {
         // Outlives the event, whose drop drops payloads: they are foreign code, too.
         let _callback = self.callback_threads.enter();
         let mut event = match event {
@@ -234,6 +245,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         while let Some((message, opaque)) = event.next() {
             let (bytes, retries) = (message.payload_len(), message.retries());
             let result = message.into_result();
+            let (opaque, mut span) = opaque.value;
             let mut delivered = None;
             match &result {
                 Ok(message) => {
@@ -245,7 +257,8 @@ impl<C: ProducerContext> BaseProducer<C> {
                     self.failed(failure);
                 }
             }
-            self.core.report(&*self.context, &result, opaque.value);
+            span.finish(&result);
+            self.core.report(&*self.context, &result, opaque);
             let amount = delivered.map_or_else(Amount::default, |_| Amount::new(1, bytes as u64));
             let mut counts = lock(&self.counts);
             counts.reported(amount, delivered.into_iter(), &mut failures);
@@ -513,6 +526,7 @@ impl<C: ProducerContext> Drop for BaseProducer<C> {
         if in_flight > 0 && !self.core.is_forked() {
             log(|| {
                 tracing::warn!(
+                    client = self.core.client_name(),
                     in_flight,
                     "a BaseProducer was dropped with messages in flight, which are purged: call \
                      flush before"

@@ -1,6 +1,7 @@
 //! Serving the events of a client, and calling the context. A panic of the context is caught,
 //! logged and counted.
 
+use std::mem;
 use std::sync::atomic::Ordering;
 
 use super::context::{ClientContext, ProducerContext};
@@ -8,7 +9,7 @@ use super::core::Core;
 use super::statistics::repaired;
 use crate::error::KafkaError;
 use crate::ffi::{Event, Opaque, RENEWAL};
-use crate::message::DeliveryResult;
+use crate::message::{DeliveryResult, Fields, InterceptedRecord, SendSpan};
 use crate::sync::{catch_panic, log};
 use crate::values::{Persistence, RDKafkaLogLevel};
 
@@ -58,11 +59,35 @@ impl<O: Opaque> Core<O> {
             }
             Event::OAuthTokenRefresh(config) => {
                 self.guard("oauth_token_requested", || {
-                    context.oauth_token_requested(config.as_deref());
+                    self.log
+                        .during(|| context.oauth_token_requested(config.as_deref()));
                 });
                 1
             }
             Event::Delivery(_) | Event::Answer(_) | Event::Other => 0,
+        }
+    }
+
+    /// Lets the context change a record before it is produced, once. If that panics, the record
+    /// stays as the caller passed it.
+    #[inline]
+    pub(crate) fn intercept<C: ProducerContext>(
+        &self,
+        context: &C,
+        fields: &mut Fields<'_>,
+        opaque: &mut C::DeliveryOpaque,
+    ) {
+        if mem::replace(&mut fields.is_intercepted, true) {
+            return;
+        }
+        let span = SendSpan::begin(self.client_name(), fields);
+        let mut intercepted = InterceptedRecord::new(fields, opaque);
+        if let Err(panic) = catch_panic(|| span.in_scope(|| context.on_send(&mut intercepted))) {
+            fields.restore();
+            self.callback_panicked("on_send", &panic);
+        }
+        if span.is_enabled() {
+            fields.set_span(span);
         }
     }
 
@@ -111,6 +136,7 @@ impl<O: Opaque> Core<O> {
         self.callback_panics.fetch_add(1, Ordering::Relaxed);
         log(|| {
             tracing::error!(
+                client = self.client_name(),
                 callback,
                 panic,
                 "a callback of the producer's context panicked"

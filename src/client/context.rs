@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::oauth_token::OAuthToken;
 use super::partitioner::Partitioner;
-use super::thinned_log::{log_error, log_line};
+use super::thinned_log::{current_client, log_error, log_line};
 use crate::error::{BoxError, KafkaError};
-use crate::message::DeliveryResult;
+use crate::message::{DeliveryResult, InterceptedRecord};
 use crate::values::RDKafkaLogLevel;
 
 /// Receives a client's logs, errors and statistics, and supplies its OAuth tokens.
@@ -33,10 +33,10 @@ use crate::values::RDKafkaLogLevel;
 pub trait ClientContext: Send + Sync + 'static {
     /// Called for each log line of librdkafka.
     ///
-    /// `facility` names the part of librdkafka that logs. Values of the configuration that may be
+    /// `facility` names the part of librdkafka that logs, such as `FAIL` or `CONNECT`. Values of the configuration that may be
     /// secret are replaced by `[redacted]`.
     ///
-    /// The default emits a [`tracing`] event with the target `librdkafka`. It
+    /// The default emits a [`tracing`] event with the target `librdkafka::FACILITY`. It
     /// [thins out](crate#logs) lines that repeat. A method of your own is called for all of them.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
@@ -52,7 +52,11 @@ pub trait ClientContext: Send + Sync + 'static {
     /// logged. A method of your own is called for all of them.
     fn error(&self, error: &KafkaError) {
         if error.is_fatal() {
-            tracing::error!(target: "librdkafka", %error, "fatal error");
+            let (client, error) = (current_client(), error.to_string());
+            tracing::error!(
+                target: "librdkafka",
+                client = client.as_deref(), error, "fatal error"
+            );
         } else {
             log_error(error);
         }
@@ -144,6 +148,7 @@ pub trait ClientContext: Send + Sync + 'static {
         let _ = config;
         tracing::warn!(
             target: "librdkafka",
+            client = current_client().as_deref(),
             "an OAUTHBEARER token is needed, and the producer's context does not implement \
              ClientContext::oauth_token_requested"
         );
@@ -215,6 +220,56 @@ pub trait ProducerContext: ClientContext {
     /// [`ClientContext`] run, so it must not block.
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque);
 
+    /// Called once for each record before it is produced, and may change it.
+    ///
+    /// It is called on the thread of the call that sends the record: of `send` and its like when
+    /// their future is first polled, of a permit or a sink when it takes the record, of a stream
+    /// while it is polled. The checks of the record, its capacity and the partitioner follow, and
+    /// see the changed record. So the hook also sees a record that is then refused. The default does
+    /// nothing and costs nothing.
+    ///
+    /// ```
+    /// use tokio_rdkafka::{ClientContext, DeliveryResult, InterceptedRecord, ProducerContext};
+    ///
+    /// struct Tenant(String);
+    ///
+    /// impl ClientContext for Tenant {}
+    ///
+    /// impl ProducerContext for Tenant {
+    ///     type DeliveryOpaque = ();
+    ///
+    ///     fn on_send(&self, record: &mut InterceptedRecord<'_, '_>) {
+    ///         if record.headers().get("tenant").is_none() {
+    ///             record.headers_mut().push("tenant", &self.0);
+    ///         }
+    ///     }
+    ///
+    ///     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+    /// }
+    /// ```
+    ///
+    /// # The record of an error
+    ///
+    /// If the record fails, its [`SendError`](crate::SendError) or
+    /// [`EnqueueError`](crate::EnqueueError) returns it as the caller passed it, without the
+    /// changes. So sending it again, also by
+    /// [`resend_refused_batches`](crate::SendAll::resend_refused_batches), calls the hook for the
+    /// same record as the first time: nothing is done twice. [`delivery`](Self::delivery) gets the
+    /// message as it was produced.
+    ///
+    /// # What it should not do
+    ///
+    /// It must be quick and must not block: it runs in a task of the user's. It may send another
+    /// record by [`try_enqueue`](crate::Producer::try_enqueue), for which it is called, too.
+    ///
+    /// If it panics, the panic is caught, logged and counted, and the record is produced as the
+    /// caller passed it. A hook without which no record may be produced, as one that encrypts,
+    /// should not panic: it can set an invalid partition such as −2, and the record is refused.
+    #[inline]
+    fn on_send(&self, record: &mut InterceptedRecord<'_, '_, Self::DeliveryOpaque>) {
+        let _ = record;
+    }
+
     /// Returns the partitioner for records without a partition.
     ///
     /// It is called when the producer is created, and if it returned a partitioner then, again for
@@ -275,6 +330,11 @@ impl<T: ProducerContext> ProducerContext for Arc<T> {
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: Self::DeliveryOpaque) {
         (**self).delivery(result, opaque);
+    }
+
+    #[inline]
+    fn on_send(&self, record: &mut InterceptedRecord<'_, '_, Self::DeliveryOpaque>) {
+        (**self).on_send(record);
     }
 
     fn partitioner(&self) -> Option<&dyn Partitioner> {

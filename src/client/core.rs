@@ -38,7 +38,7 @@ pub(crate) struct Core<O> {
     pub(super) client_id: u64,
     /// `client.id`
     #[cfg(feature = "metrics")]
-    client_name: String,
+    configured_client_id: String,
     /// Messages that have been numbered.
     pub(super) issued: AtomicU64,
     /// Those of them that librdkafka took, and the size of their payloads.
@@ -126,9 +126,10 @@ impl<O: Opaque> Core<O> {
         #[cfg(feature = "statistics")]
         let has_statistics = conf.get(STATISTICS_INTERVAL).as_deref() != Some("0");
         #[cfg(feature = "metrics")]
-        let client_name = conf.get("client.id").unwrap_or_default();
+        let configured_client_id = conf.get("client.id").unwrap_or_default();
         let callback_panics = Arc::default();
-        let partitioner = partitioner_callback(context, &callback_panics);
+        let log = Arc::<ThinnedLog>::default();
+        let partitioner = partitioner_callback(context, &callback_panics, &log);
         let has_partitioner = partitioner.is_some();
         if has_partitioner {
             config.prepare_for_partitioner(&mut conf)?;
@@ -138,12 +139,15 @@ impl<O: Opaque> Core<O> {
         let message_max_bytes = message_max_bytes(&conf);
         let client = Client::new_producer::<O>(conf, partitioner)
             .map_err(|failure| tls_errors::error_of(&failure, config, &secrets))?;
+        let name: Arc<str> = secrets.redact(&client.name()).into();
+        client.set_shown_name(Arc::clone(&name));
+        log.set_client(name);
         let queue = Queue::main(&client);
         let process = client.process();
         let core = Self {
             client_id: client.id(),
             #[cfg(feature = "metrics")]
-            client_name,
+            configured_client_id,
             certificates: client.certificates(),
             live: RwLock::new(Some(Live {
                 client,
@@ -165,7 +169,7 @@ impl<O: Opaque> Core<O> {
             changes: Mutex::default(),
             message_max_bytes,
             takes_batches: config.get("plugin.library.paths").is_none(),
-            log: Arc::default(),
+            log,
             is_transactional,
             secrets: RwLock::new(secrets),
             login,
@@ -191,8 +195,13 @@ impl<O: Opaque> Core<O> {
 
     /// Returns `client.id`.
     #[cfg(feature = "metrics")]
-    pub(crate) fn client_name(&self) -> &str {
-        &self.client_name
+    pub(crate) fn configured_client_id(&self) -> &str {
+        &self.configured_client_id
+    }
+
+    /// Returns the client's name for the field `client` of events, without secrets.
+    pub(crate) fn client_name(&self) -> Option<&str> {
+        self.log.client()
     }
 
     /// # Errors

@@ -10,8 +10,8 @@
 //! - `context`, `partitioner`, `oauth_token`: what users implement and return;
 //! - `core`: the client, from its creation to its destruction;
 //! - `produce`, `topics`, `topic_handles`, `partitioner_callback`: the produce call;
-//! - `in_flight`, `counts`, `topic_counts`, `callbacks`, `statistics`, `errors`, `connection_diagnosis`, `thinned_log`: what
-//!   becomes of messages and events;
+//! - `in_flight`, `counts`, `topic_counts`, `callbacks`, `statistics`, `errors`,
+//!   `connection_diagnosis`, `thinned_log`, `log_targets`: what becomes of messages and events;
 //! - `tokens`, `login`, `credentials`: OAuth tokens, and new passwords;
 //! - `transaction_times`: the time limits of transactional calls;
 //! - `from_rdkafka`: conversions from and to the types of the crate `rdkafka`.
@@ -32,6 +32,7 @@ mod errors;
 mod from_rdkafka;
 mod in_flight;
 mod java_properties;
+mod log_targets;
 mod login;
 mod oauth_token;
 mod partitioner;

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::log_targets::{broker_in, emit};
 use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::Process;
 use crate::sync::{lock, log};
@@ -25,6 +26,8 @@ const MOST_KINDS: usize = 256;
 /// called. The drop logs what is left.
 #[derive(Debug)]
 pub(crate) struct ThinnedLog {
+    /// The client's name, once it has been created.
+    client: OnceLock<Arc<str>>,
     /// In a forked child the lines are its parent's, which logs them.
     process: Process,
     kinds: Mutex<Vec<Kind>>,
@@ -89,6 +92,7 @@ thread_local! {
 impl Default for ThinnedLog {
     fn default() -> Self {
         Self {
+            client: OnceLock::new(),
             process: Process::current(),
             kinds: Mutex::default(),
             has_pending: AtomicBool::new(false),
@@ -97,6 +101,16 @@ impl Default for ThinnedLog {
 }
 
 impl ThinnedLog {
+    /// Sets the name of the client, which must not contain a secret.
+    pub(super) fn set_client(&self, name: Arc<str>) {
+        let _ = self.client.set(name);
+    }
+
+    /// Returns the name of the client for the field `client` of events: `client.id#producer-1`.
+    pub(crate) fn client(&self) -> Option<&str> {
+        self.client.get().map(|name| &**name)
+    }
+
     /// Calls the context. What its default methods log meanwhile is thinned out.
     pub(super) fn during<T>(self: &Arc<Self>, call: impl FnOnce() -> T) -> T {
         struct Restore(Option<Arc<ThinnedLog>>);
@@ -174,7 +188,7 @@ impl ThinnedLog {
             due
         };
         let has_logged = !due.is_empty();
-        due.into_iter().for_each(Due::log);
+        due.into_iter().for_each(|due| due.log(self.client()));
         has_logged
     }
 
@@ -190,10 +204,11 @@ impl Drop for ThinnedLog {
         if !self.process.is_current() {
             return;
         }
+        let client = self.client.get().cloned();
         let kinds = self.kinds.get_mut().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let due = kinds.iter_mut().filter_map(|kind| kind.take(now));
-        due.for_each(Due::log);
+        due.for_each(|due| due.log(client.as_deref()));
     }
 }
 
@@ -250,10 +265,10 @@ impl Kind {
 }
 
 impl Due {
-    fn log(self) {
+    fn log(self, client: Option<&str>) {
         let more = self.more();
         let count = self.count;
-        self.line.emit(&more, count);
+        self.line.emit(client, &more, count);
     }
 
     /// Returns what follows the text of a line that stands for others.
@@ -270,15 +285,22 @@ impl Due {
 }
 
 impl Line {
-    fn emit(&self, more: &str, count: u64) {
+    fn emit(&self, client: Option<&str>, more: &str, count: u64) {
         match self {
             Line::Log {
                 level,
                 facility,
                 text,
-            } => emit(*level, facility, text, more),
+            } => emit_line(client, *level, facility, text, more),
             Line::Error(error) => {
-                log(|| tracing::warn!(target: "librdkafka", %error, "client error{more}"));
+                let error = error.to_string();
+                let broker = broker_in(&error);
+                log(|| {
+                    tracing::warn!(
+                        target: "librdkafka",
+                        client, broker, error, "client error{more}"
+                    );
+                });
             }
             Line::Failure {
                 topic,
@@ -289,12 +311,13 @@ impl Line {
                 let code = code.as_deref();
                 let is_purged = error.code().is_some_and(is_purge) && !error.is_fatal();
                 let error = with_sources(error);
+                let persistence = persistence.to_string();
                 // Somebody has asked for a purge, and may still not know of these records.
                 if is_purged {
                     log(|| {
                         tracing::warn!(
                             target: "tokio_rdkafka::unawaited",
-                            records = count, topic, code, %persistence, error,
+                            client, records = count, topic, code, persistence, error,
                             "records were purged, and nobody awaits their results"
                         )
                     });
@@ -302,7 +325,7 @@ impl Line {
                     log(|| {
                         tracing::error!(
                             target: "tokio_rdkafka::unawaited",
-                            records = count, topic, code, %persistence, error,
+                            client, records = count, topic, code, persistence, error,
                             "records failed, and nobody awaits their results"
                         )
                     });
@@ -328,15 +351,23 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, text: &str) {
             });
             current.log_due();
         }
-        _ => emit(level, facility, text, ""),
+        current => {
+            let client = current.as_deref().and_then(ThinnedLog::client);
+            emit_line(client, level, facility, text, "");
+        }
     }
+}
+
+/// Returns the name of the client whose context is being called.
+pub(super) fn current_client() -> Option<Arc<str>> {
+    current()?.client.get().cloned()
 }
 
 /// As [`log_line`], for a client-level error that is not fatal. If librdkafka has logged the same
 /// text, that line stands for the error, too.
 pub(super) fn log_error(error: &KafkaError) {
     let Some(current) = current() else {
-        return Line::Error(error.clone()).emit("", 1);
+        return Line::Error(error.clone()).emit(None, "", 1);
     };
     let text = error.to_string();
     let subject = subject_of(&text);
@@ -347,24 +378,12 @@ pub(super) fn log_error(error: &KafkaError) {
     }
 }
 
-fn emit(level: RDKafkaLogLevel, facility: &str, text: &str, more: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg
-        | RDKafkaLogLevel::Alert
-        | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => {
-            log(|| tracing::error!(target: "librdkafka", facility, ?level, "{text}{more}"));
-        }
-        RDKafkaLogLevel::Warning => {
-            log(|| tracing::warn!(target: "librdkafka", facility, ?level, "{text}{more}"));
-        }
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            log(|| tracing::info!(target: "librdkafka", facility, ?level, "{text}{more}"));
-        }
-        RDKafkaLogLevel::Debug => {
-            log(|| tracing::debug!(target: "librdkafka", facility, ?level, "{text}{more}"));
-        }
-    }
+/// Emits a line of librdkafka. `more` follows its text.
+fn emit_line(client: Option<&str>, level: RDKafkaLogLevel, facility: &str, text: &str, more: &str) {
+    log(|| {
+        let line = format_args!("{text}{more}");
+        emit(level, facility, client, line, broker_in(text));
+    });
 }
 
 /// Returns what lines that are like each other have in common: the broker's name, and the text

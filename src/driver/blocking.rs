@@ -134,12 +134,19 @@ impl Drop for UnderWay {
 /// Runs `body` on a thread of its own, or on this one if the system has no thread left.
 ///
 /// It destroys a producer, which must happen in any case. It is on no list of calls.
-pub(crate) fn run(body: impl FnOnce() + Send + 'static) {
+pub(crate) fn run(client: Option<&str>, body: impl FnOnce() + Send + 'static) {
     // A thread that is not created drops its closure, so the body must stay within reach.
     let ours = Arc::new(Mutex::new(Some(body)));
     let theirs = Arc::clone(&ours);
     if let Err(error) = spawn(move || take_and_run(&theirs)) {
-        log(|| tracing::error!(%error, "no thread for a blocking call: it blocks this one"));
+        let error = error.to_string();
+        log(|| {
+            tracing::error!(
+                client,
+                error,
+                "no thread for a blocking call: it blocks this one"
+            )
+        });
         take_and_run(&ours);
     }
 }

@@ -56,6 +56,7 @@ impl CapacityWatch {
         if let Some(held) = held {
             log(|| {
                 tracing::warn!(
+                    client = shared.core.client_name(),
                     held,
                     "permits that are not used hold the capacity of the queue while others wait: \
                      the queue is overbooked until they are used or dropped"

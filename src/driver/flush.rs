@@ -107,7 +107,8 @@ impl<C: ProducerContext> Shared<C> {
         };
         let shared = Arc::clone(self);
         if let Err(error) = call.spawn(move |call| shared.call_purges(call)) {
-            log(|| tracing::warn!(%error, "no thread for a purge: it may miss messages"));
+            let (client, error) = (self.core.client_name(), error.to_string());
+            log(|| tracing::warn!(client, error, "no thread for a purge: it may miss messages"));
             while self.call_purge(PurgeConfig::non_blocking) {}
         }
     }

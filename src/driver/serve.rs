@@ -10,7 +10,7 @@ use super::trackers::Outcome;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
-use crate::message::{Delays, DeliveryError, SendError};
+use crate::message::{Attachment, Delays, DeliveryError, SendError};
 use crate::sync::{drop_foreign, lock, wake};
 use crate::values::Amount;
 
@@ -119,8 +119,9 @@ impl<C: ProducerContext> Shared<C> {
         }
         let result = message.into_result();
         let state = completer.carried();
-        let number = state.number;
+        let number = state.number();
         let opaque = state.take_opaque();
+        let mut attachment = state.take_attachment();
         let mut latency = 0;
         let outcome = match &result {
             Ok(message) => {
@@ -134,7 +135,7 @@ impl<C: ProducerContext> Shared<C> {
             Err(failure) => {
                 chunk.failed(failure.code(), bytes);
                 let outcome = Outcome::of_failure(failure.code(), self.core.has_fatal_error());
-                if !self.fail(failure, &mut completer) {
+                if !self.fail(failure, &mut completer, attachment.as_deref_mut()) {
                     chunk.before_close.count(outcome);
                 }
                 outcome
@@ -149,16 +150,28 @@ impl<C: ProducerContext> Shared<C> {
             latency,
         });
         // Foreign code runs only after the message has an owner.
+        if let Some(mut attachment) = attachment {
+            attachment.span.finish(&result);
+            drop_foreign(attachment);
+        }
         self.core.report(&*self.context, &result, opaque);
     }
 
     /// Makes the result of a failure. Returns false if nobody gets the record: the callback alone
     /// sees it.
     #[cold]
-    fn fail(&self, failure: &DeliveryError<'_>, completer: &mut Completer<C>) -> bool {
-        let (partition, timestamp) = completer.carried().requested();
+    fn fail(
+        &self,
+        failure: &DeliveryError<'_>,
+        completer: &mut Completer<C>,
+        mut attachment: Option<&mut Attachment>,
+    ) -> bool {
+        let (partition, timestamp) = completer.carried().requested(attachment.as_deref());
         let is_tracked = completer.is_tracked();
         let error = self.failure(failure, partition);
+        if let Some(attachment) = &mut attachment {
+            attachment.span.set_error(&error);
+        }
         self.topic_failures.record(failure.topic(), &error);
         if let Some(epoch) = self.transactions.epoch() {
             epoch.fail(&error);
@@ -178,7 +191,10 @@ impl<C: ProducerContext> Shared<C> {
             in_queue: Some(failure.latency()),
         };
         // The opaque is the callback's.
-        let record = failure.to_record(partition, timestamp);
+        let mut record = failure.to_record(partition, timestamp);
+        if let Some(attachment) = attachment {
+            attachment.restore(&mut record);
+        }
         let persistence = failure.persistence();
         if is_tracked {
             let error = SendError::undelivered(error, persistence, delays, record);

@@ -31,8 +31,8 @@ use crate::client::{Core, ProducerContext, QueueLimits};
 use crate::error::KafkaError;
 use crate::ffi::{PARTITION_UNASSIGNED, Queue};
 use crate::message::{
-    CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, Fields, MessageState, Plain,
-    ProducerRecord, SendError, TopicName, Tracked,
+    Attached, Attachment, CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, Fields,
+    MessageState, Plain, ProducerRecord, SendError, TopicName, Tracked,
 };
 use crate::sync::{Notifier, drop_foreign, lock, wake};
 
@@ -182,8 +182,16 @@ impl<C: ProducerContext> Shared<C> {
         waited: u16,
     ) -> Result<K::Handle, Refused<C::DeliveryOpaque>> {
         let number = self.core.issue(1);
-        let state = MessageState::new(number, fields.partition, fields.timestamp, Some(opaque));
-        let state = state.after_wait(waited);
+        let attachment = fields.attached.take();
+        let (partition, timestamp) = (fields.partition, fields.timestamp);
+        let state = MessageState::new(
+            number,
+            partition,
+            timestamp,
+            waited,
+            Some(opaque),
+            attachment,
+        );
         // The handle is created before the call: the report may be served before it returns.
         let (completer, handle) = K::completer(&self.completers, state);
         let bytes = fields.payload_len();
@@ -195,6 +203,7 @@ impl<C: ProducerContext> Shared<C> {
             Err((error, mut completer)) => {
                 let error = self.topic_failures.with_cause(error, fields.topic.as_str());
                 let opaque = completer.carried().take_opaque();
+                fields.attached = Attached::new(completer.carried().take_attachment());
                 Err(Refused {
                     error,
                     opaque,
@@ -209,9 +218,10 @@ impl<C: ProducerContext> Shared<C> {
     pub(crate) fn completer(
         &self,
         opaque: C::DeliveryOpaque,
+        attachment: Option<Box<Attachment>>,
     ) -> (Completer<C>, DeliveryFuture<C::DeliveryOpaque>) {
         // It gets its number with the batch.
-        let state = MessageState::new(0, PARTITION_UNASSIGNED, None, Some(opaque));
+        let state = MessageState::new(0, PARTITION_UNASSIGNED, None, 0, Some(opaque), attachment);
         Tracked::completer(&self.completers, state)
     }
 
@@ -226,7 +236,7 @@ impl<C: ProducerContext> Shared<C> {
     ) -> Vec<(usize, KafkaError, Completer<C>)> {
         let mut number = self.core.issue(completers.len() as u64);
         let numbered = completers.map(|mut completer| {
-            completer.carried().number = number;
+            completer.carried().set_number(number);
             number += 1;
             completer
         });
@@ -251,7 +261,7 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         error: SendError<C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        let state = MessageState::new(0, 0, None, None);
+        let state = MessageState::new(0, 0, None, 0, None, None);
         let (mut completer, future) = Tracked::completer(&self.completers, state);
         completer.set_result(Err(error));
         completer.complete();
@@ -347,9 +357,10 @@ pub(crate) fn refuse<D: Send + 'static>(
     plain: &Plain<'_>,
 ) {
     let opaque = completer.carried().take_opaque();
-    let record = ProducerRecord::with_opaque_to(topic.clone(), opaque)
+    let mut record = ProducerRecord::with_opaque_to(topic.clone(), opaque)
         .key(plain.key.clone())
         .payload(plain.payload.clone());
+    record.fields.attached = Attached::new(completer.carried().take_attachment());
     completer.set_result(Err(SendError::refused(error, record)));
     completer.complete().into_iter().for_each(wake);
 }

@@ -114,11 +114,12 @@ impl<C: ProducerContext> Shared<C> {
         let terminates = self.has_terminated() && !self.is_ending.swap(true, Ordering::SeqCst);
         if terminates {
             let shared = Arc::clone(self);
-            blocking::run(move || shared.destroy());
+            blocking::run(self.core.client_name(), move || shared.destroy());
         }
         if (has_served || terminates) && self.driver.stalls(turns) {
             log(|| {
                 tracing::warn!(
+                    client = self.core.client_name(),
                     "the tokio runtime of a producer does not run its task, because its threads are \
                      blocked or nobody runs it; another thread serves the producer: do not block \
                      the runtime"

@@ -60,7 +60,7 @@ pub(crate) async fn drive<C: ProducerContext>(driver: Driver<C>) {
         let watches = shared.watch_capacity(&mut capacity_watch);
         if shared.keep_flushing() || watches {
             shared.driver.end_turn();
-            pause.wait().await;
+            pause.wait(shared.core.client_name()).await;
         } else {
             repeats.wait(shared).await;
         }
@@ -100,9 +100,14 @@ struct Pause {
 }
 
 impl Pause {
-    async fn wait(&mut self) {
+    async fn wait(&mut self, client: Option<&str>) {
         if !mem::replace(&mut self.has_warned, true) {
-            log(|| tracing::warn!("the system has no thread for a blocking call; trying again"));
+            log(|| {
+                tracing::warn!(
+                    client,
+                    "the system has no thread for a blocking call; trying again"
+                );
+            });
         }
         if !self.lacks_timers {
             // It panics on a runtime without timers.
@@ -177,11 +182,12 @@ impl<C: ProducerContext> Driver<C> {
 impl<C: ProducerContext> Drop for Driver<C> {
     fn drop(&mut self) {
         let shared = Arc::clone(&self.shared);
+        let client = self.shared.core.client_name();
         if shared.core.is_forked() {
             // The producer is its parent's, whose threads this process does not have.
         } else if self.has_terminated {
             shared.driver.is_replaced();
-            blocking::run(move || shared.destroy());
+            blocking::run(client, move || shared.destroy());
         } else {
             // The runtime has ended, or the task was aborted. Nobody is admitted from here on.
             shared.driver.is_replaced();
@@ -191,13 +197,14 @@ impl<C: ProducerContext> Drop for Driver<C> {
             if in_flight > 0 {
                 log(|| {
                     tracing::warn!(
+                        client,
                         in_flight,
                         "the runtime of a producer has ended with messages in flight, which are \
                          purged: call close().await before"
                     );
                 });
             }
-            blocking::run(move || shared.tear_down());
+            blocking::run(client, move || shared.tear_down());
         }
     }
 }

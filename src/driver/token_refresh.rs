@@ -78,9 +78,13 @@ fn answer<C: ProducerContext>(
         Ok(()) => {}
         // Nobody waits for the token any more.
         Err(error) if error.is_closed() => {}
-        Err(error) => log(
-            || tracing::error!(%error, "librdkafka did not take the failure of a token refresh"),
-        ),
+        Err(error) => log(|| {
+            tracing::error!(
+                client = core.client_name(),
+                error = error.to_string(),
+                "librdkafka did not take the failure of a token refresh"
+            );
+        }),
     }
 }
 

@@ -5,8 +5,8 @@ use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::mem;
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rdkafka_sys::bindings as sys;
@@ -14,7 +14,7 @@ use rdkafka_sys::bindings as sys;
 use super::call_error::CallError;
 use super::certificate::CertificateFailures;
 use super::conf::Conf;
-use super::convert::{millis, with_errstr};
+use super::convert::{millis, to_string, with_errstr};
 use super::failed_creation::{self, CreationFailure};
 use super::opaque::Opaque;
 use super::partitioner::{PartitionerFn, partition};
@@ -32,6 +32,8 @@ pub(crate) struct Client {
     ptr: NonNull<sys::rd_kafka_t>,
     opaque: TypeId,
     id: u64,
+    /// For log lines.
+    shown_name: OnceLock<Arc<str>>,
     process: Process,
     // librdkafka's threads use these two through raw pointers. Fields are dropped after `drop` has
     // joined the threads, and an `Arc` does not move its value.
@@ -106,6 +108,7 @@ impl Client {
             ptr,
             opaque: TypeId::of::<O>(),
             id,
+            shown_name: OnceLock::new(),
             process: Process::current(),
             certificates,
             partitioner,
@@ -137,6 +140,23 @@ impl Client {
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Returns the client's name: its `client.id`, its kind and a number. The `client.id` may
+    /// contain a secret.
+    pub(crate) fn name(&self) -> String {
+        // SAFETY: the client is valid. The name is a C string that lives as long as it does.
+        unsafe { to_string(sys::rd_kafka_name(self.as_ptr())) }
+    }
+
+    /// Sets the name that log lines show.
+    pub(crate) fn set_shown_name(&self, name: Arc<str>) {
+        let _ = self.shown_name.set(name);
+    }
+
+    /// Returns the name that log lines show.
+    pub(crate) fn shown_name(&self) -> Option<&str> {
+        self.shown_name.get().map(|name| &**name)
     }
 
     /// Returns the process in which the client was created.

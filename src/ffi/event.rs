@@ -57,10 +57,7 @@ impl<O: Opaque> Event<O> {
 
     /// Takes the event over. Copies and destroys it at once, unless it has delivery reports.
     pub(super) fn new(ptr: NonNull<sys::rd_kafka_event_t>, client: Arc<Client>) -> Self {
-        let event = RawEvent {
-            ptr,
-            _client: client,
-        };
+        let event = RawEvent { ptr, client };
         // SAFETY: the event is valid.
         match unsafe { sys::rd_kafka_event_type(ptr.as_ptr()) } {
             sys::RD_KAFKA_EVENT_DR => Event::Delivery(DeliveryEvent {
@@ -117,7 +114,7 @@ impl<O: Opaque> Event<O> {
 struct RawEvent {
     ptr: NonNull<sys::rd_kafka_event_t>,
     /// Keeps the client alive as long as the event.
-    _client: Arc<Client>,
+    client: Arc<Client>,
 }
 
 // SAFETY: librdkafka lets any thread use an event, not only the one that polled it.
@@ -204,7 +201,7 @@ impl<O: Opaque> DeliveryEvent<O> {
         };
         // The caller may drop the opaque before the event, but the message points to the payload.
         if let Some(guard) = opaque.take_payload_guard() {
-            self.payload_guards.0.push(guard);
+            self.payload_guards.push(guard, &self.event.client);
         }
         Some((message, opaque))
     }
@@ -232,14 +229,25 @@ impl<O: Opaque> DeliveryEvent<O> {
 
 /// The borrowed payloads of an event's messages. Empty, it is memory for those of the next event.
 #[derive(Default)]
-pub(crate) struct PayloadGuards(Vec<PayloadGuard>);
+pub(crate) struct PayloadGuards {
+    guards: Vec<PayloadGuard>,
+    /// Set by the first guard.
+    client: Option<Arc<Client>>,
+}
 
 impl PayloadGuards {
+    fn push(&mut self, guard: PayloadGuard, client: &Arc<Client>) {
+        self.client.get_or_insert_with(|| Arc::clone(client));
+        self.guards.push(guard);
+    }
+
     fn drop_all(&mut self) {
+        let client = self.client.take();
+        let client = client.as_ref().and_then(|client| client.shown_name());
         // One guard against panics for all of them. After a panic the rest follows.
-        let mut guards = self.0.drain(..);
+        let mut guards = self.guards.drain(..);
         while guards.len() > 0 {
-            drop_payloads(|| guards.by_ref().for_each(drop));
+            drop_payloads(client, || guards.by_ref().for_each(drop));
         }
     }
 }

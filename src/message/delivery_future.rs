@@ -6,57 +6,119 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::attachment::Attachment;
 use super::delivery::Delivery;
 use super::send_error::SendError;
 use crate::ffi::{Abandoned, Completer, Completers, Receiver};
 use crate::sync::coop;
 
 /// The state that a message carries through librdkafka: what its delivery report lacks.
+///
+/// It is an enum to be small: a message with an attachment keeps its timestamp there.
 #[derive(Debug)]
-pub(crate) struct MessageState<D> {
-    /// The number of the message, which the core issued.
-    pub(crate) number: u64,
-    /// The requested timestamp in milliseconds, or 0 for none: 0 itself is not valid.
-    timestamp: i64,
-    /// The requested partition, or −1 for none.
-    partition: i32,
-    /// How long it waited for capacity, in tenths of a second.
-    waited: u16,
-    /// `None` once the delivery callback has taken it.
-    opaque: Option<D>,
+pub(crate) enum MessageState<D> {
+    Plain {
+        /// The number of the message, which the core issued.
+        number: u64,
+        /// The requested timestamp in milliseconds, or 0 for none: 0 itself is not valid.
+        timestamp: i64,
+        /// The requested partition, or −1 for none.
+        partition: i32,
+        /// How long it waited for capacity, in tenths of a second.
+        waited: u16,
+        /// `None` once the delivery callback has taken it.
+        opaque: Option<D>,
+    },
+    Attached {
+        number: u64,
+        /// `None` once it has been taken.
+        attachment: Option<Box<Attachment>>,
+        partition: i32,
+        waited: u16,
+        opaque: Option<D>,
+    },
 }
 
 impl<D> MessageState<D> {
+    #[inline]
     pub(crate) fn new(
         number: u64,
         partition: i32,
         timestamp: Option<i64>,
+        waited: u16,
         opaque: Option<D>,
+        attachment: Option<Box<Attachment>>,
     ) -> Self {
-        Self {
-            number,
-            timestamp: timestamp.unwrap_or(0),
-            partition,
-            waited: 0,
-            opaque,
+        let timestamp = timestamp.unwrap_or(0);
+        match attachment {
+            None => Self::Plain {
+                number,
+                timestamp,
+                partition,
+                waited,
+                opaque,
+            },
+            Some(mut attachment) => {
+                attachment.timestamp = timestamp;
+                attachment.span.enqueued();
+                Self::Attached {
+                    number,
+                    attachment: Some(attachment),
+                    partition,
+                    waited,
+                    opaque,
+                }
+            }
         }
     }
 
-    /// Sets how long the record waited for capacity, in tenths of a second.
+    /// Returns the number of the message, which the core issued.
     #[inline]
-    pub(crate) fn after_wait(self, waited: u16) -> Self {
-        Self { waited, ..self }
+    pub(crate) fn number(&self) -> u64 {
+        match self {
+            Self::Plain { number, .. } | Self::Attached { number, .. } => *number,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_number(&mut self, issued: u64) {
+        match self {
+            Self::Plain { number, .. } | Self::Attached { number, .. } => *number = issued,
+        }
     }
 
     /// Returns how long the record waited for capacity.
     pub(crate) fn waited(&self) -> Duration {
-        Duration::from_millis(100) * u32::from(self.waited)
+        match self {
+            Self::Plain { waited, .. } | Self::Attached { waited, .. } => {
+                Duration::from_millis(100) * u32::from(*waited)
+            }
+        }
     }
 
-    /// Returns the partition and the timestamp that the caller requested.
-    pub(crate) fn requested(&self) -> (i32, Option<i64>) {
-        let timestamp = (self.timestamp != 0).then_some(self.timestamp);
-        (self.partition, timestamp)
+    /// Returns the partition and the timestamp that were requested. `attachment` is the one that
+    /// has been taken.
+    pub(crate) fn requested(&self, attachment: Option<&Attachment>) -> (i32, Option<i64>) {
+        let (partition, timestamp) = match self {
+            Self::Plain {
+                partition,
+                timestamp,
+                ..
+            } => (*partition, *timestamp),
+            Self::Attached { partition, .. } => {
+                (*partition, attachment.map_or(0, |it| it.timestamp))
+            }
+        };
+        (partition, (timestamp != 0).then_some(timestamp))
+    }
+
+    /// Takes what the record carries beside its fields.
+    #[inline]
+    pub(crate) fn take_attachment(&mut self) -> Option<Box<Attachment>> {
+        match self {
+            Self::Plain { .. } => None,
+            Self::Attached { attachment, .. } => attachment.take(),
+        }
     }
 
     /// Takes the opaque.
@@ -65,7 +127,8 @@ impl<D> MessageState<D> {
     ///
     /// Panics if it was taken before.
     pub(crate) fn take_opaque(&mut self) -> D {
-        let opaque = self.opaque.take();
+        let (Self::Plain { opaque, .. } | Self::Attached { opaque, .. }) = self;
+        let opaque = opaque.take();
         opaque.expect("a message has one report, or was refused")
     }
 }
@@ -211,7 +274,7 @@ impl<D: Send + 'static> DeliveryFuture<D> {
     /// # }
     /// ```
     pub fn mock(result: Result<Delivery, SendError<D>>) -> Self {
-        let state = MessageState::new(0, 0, None, None);
+        let state = MessageState::new(0, 0, None, 0, None, None);
         let (mut completer, future) = Tracked::completer(&CompleterPool::new(drop), state);
         completer.set_result(result);
         drop(completer.complete());

@@ -25,7 +25,8 @@ use crate::error::KafkaError;
 pub struct EnqueueError<'a, D = ()>(Box<(KafkaError, ProducerRecord<'a, D>)>);
 
 impl<'a, D> EnqueueError<'a, D> {
-    pub(crate) fn new(error: KafkaError, record: ProducerRecord<'a, D>) -> Self {
+    pub(crate) fn new(error: KafkaError, mut record: ProducerRecord<'a, D>) -> Self {
+        record.fields.settle(&error);
         Self(Box::new((error, record)))
     }
 

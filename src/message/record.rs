@@ -3,6 +3,8 @@
 use std::fmt;
 use std::mem;
 
+use super::attachment::{Attached, Attachment};
+use super::send_span::SendSpan;
 use super::topic::TopicName;
 use crate::error::KafkaError;
 use crate::ffi::{PARTITION_UNASSIGNED, PayloadGuard};
@@ -76,11 +78,14 @@ pub(crate) struct Fields<'a> {
     pub(crate) topic: TopicName<'a>,
     /// −1 if the partitioner chooses.
     pub(crate) partition: i32,
+    /// Whether the context's hook has seen it. Never so in a record that a caller holds.
+    pub(crate) is_intercepted: bool,
     pub(crate) key: Option<Payload<'a>>,
     pub(crate) payload: Option<Payload<'a>>,
     /// In milliseconds since the Unix epoch.
     pub(crate) timestamp: Option<i64>,
     pub(crate) headers: Headers,
+    pub(crate) attached: Attached,
 }
 
 /// The fields of a record that can be produced in one call with others of its topic
@@ -121,10 +126,12 @@ impl<'a, D> ProducerRecord<'a, D> {
         let fields = Fields {
             topic: topic.into(),
             partition: PARTITION_UNASSIGNED,
+            is_intercepted: false,
             key: None,
             payload: None,
             timestamp: None,
             headers: Headers::new(),
+            attached: Attached::default(),
         };
         Self { fields, opaque }
     }
@@ -292,7 +299,7 @@ impl Fields<'_> {
     /// [`Bytes`](bytes::Bytes) may be a type of theirs.
     fn has_bytes(&self) -> bool {
         let mut payloads = [&self.key, &self.payload].into_iter().flatten();
-        payloads.any(Payload::is_bytes) || !self.headers.is_empty()
+        payloads.any(Payload::is_bytes) || !self.headers.is_empty() || self.attached.is_some()
     }
 
     /// Returns true if a drop of the fields would do nothing.
@@ -306,23 +313,38 @@ impl Fields<'_> {
             && self.headers.owns_nothing()
     }
 
+    /// Formats the fields as those of a struct.
+    pub(super) fn fmt_as(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("topic", &self.topic)
+            .field("partition", &self.partition)
+            .field("key", &self.key)
+            .field("payload", &self.payload)
+            .field("timestamp", &self.timestamp)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+
     /// Drops the fields of a record that has been produced, which may be foreign code.
     #[inline]
-    pub(crate) fn drop_produced(fields: &mut Option<Self>) {
+    pub(crate) fn drop_produced<'c>(
+        fields: &mut Option<Self>,
+        client: impl FnOnce() -> Option<&'c str>,
+    ) {
         match fields {
             // The drop would look at each of them, out of line.
             Some(fields) if fields.owns_nothing() => {}
-            _ => return Self::drop_owned(fields),
+            _ => return Self::drop_owned(fields, client()),
         }
         // Nothing is moved, because nothing is read.
         mem::forget(fields.take());
     }
 
     #[inline(never)]
-    fn drop_owned(fields: &mut Option<Self>) {
+    fn drop_owned(fields: &mut Option<Self>, client: Option<&str>) {
         if let Some(fields) = fields.take() {
             if fields.has_bytes() {
-                drop_payloads(|| drop(fields));
+                drop_payloads(client, || drop(fields));
             }
         }
     }
@@ -375,10 +397,44 @@ impl Fields<'_> {
         Fields {
             topic: self.topic.into_owned(),
             partition: self.partition,
+            is_intercepted: self.is_intercepted,
             key: self.key.map(Payload::into_owned),
             payload: self.payload.map(Payload::into_owned),
             timestamp: self.timestamp,
             headers: self.headers,
+            attached: self.attached,
+        }
+    }
+
+    /// Sets the span that ends when the delivery is known.
+    #[cold]
+    pub(crate) fn set_span(&mut self, span: SendSpan) {
+        let has_new_topic = self.attached.get().is_some_and(Attachment::has_new_topic);
+        span.record_fields(self, has_new_topic);
+        self.attached.put_span(span);
+    }
+
+    /// Undoes what the context's hook has changed.
+    #[inline]
+    pub(crate) fn restore(&mut self) {
+        if let Some(attachment) = self.attached.take() {
+            self.restore_from(attachment);
+        }
+    }
+
+    #[cold]
+    fn restore_from(&mut self, mut attachment: Box<Attachment>) {
+        attachment.original.restore(self);
+    }
+
+    /// Makes it a record that the caller may hold, after it was refused for that reason: as it was
+    /// passed.
+    #[inline]
+    pub(crate) fn settle(&mut self, error: &KafkaError) {
+        self.is_intercepted = false;
+        if let Some(mut attachment) = self.attached.take() {
+            attachment.span.refused(error);
+            self.restore_from(attachment);
         }
     }
 }
@@ -401,14 +457,7 @@ fn invalid_timestamp(millis: i64) -> KafkaError {
 
 impl<D> fmt::Debug for ProducerRecord<'_, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProducerRecord")
-            .field("topic", &self.fields.topic)
-            .field("partition", &self.fields.partition)
-            .field("key", &self.fields.key)
-            .field("payload", &self.fields.payload)
-            .field("timestamp", &self.fields.timestamp)
-            .field("headers", &self.fields.headers)
-            .finish_non_exhaustive()
+        self.fields.fmt_as("ProducerRecord", f)
     }
 }
 

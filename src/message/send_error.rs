@@ -84,7 +84,15 @@ pub(crate) struct Delays {
 impl<D> SendError<D> {
     /// The error of a record that was never enqueued.
     #[cold]
-    pub(crate) fn refused(error: KafkaError, record: ProducerRecord<'_, D>) -> Self {
+    pub(crate) fn refused(error: KafkaError, mut record: ProducerRecord<'_, D>) -> Self {
+        record.fields.settle(&error);
+        Self::unsettled(error, record)
+    }
+
+    /// The error of a record that may be enqueued again before its caller gets it. What the
+    /// context's hook has changed is not undone.
+    #[cold]
+    pub(crate) fn unsettled(error: KafkaError, record: ProducerRecord<'_, D>) -> Self {
         let ProducerRecord { fields, opaque } = record.into_owned();
         let record = ProducerRecord { fields, opaque: () };
         let persistence = Persistence::NotPersisted;
@@ -96,6 +104,13 @@ impl<D> SendError<D> {
             opaque: Some(opaque),
             is_in_close_report: false,
         }))
+    }
+
+    /// Undoes what the context's hook has changed, and so makes it the caller's.
+    pub(crate) fn settled(mut self) -> Self {
+        let Inner { record, error, .. } = &mut *self.0;
+        record.fields.settle(error);
+        self
     }
 
     /// The error of a message whose delivery failed.

@@ -184,7 +184,7 @@ impl<C: ProducerContext> Producer<C> {
     /// the report.
     pub fn blocking_close(&self) -> CloseReport {
         let closed = self.block_on_unless_in_callback("blocking_close", self.close());
-        closed.unwrap_or_else(not_closed)
+        closed.unwrap_or_else(|error| not_closed(self.client_name(), error))
     }
 
     /// Closes as [`blocking_close`](Self::blocking_close) does, and purges what has not been
@@ -212,7 +212,7 @@ impl<C: ProducerContext> Producer<C> {
     pub fn blocking_close_timeout(&self, timeout: Duration) -> CloseReport {
         let close = self.close_timeout(timeout);
         let closed = self.block_on_unless_in_callback("blocking_close_timeout", close);
-        closed.unwrap_or_else(not_closed)
+        closed.unwrap_or_else(|error| not_closed(self.client_name(), error))
     }
 }
 
@@ -226,8 +226,15 @@ fn in_callback(name: &str) -> KafkaError {
 }
 
 #[cold]
-fn not_closed(error: KafkaError) -> CloseReport {
-    log(|| tracing::error!(%error, "the close of a producer goes on after the callback"));
+fn not_closed(client: Option<&str>, error: KafkaError) -> CloseReport {
+    log(|| {
+        let error = error.to_string();
+        tracing::error!(
+            client,
+            error,
+            "the close of a producer goes on after the callback"
+        );
+    });
     CloseReport::default()
 }
 

@@ -232,9 +232,10 @@ impl<P: Borrow<Producer<C, A>>, C: ProducerContext, A: Access> Reservation<P, C,
     #[inline]
     fn send(
         mut self,
-        record: ProducerRecord<'_, C::DeliveryOpaque>,
+        mut record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
         let producer = self.producer.borrow();
+        producer.intercept(&mut record);
         let capacity = &producer.shared().capacity;
         let payload = record.fields.payload_len();
         let checked = record.fields.check().and_then(|()| match self.bytes {

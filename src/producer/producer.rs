@@ -259,6 +259,7 @@ impl<C: ProducerContext> Drop for ProducerHandle<C> {
         if in_flight > 0 && !self.shared.core.is_closed() {
             log(|| {
                 tracing::warn!(
+                    client = self.shared.core.client_name(),
                     in_flight,
                     "the last handle of a producer was dropped with messages in flight; they are \
                      delivered only while the runtime lives: call close() to wait for them"
@@ -322,6 +323,11 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
             handle,
             access: PhantomData,
         }
+    }
+
+    /// Returns the client's name for the field `client` of events, without secrets.
+    pub(crate) fn client_name(&self) -> Option<&str> {
+        self.shared().core.client_name()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<C>> {

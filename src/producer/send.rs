@@ -247,7 +247,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     ) -> impl Future<Output = Result<K::Handle, SendError<C::DeliveryOpaque>>> + Send {
         async move {
             let (refused, waited) = match why {
-                NotNow::Refused(error) => (SendError::refused(error, record), 0),
+                NotNow::Refused(error) => (SendError::unsettled(error, record), 0),
                 NotNow::Full(bytes) => {
                     let admitted = match topic_name::check_name(record.fields.topic.as_str()) {
                         Ok(()) => {
@@ -267,7 +267,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                             return Err(SendError::refused(error, record));
                         }
                     };
-                    match self.produce::<K, _>(record, waited, SendError::refused) {
+                    match self.produce::<K, _>(record, waited, SendError::unsettled) {
                         Err(error) => (error, waited),
                         produced => return produced,
                     }
@@ -275,7 +275,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
             };
             if !self.may_appear(&refused) {
                 self.shared().count_refused(refused.error());
-                return Err(refused);
+                return Err(refused.settled());
             }
             let so_far = Duration::from_millis(100) * u32::from(waited);
             let left = timeout.map(|timeout| timeout.saturating_sub(so_far));
@@ -300,6 +300,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         fields: &mut Fields<'_>,
         opaque: &mut Option<C::DeliveryOpaque>,
     ) -> Result<K::Handle, NotNow> {
+        let value = opaque.as_mut().expect("there is an opaque");
+        self.intercept_fields(fields, value);
         let bytes = match self.check_record(fields) {
             Ok(bytes) => bytes,
             Err(error) => return Err(NotNow::Refused(self.record_failure(error))),
@@ -363,9 +365,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     return Err(SendError::refused(error, record));
                 }
             }
-            refused = match self.produce::<K, _>(record, waited, SendError::refused) {
+            refused = match self.produce::<K, _>(record, waited, SendError::unsettled) {
                 Err(error) if self.may_appear(&error) => error,
-                result => return result,
+                result => return result.map_err(SendError::settled),
             };
             let timer = Timer::new(self.runtime(), pause);
             let (true, Ok(timer)) = (at_most(refresh.left()) > pause, timer) else {
@@ -375,7 +377,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     Err(reason) => error.caused_by(reason),
                     Ok(_) => error,
                 };
-                return Err(refused.with_error(error));
+                return Err(refused.with_error(error).settled());
             };
             let _ = timer.limit(std::future::pending::<()>()).await;
             pause = (pause * 2).min(LAST_PAUSE);
@@ -418,7 +420,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         let ProducerRecord { mut fields, opaque } = record;
         match self.produce_fields::<K>(&mut fields, opaque, waited) {
             Ok(handle) => {
-                Fields::drop_produced(&mut Some(fields));
+                Fields::drop_produced(&mut Some(fields), || self.client_name());
                 Ok(handle)
             }
             Err((error, opaque)) => Err(refused(error, ProducerRecord { fields, opaque })),
@@ -471,7 +473,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                 // Wakers are user code, which must not run under the lock.
                 drop(epoch);
                 for (index, error, mut completer) in refused {
-                    let (plain, number) = (&batch[index], completer.carried().number);
+                    let (plain, number) = (&batch[index], completer.carried().number());
                     self.shared().settle_refused(number, plain.payload_len());
                     let error = self.record_failure(error);
                     self.shared().count_refused(&error);
@@ -524,8 +526,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 
     fn try_produce<'a, K: DeliveryKind<C::DeliveryOpaque>>(
         &self,
-        record: ProducerRecord<'a, C::DeliveryOpaque>,
+        mut record: ProducerRecord<'a, C::DeliveryOpaque>,
     ) -> Result<K::Handle, EnqueueError<'a, C::DeliveryOpaque>> {
+        self.intercept(&mut record);
         let admitted = self.check_record(&record.fields).and_then(|bytes| {
             self.try_acquire(bytes).map(drop).or_else(|none| {
                 topic_name::check_name(record.fields.topic.as_str())?;
@@ -539,6 +542,18 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         }
         self.produce::<K, _>(record, 0, EnqueueError::new)
             .inspect_err(|error| self.shared().count_refused(error.error()))
+    }
+
+    /// Lets the context change the record. Does nothing if it has done so before.
+    #[inline]
+    pub(crate) fn intercept(&self, record: &mut ProducerRecord<'_, C::DeliveryOpaque>) {
+        self.intercept_fields(&mut record.fields, &mut record.opaque);
+    }
+
+    #[inline]
+    fn intercept_fields(&self, fields: &mut Fields<'_>, opaque: &mut C::DeliveryOpaque) {
+        let shared = self.shared();
+        shared.core.intercept(&*shared.context, fields, opaque);
     }
 
     /// Checks everything that capacity does not depend on, except the topic's name, and returns the
@@ -573,6 +588,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         let Some(waiting) = record else {
             panic!("there is a record to enqueue");
         };
+        self.intercept(waiting);
         let admitted = match self.check_record(&waiting.fields) {
             Ok(bytes) => ready!(self.poll_capacity(cx, bytes, Purpose::Produce)).map(drop),
             Err(error) => {
@@ -593,8 +609,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     #[inline]
     pub(crate) fn enqueue_unchecked(
         &self,
-        record: ProducerRecord<'_, C::DeliveryOpaque>,
+        mut record: ProducerRecord<'_, C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
+        self.intercept(&mut record);
         match self.check_record(&record.fields) {
             Ok(bytes) => {
                 self.shared().capacity.acquire_unchecked(bytes);

@@ -48,15 +48,16 @@ impl<'p, 'a, C: ProducerContext, A: Access> Batch<'p, 'a, C, A> {
         }
     }
 
-    /// Acquires capacity for a valid record, if there is some and nobody waits. `upcoming` is how
+    /// Lets the context change the record, and acquires capacity for it if it is valid, if there is some and nobody waits. `upcoming` is how
     /// many records may follow, this one included. If it returns false, call
     /// [`poll_enqueue`](Self::poll_enqueue).
     #[inline]
     pub(crate) fn try_acquire(
         &mut self,
-        record: &ProducerRecord<'_, C::DeliveryOpaque>,
+        record: &mut ProducerRecord<'_, C::DeliveryOpaque>,
         upcoming: usize,
     ) -> bool {
+        self.producer.intercept(record);
         let has_failed = self.producer.shared().core.has_fatal_error();
         !has_failed
             && record.fields.check().is_ok()
@@ -94,6 +95,7 @@ impl<'p, 'a, C: ProducerContext, A: Access> Batch<'p, 'a, C, A> {
             topic,
             key,
             payload,
+            mut attached,
             ..
         } = fields;
         let is_same_topic = |first: &TopicName<'_>| first.is_same(&topic);
@@ -101,7 +103,7 @@ impl<'p, 'a, C: ProducerContext, A: Access> Batch<'p, 'a, C, A> {
             self.produce();
             self.topic = Some(topic);
         }
-        let (completer, future) = self.producer.shared().completer(opaque);
+        let (completer, future) = self.producer.shared().completer(opaque, attached.take());
         self.completers.push(completer);
         self.records.push(Plain { key, payload });
         if self.records.len() == BATCH {
@@ -157,7 +159,8 @@ impl<'p, 'a, C: ProducerContext, A: Access> Batch<'p, 'a, C, A> {
                 .produce_batch(topic, &self.records, completers);
             // `clear` removes each payload before it drops it, so a panic in a drop loses none.
             while !self.records.is_empty() {
-                drop_payloads(|| self.records.clear());
+                let client = self.producer.shared().core.client_name();
+                drop_payloads(client, || self.records.clear());
             }
         }
     }

@@ -183,11 +183,11 @@ where
         let mut batch = Batch::new(producer);
         while waiting.is_some() || window.has_capacity() {
             if waiting.is_none() {
-                let Some(record) = records.as_mut().and_then(Iterator::next) else {
+                let Some(mut record) = records.as_mut().and_then(Iterator::next) else {
                     *records = None;
                     return Poll::Ready(());
                 };
-                if batch.try_acquire(&record, window.capacity()) {
+                if batch.try_acquire(&mut record, window.capacity()) {
                     if batch.can_push(&record) {
                         window.add((), batch.push(record));
                     } else {

@@ -328,7 +328,13 @@ impl<C: ProducerContext, A: Access> ProducerSink<C, A> {
                 Box::pin(async move {
                     if let Err(error) = producer.flush_all().await {
                         log(|| {
-                            tracing::warn!(%error, "closing a sink without a flush, which failed");
+                            let client = producer.shared().core.client_name();
+                            let error = error.to_string();
+                            tracing::warn!(
+                                client,
+                                error,
+                                "closing a sink without a flush, which failed"
+                            );
                         });
                     }
                     // Stays pending, because it is polled until the deliveries complete the close.

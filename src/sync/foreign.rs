@@ -47,10 +47,10 @@ pub(crate) fn log(event: impl FnOnce()) {
     let _ = catch_panic(event);
 }
 
-/// Drops payloads. The owner that a user gave to `Bytes` may panic.
-pub(crate) fn drop_payloads(drop: impl FnOnce()) {
+/// Drops payloads. The owner that a user gave to `Bytes` may panic. `client` names the producer.
+pub(crate) fn drop_payloads(client: Option<&str>, drop: impl FnOnce()) {
     if let Err(panic) = catch_panic(drop) {
-        log(|| tracing::error!(panic, "the drop of a payload panicked"));
+        log(|| tracing::error!(client, panic, "the drop of a payload panicked"));
     }
 }
 

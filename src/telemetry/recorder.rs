@@ -63,7 +63,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 
 /// Exports until the producer has terminated.
 async fn record<C: ProducerContext>(shared: Arc<Shared<C>>, interval: Duration) {
-    let mut recorder = Recorder::new(shared.core.client_name());
+    let mut recorder = Recorder::new(shared.core.configured_client_id());
     loop {
         let has_ended = shared.has_reported();
         let (metrics, topics) = (shared.metrics(), shared.take_topics());

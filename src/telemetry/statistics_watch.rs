@@ -64,7 +64,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     pub fn statistics(&self) -> Result<watch::Receiver<Option<Arc<Statistics>>>, KafkaError> {
         let documents = self.shared().statistics()?;
         let (sender, receiver) = watch::channel(None);
-        self.spawn(parse(documents, sender));
+        let client = self.shared().core.client_name().map(str::to_owned);
+        self.spawn(parse(client, documents, sender));
         Ok(receiver)
     }
 }
@@ -82,6 +83,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 
 /// Parses documents until the producer has terminated, or nobody holds a receiver.
 async fn parse(
+    client: Option<String>,
     mut documents: watch::Receiver<Option<Arc<str>>>,
     statistics: watch::Sender<Option<Arc<Statistics>>>,
 ) {
@@ -95,7 +97,9 @@ async fn parse(
             }
             Some(Err(error)) if !has_warned => {
                 has_warned = true;
-                log(|| tracing::warn!(%error, "librdkafka's statistics cannot be parsed"));
+                let error = error.to_string();
+                let client = client.as_deref();
+                log(|| tracing::warn!(client, error, "librdkafka's statistics cannot be parsed"));
             }
             Some(Err(_)) | None => {}
         }
@@ -139,7 +143,7 @@ mod tests {
         let _guard = tracing::subscriber::set_default(subscriber.finish());
         let (documents, of_documents) = watch::channel(None);
         let (sender, mut statistics) = watch::channel(None);
-        let parsing = tokio::spawn(parse(of_documents, sender));
+        let parsing = tokio::spawn(parse(None, of_documents, sender));
         for bad in ["", "{", r#"{"ts": "b"}"#] {
             documents.send_replace(Some(bad.into()));
             // The task runs until it waits for the next one.

@@ -110,8 +110,11 @@ impl<C: ProducerContext> Shared<C> {
             report(result.clone());
             // The producer may terminate once the call has completed.
             shared.wake();
-            log(|| tracing::debug!(step = step.name(), ?elapsed, ?result));
-            aborted.into_iter().for_each(log_failed_abort);
+            let client = shared.core.client_name();
+            log(|| tracing::debug!(client, step = step.name(), ?elapsed, ?result));
+            aborted
+                .into_iter()
+                .for_each(|aborted| log_failed_abort(client, aborted));
         });
         spawned.map_err(|error| {
             let error = KafkaError::no_thread(error);
@@ -146,7 +149,10 @@ impl<C: ProducerContext> Shared<C> {
                 // A close does not wait for the call either.
                 shared.wake();
                 log(|| {
-                    tracing::warn!("send_offsets exceeded its time limit and is still under way")
+                    tracing::warn!(
+                        client = shared.core.client_name(),
+                        "send_offsets exceeded its time limit and is still under way"
+                    );
                 });
                 while completed.recv_timeout(OVERDUE_WAIT) == Err(RecvTimeoutError::Timeout) {
                     shared.transactions.notify();
@@ -235,14 +241,15 @@ pub(super) fn abandon<C: ProducerContext>(shared: &Arc<Shared<C>>) {
     let spawned = under_way.spawn(move |under_way| {
         let aborted = aborting.abort_abandoned(under_way);
         aborting.wake();
-        log_failed_abort(aborted);
+        log_failed_abort(aborting.core.client_name(), aborted);
     });
     if let Err(error) = spawned {
         let error = KafkaError::no_thread(error);
         shared.transactions.not_begun(Step::Abort, &error);
         log(|| {
             tracing::warn!(
-                %error,
+                client = shared.core.client_name(),
+                error = error.to_string(),
                 "no thread to abort a dropped transaction with; the next begin aborts it"
             );
         });
@@ -250,9 +257,10 @@ pub(super) fn abandon<C: ProducerContext>(shared: &Arc<Shared<C>>) {
 }
 
 /// Logs that an abort failed. The next begin calls it again.
-pub(super) fn log_failed_abort(result: Result<(), KafkaError>) {
+pub(super) fn log_failed_abort(client: Option<&str>, result: Result<(), KafkaError>) {
     if let Err(error) = result {
-        log(|| tracing::warn!(%error, "a transaction could not be aborted yet"));
+        let error = error.to_string();
+        log(|| tracing::warn!(client, error, "a transaction could not be aborted yet"));
     }
 }
 

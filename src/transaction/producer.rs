@@ -199,7 +199,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     pub async fn close(&mut self) -> CloseReport {
         // During an init there is no transaction to settle.
         if self.producer.shared().transactions.calling() != Some(Step::Init) {
-            log_failed_abort(self.settle().await);
+            log_failed_abort(self.client_name(), self.settle().await);
         }
         let successor = lock(&self.successor).take();
         let report = self.producer.close().await;

@@ -57,7 +57,14 @@ impl<C: ProducerContext> TransactionalProducer<C> {
             _ => return,
         }
         if let Err(error) = self.init_successor(timeout).await {
-            log(|| tracing::debug!(%error, "a transactional client could not be replaced yet"));
+            let (client, error) = (self.client_name(), error.to_string());
+            log(|| {
+                tracing::debug!(
+                    client,
+                    error,
+                    "a transactional client could not be replaced yet"
+                )
+            });
         }
     }
 
@@ -135,8 +142,20 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         shared.transact(Step::Init, timeout, init).await
     }
 
+    /// Returns the client's name for log lines.
+    pub(super) fn client_name(&self) -> Option<&str> {
+        self.producer.shared().core.client_name()
+    }
+
     fn renewed(&self, reason: &KafkaError) {
         self.producer.shared().doubts.renewed();
-        log(|| tracing::info!(%reason, "a transactional producer has renewed its epoch"));
+        let (client, reason) = (self.client_name(), reason.to_string());
+        log(|| {
+            tracing::info!(
+                client,
+                reason,
+                "a transactional producer has renewed its epoch"
+            )
+        });
     }
 }

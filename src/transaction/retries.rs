@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::calls::log_failed_abort;
 use super::producer::TransactionalProducer;
 use super::transaction::Transaction;
 use crate::client::ProducerContext;
@@ -120,7 +119,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
                 Ok(mut transaction) => match function(&transaction).await {
                     Err(error) => {
                         let cause = transaction.failure();
-                        log_failed_abort(transaction.abort().await);
+                        transaction.abort_or_log().await;
                         (error, cause, false)
                     }
                     Ok(output) => loop {
@@ -142,7 +141,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
                             }
                             Some(same) => {
                                 let cause = same.failure().unwrap_or_else(|| error.clone());
-                                log_failed_abort(same.abort().await);
+                                same.abort_or_log().await;
                                 break (E::from(error), Some(cause), true);
                             }
                             None => break (E::from(error.clone()), Some(error), true),

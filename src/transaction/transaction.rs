@@ -140,13 +140,13 @@ impl<C: ProducerContext> TransactionalProducer<C> {
                 Err(failed) => {
                     let (transaction, error) = failed.into_parts();
                     if let (Some(transaction), false) = (transaction, error.is_retriable()) {
-                        log_failed_abort(transaction.abort().await);
+                        transaction.abort_or_log().await;
                     }
                     Err(error.into())
                 }
             },
             Err(error) => {
-                log_failed_abort(transaction.abort().await);
+                transaction.abort_or_log().await;
                 Err(error)
             }
         }
@@ -159,6 +159,12 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         producer: Producer<C, SendOnly>,
     ) -> Self {
         Self { owner, producer }
+    }
+
+    /// Aborts, and logs a failure: the next begin aborts again.
+    pub(super) async fn abort_or_log(self) {
+        let client = self.owner.client_name();
+        log_failed_abort(client, self.abort().await);
     }
 
     /// Returns why the transaction cannot be committed, if a record or offsets of it have failed.

@@ -623,7 +623,7 @@ where
         Some(Ok(())) => {}
         Some(Err(error)) => {
             let cause = transaction.failure();
-            log_failed_abort(transaction.abort().await);
+            log_failed_abort(timers.client_name(), transaction.abort().await);
             return Err(Failure {
                 error,
                 cause,
@@ -632,7 +632,7 @@ where
         }
     }
     if let Err(error) = transaction.send_consumed(&batch.consumed).await {
-        log_failed_abort(transaction.abort().await);
+        log_failed_abort(timers.client_name(), transaction.abort().await);
         return Err(error.into());
     }
     loop {
@@ -654,7 +654,7 @@ where
             }
             Some(same) => {
                 let cause = same.failure().unwrap_or_else(|| error.clone());
-                log_failed_abort(same.abort().await);
+                log_failed_abort(timers.client_name(), same.abort().await);
                 return Err(Failure {
                     cause: Some(cause),
                     ..error.into()

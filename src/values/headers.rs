@@ -176,6 +176,22 @@ impl Headers {
             .map(|header| header.value)
     }
 
+    /// Returns the value of the *last* header of that name as text.
+    ///
+    /// It is `None` if there is no such header, or if its value is null or not UTF-8. It is the
+    /// `get` callback that propagators of trace context ask for.
+    ///
+    /// ```
+    /// use tokio_rdkafka::Headers;
+    ///
+    /// let headers = Headers::new().append("tries", "2").append("raw", [0xff]);
+    /// assert_eq!(headers.get_str("tries"), Some("2"));
+    /// assert_eq!(headers.get_str("raw"), None);
+    /// ```
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.get(name)??).ok()
+    }
+
     /// Returns the values of all headers of that name, in their order.
     pub fn get_all<'h>(
         &'h self,
@@ -376,6 +392,10 @@ mod tests {
         assert_eq!(headers.get("a"), Some(Some(&b"2"[..])));
         assert_eq!(headers.get("b"), Some(None));
         assert_eq!(headers.get("none"), None);
+        assert_eq!(headers.get_str("a"), Some("2"));
+        assert_eq!(headers.get_str("b"), None);
+        assert_eq!(headers.get_str("none"), None);
+        assert_eq!(abac().insert("a", [0xff]).get_str("a"), None);
         assert!(headers.get_all("a").eq([Some(&b"1"[..]), Some(b"2")]));
         assert!(headers.get_all("b").eq([None]));
         assert_eq!(headers.get_all("none").count(), 0);

@@ -1,5 +1,5 @@
-//! The examples as programs of their own: started, killed, run to their end. All but `produce` run on
-//! real Apache Kafka.
+//! The examples as programs of their own: started, killed, run to their end. All but `produce` and
+//! `opentelemetry` run on real Apache Kafka.
 //!
 //! `cargo test` without `--test` builds the examples by itself. Otherwise they have to be built
 //! first:
@@ -10,13 +10,20 @@
 //! tests/with-kafka cargo test --features full --test example outbox:: -- --nocapture
 //! ```
 //!
-//! Tests that lack something show as ignored: all but those of `produce` without a cluster
-//! (`KAFKA_BOOTSTRAP_SERVERS`), and those that kill brokers without `KAFKA_NODECTL`.
+//! Tests that lack something show as ignored: all but those of these two without a
+//! cluster (`KAFKA_BOOTSTRAP_SERVERS`), and those that kill brokers without `KAFKA_NODECTL`.
 //!
 //! A binary of its own: it needs the programs of the examples, which `--test` alone does not build.
 
 #[cfg(feature = "rdkafka")]
 mod exactly_once;
+#[cfg(all(
+    feature = "mock",
+    feature = "opentelemetry",
+    feature = "rdkafka",
+    feature = "tracing-spans"
+))]
+mod opentelemetry;
 #[cfg(feature = "mock")]
 mod outbox;
 #[cfg(feature = "mock")]
@@ -35,6 +42,13 @@ fn main() -> ExitCode {
         secure::trials(),
         #[cfg(feature = "mock")]
         produce::trials(),
+        #[cfg(all(
+            feature = "mock",
+            feature = "opentelemetry",
+            feature = "rdkafka",
+            feature = "tracing-spans"
+        ))]
+        opentelemetry::trials(),
         #[cfg(feature = "mock")]
         outbox::trials(),
         #[cfg(feature = "rdkafka")]

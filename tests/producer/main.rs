@@ -19,7 +19,11 @@ mod foreign;
 #[cfg(feature = "mock")]
 mod health;
 #[cfg(feature = "mock")]
+mod interceptor;
+#[cfg(feature = "mock")]
 mod live;
+#[cfg(feature = "mock")]
+mod log_fields;
 #[cfg(feature = "mock")]
 mod metadata;
 #[cfg(feature = "mock")]
@@ -44,6 +48,8 @@ mod runtime_ended;
 mod schedule;
 #[cfg(feature = "mock")]
 mod send;
+#[cfg(all(feature = "mock", feature = "tracing-spans"))]
+mod spans;
 #[cfg(all(feature = "mock", feature = "statistics"))]
 mod statistics;
 #[path = "../support/mod.rs"]
@@ -54,5 +60,7 @@ mod teardown;
 mod thinned_log;
 #[cfg(feature = "mock")]
 mod timers;
+#[cfg(feature = "mock")]
+mod trace_context;
 #[cfg(feature = "mock")]
 mod unawaited;

@@ -88,7 +88,7 @@ async fn refused_detached_records_are_logged_and_in_the_report() {
         "ERROR",
         r#"topic="t""#,
         "code=\"INVALID_RECORD\"",
-        "persistence=not persisted",
+        "persistence=\"not persisted\"",
         "Broker failed to validate record",
     ] {
         assert!(log.contains(part), "{part}: {log}");

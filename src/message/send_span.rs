@@ -1,0 +1,266 @@
+//! A span for each record, from the call that sends it until its delivery is known (feature
+//! `tracing-spans`). Without the feature it is nothing.
+
+#[cfg(feature = "tracing-spans")]
+pub(crate) use on::SendSpan;
+
+#[cfg(not(feature = "tracing-spans"))]
+pub(crate) use off::SendSpan;
+
+#[cfg(feature = "tracing-spans")]
+mod on {
+    use std::time::{Duration, Instant};
+
+    use tracing::field::Empty;
+    use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
+    use tracing::{Span, info_span};
+
+    use crate::error::{KafkaError, RDKafkaErrorCode};
+    use crate::message::delivery::DeliveryResult;
+    use crate::message::record::Fields;
+    use crate::sync::{catch_panic, drop_foreign, log};
+
+    /// The span of a record. It is boxed with its record's attachment, if it is enabled.
+    #[derive(Debug, Default)]
+    pub(crate) struct SendSpan(Option<Live>);
+
+    #[derive(Debug)]
+    struct Live {
+        span: Span,
+        began: Instant,
+        /// From the beginning until the record was enqueued.
+        waited: Duration,
+        /// Why the record was not delivered.
+        error: Option<KafkaError>,
+        is_finished: bool,
+    }
+
+    impl SendSpan {
+        /// Begins the span as a child of the current one. It is cheap if no subscriber wants it.
+        #[inline]
+        pub(crate) fn begin(client: Option<&str>, fields: &Fields<'_>) -> Self {
+            if LevelFilter::INFO > STATIC_MAX_LEVEL || LevelFilter::INFO > LevelFilter::current() {
+                return Self(None);
+            }
+            Self(Live::begin(client, fields))
+        }
+
+        #[inline]
+        pub(crate) fn is_enabled(&self) -> bool {
+            self.0.is_some()
+        }
+
+        /// Calls the context's hook in the span.
+        #[inline]
+        pub(crate) fn in_scope<T>(&self, call: impl FnOnce() -> T) -> T {
+            match &self.0 {
+                Some(live) => live.span.in_scope(call),
+                None => call(),
+            }
+        }
+
+        /// Records what the context's hook may have changed.
+        pub(crate) fn record_fields(&self, fields: &Fields<'_>, has_new_topic: bool) {
+            let Some(Live { span, .. }) = &self.0 else {
+                return;
+            };
+            log(|| {
+                if has_new_topic {
+                    let topic = fields.topic.as_str();
+                    span.record("otel.name", name(topic));
+                    span.record("messaging.destination.name", topic);
+                }
+                span.record("messaging.message.body.size", fields.payload_len() as u64);
+                match &fields.key {
+                    Some(key) => {
+                        span.record("tokio_rdkafka.key.size", key.len() as u64);
+                    }
+                    None => {}
+                }
+                if fields.payload.is_none() {
+                    span.record("messaging.kafka.message.tombstone", true);
+                }
+            });
+        }
+
+        /// The wait for capacity is over. It calls no foreign code.
+        #[inline]
+        pub(crate) fn enqueued(&mut self) {
+            if let Some(live) = &mut self.0 {
+                live.waited = live.began.elapsed();
+            }
+        }
+
+        /// Keeps why the record was not delivered. It calls no foreign code.
+        #[inline]
+        pub(crate) fn set_error(&mut self, error: &KafkaError) {
+            if let Some(live) = &mut self.0 {
+                live.error = Some(error.clone());
+            }
+        }
+
+        /// Ends the span of a record that was refused.
+        #[inline]
+        pub(crate) fn refused(&mut self, error: &KafkaError) {
+            if let Some(mut live) = self.0.take() {
+                live.waited = live.began.elapsed();
+                log(|| live.record_error(error));
+                live.end();
+            }
+        }
+
+        /// Ends the span of a message.
+        #[inline]
+        pub(crate) fn finish(&mut self, result: &DeliveryResult<'_>) {
+            if let Some(live) = self.0.take() {
+                live.finish(result);
+            }
+        }
+    }
+
+    fn name(topic: &str) -> String {
+        format!("send {topic}")
+    }
+
+    impl Live {
+        #[cold]
+        fn begin(client: Option<&str>, fields: &Fields<'_>) -> Option<Self> {
+            let topic = fields.topic.as_str();
+            // Names of OpenTelemetry's semantic conventions for messaging, and those that
+            // `tracing-opentelemetry` reads.
+            let span = catch_panic(|| {
+                info_span!(
+                    target: "tokio_rdkafka::send",
+                    "send",
+                    otel.name = name(topic),
+                    otel.kind = "producer",
+                    otel.status_code = Empty,
+                    otel.status_description = Empty,
+                    messaging.system = "kafka",
+                    messaging.operation.name = "send",
+                    messaging.operation.type = "send",
+                    messaging.client.id = client,
+                    messaging.destination.name = topic,
+                    messaging.destination.partition.id = Empty,
+                    messaging.kafka.offset = Empty,
+                    messaging.kafka.message.tombstone = Empty,
+                    messaging.message.body.size = Empty,
+                    error.type = Empty,
+                    tokio_rdkafka.key.size = Empty,
+                    tokio_rdkafka.wait.duration = Empty,
+                    tokio_rdkafka.delivery.duration = Empty,
+                    tokio_rdkafka.persistence = Empty,
+                )
+            });
+            let span = span.ok().filter(|span| !span.is_disabled())?;
+            Some(Self {
+                span,
+                began: Instant::now(),
+                waited: Duration::ZERO,
+                error: None,
+                is_finished: false,
+            })
+        }
+
+        #[cold]
+        fn finish(self, result: &DeliveryResult<'_>) {
+            let span = &self.span;
+            log(|| {
+                let (partition, offset, latency, persistence) = match result {
+                    Ok(it) => (it.partition(), it.offset(), it.latency(), it.persistence()),
+                    Err(it) => (it.partition(), it.offset(), it.latency(), it.persistence()),
+                };
+                if partition >= 0 {
+                    let partition = partition.to_string();
+                    span.record("messaging.destination.partition.id", partition);
+                }
+                if let Some(offset) = offset {
+                    span.record("messaging.kafka.offset", offset);
+                }
+                span.record("tokio_rdkafka.delivery.duration", latency.as_secs_f64());
+                span.record("tokio_rdkafka.persistence", persistence.to_string());
+                match (&self.error, result) {
+                    (Some(error), _) => self.record_error(error),
+                    (None, Err(failure)) => self.record_error(&failure.error()),
+                    (None, Ok(_)) => self.record_wait(),
+                }
+            });
+            self.end();
+        }
+
+        fn record_wait(&self) {
+            let waited = self.waited.as_secs_f64();
+            self.span.record("tokio_rdkafka.wait.duration", waited);
+        }
+
+        fn record_error(&self, error: &KafkaError) {
+            self.record_wait();
+            let code = error.code().map(RDKafkaErrorCode::name);
+            let code = code.as_deref().unwrap_or("_OTHER");
+            self.span.record("error.type", code);
+            self.span.record("otel.status_code", "ERROR");
+            let text = error.to_string();
+            self.span.record("otel.status_description", text);
+        }
+
+        fn end(mut self) {
+            self.is_finished = true;
+            drop_foreign(self);
+        }
+    }
+
+    impl Drop for Live {
+        fn drop(&mut self) {
+            if !self.is_finished {
+                // The record was dropped before it was enqueued.
+                log(|| {
+                    self.record_wait();
+                    self.span.record("error.type", "cancelled");
+                });
+                drop_foreign(std::mem::replace(&mut self.span, Span::none()));
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "tracing-spans"))]
+mod off {
+    use crate::error::KafkaError;
+    use crate::message::delivery::DeliveryResult;
+    use crate::message::record::Fields;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct SendSpan;
+
+    impl SendSpan {
+        #[inline]
+        pub(crate) fn begin(_: Option<&str>, _: &Fields<'_>) -> Self {
+            Self
+        }
+
+        #[inline]
+        pub(crate) fn is_enabled(&self) -> bool {
+            false
+        }
+
+        #[inline]
+        pub(crate) fn in_scope<T>(&self, call: impl FnOnce() -> T) -> T {
+            call()
+        }
+
+        #[inline]
+        pub(crate) fn record_fields(&self, _: &Fields<'_>, _: bool) {}
+
+        #[inline]
+        pub(crate) fn enqueued(&mut self) {}
+
+        #[inline]
+        pub(crate) fn set_error(&mut self, _: &KafkaError) {}
+
+        #[inline]
+        pub(crate) fn refused(&mut self, _: &KafkaError) {}
+
+        #[inline]
+        pub(crate) fn finish(&mut self, _: &DeliveryResult<'_>) {}
+    }
+}
