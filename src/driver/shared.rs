@@ -87,12 +87,8 @@ impl<C: ProducerContext> Shared<C> {
         runtime: Handle,
     ) -> Arc<Self> {
         let driver = |shared: &Weak<Self>| {
-            let shared = Weak::clone(shared);
-            let stall_watch = StallWatch::new(move |turns| {
-                let shared = shared.upgrade();
-                shared.is_some_and(|shared| shared.serve_while_stalled(turns))
-            });
-            Arc::new(DriverWaker::new(runtime, stall_watch))
+            let shared: Weak<Self> = Weak::clone(shared);
+            Arc::new(DriverWaker::new(runtime, StallWatch::new(shared)))
         };
         let waker = |driver: &Arc<DriverWaker>| {
             let driver = Arc::clone(driver);

@@ -344,6 +344,27 @@ fn deliveries_on_the_only_thread() {
     }
 }
 
+/// Nothing is in flight, and the one who holds the permit waits. A second after somebody serves, the
+/// queue is overbooked.
+#[test]
+fn unused_permits_on_the_only_thread() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            in_task(&runtime(), async {
+                let cluster = cluster("t", 1);
+                let producer = small(&cluster);
+                let unused = producer.try_reserve().unwrap();
+                block_on(producer.send(record(0))).unwrap();
+                drop(unused);
+                let unused = producer.try_reserve().unwrap();
+                producer.blocking_send(record(1)).unwrap();
+                let second = block_on(producer.reserve()).unwrap();
+                drop((unused, second));
+            });
+        });
+    }
+}
+
 #[test]
 fn streams_and_sinks_on_the_only_thread() {
     watched(|| {
