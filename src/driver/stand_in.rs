@@ -118,6 +118,7 @@ impl<C: ProducerContext> Shared<C> {
             }
             timeout = Duration::ZERO;
         }
+        *lock(&self.stood_in) = Some((turns, Instant::now()));
         self.end_without_overdue();
         let terminates = self.has_terminated() && !self.is_ending.swap(true, Ordering::SeqCst);
         if terminates {
@@ -151,10 +152,14 @@ impl<C: ProducerContext> Shared<C> {
         self.serving.is_taken_here()
     }
 
-    /// Returns true if the driver should run and does not: somebody else had to serve, or would
-    /// have to.
-    pub(crate) fn is_driver_due(&self) -> bool {
-        self.driver.due().is_some()
+    /// Returns true if the driver should run and does not, and nobody has served in its place of
+    /// late.
+    pub(crate) fn is_unserved(&self) -> bool {
+        let Some(turns) = self.driver.due() else {
+            return false;
+        };
+        let stood_in = *lock(&self.stood_in);
+        !stood_in.is_some_and(|(at, when)| at == turns && when.elapsed() < stall_watch::PATIENCE)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! What is wrong here hangs. So each test runs on a thread of its own, which another one watches.
 
+use std::error::Error;
 use std::future::Future;
 use std::panic;
 use std::pin::pin;
@@ -534,6 +535,39 @@ fn a_limit_of_the_builder_on_the_only_thread_and_why() {
             delivery.await.unwrap();
         });
     });
+}
+
+/// Somebody serves in the driver's place, so the runtime is not the reason.
+#[test]
+fn a_broker_that_is_down_is_the_reason_on_the_only_thread() {
+    watched(|| {
+        in_task(&one_thread(), async {
+            let cluster = cluster("t", 1);
+            cluster.broker_down(1).unwrap();
+            let producer = small(&cluster);
+            let error = block_on(producer.ready(2 * SHORT)).unwrap_err();
+            assert_names_the_failure(&error);
+            let delivery = producer.try_enqueue(record(0)).unwrap();
+            let limit = Duration::from_secs(3);
+            let error = within(limit, || {
+                block_on(producer.send_timeout(record(1), limit)).unwrap_err()
+            });
+            assert_names_the_failure(error.error());
+            block_on(producer.close_timeout(Duration::ZERO));
+            block_on(delivery).unwrap_err();
+        });
+    });
+}
+
+#[track_caller]
+fn assert_names_the_failure(error: &KafkaError) {
+    assert!(error.is_timed_out() || error.is_queue_full(), "{error}");
+    assert!(!error.to_string().contains("blocked"), "{error}");
+    let cause = error.source().map(ToString::to_string);
+    assert!(
+        cause.is_some_and(|cause| cause.contains("refused")),
+        "{error}"
+    );
 }
 
 /// The runtime is not the reason, and the error does not say so.
