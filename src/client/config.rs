@@ -67,6 +67,14 @@ use crate::values::RDKafkaLogLevel;
 /// longer than `request.timeout.ms`, so that a broker which waits for its replicas can say so
 /// first.
 ///
+/// If `linger.ms` is below 1 ms, `max.in.flight` is 1 and `sticky.partitioning.linger.ms` is 1 ms,
+/// unless they are set. A record that finds no request in flight to its broker is sent at once. The
+/// records that come while a request is in flight go together after its answer. librdkafka's
+/// default is no limit: each of hundreds of concurrent sends then gets a request of its own, and
+/// brokers answer those one after another. A request has the records of one partition, so the
+/// partitions of a broker take turns. If your brokers are many milliseconds away, set
+/// `max.in.flight=5` or more.
+///
 /// If `transactional.id` is set and `connections.max.idle.ms` is not, the latter becomes half of
 /// `transaction.timeout.ms`, but at least 10 and at most 30 seconds. With librdkafka's default of 0
 /// (never), a transaction may wait without end to send offsets after their group's coordinator was

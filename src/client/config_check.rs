@@ -4,8 +4,8 @@ use super::bootstrap;
 use super::config::ClientConfig;
 use super::config_errors::{bad_value, missing_for_mechanism, property_error, refused};
 use super::config_values::{
-    MAX_IDLE, MAX_RECONNECT_BACKOFF, SOCKET_TIMEOUT, is_transactional, max_idle,
-    max_reconnect_backoff, socket_timeout, transaction_timeout,
+    BATCHES_WITHOUT_LINGER, MAX_IDLE, MAX_RECONNECT_BACKOFF, SOCKET_TIMEOUT, is_transactional,
+    lingers_briefly, max_idle, max_reconnect_backoff, socket_timeout, transaction_timeout,
 };
 use super::properties::MECHANISMS;
 use super::secrets::Secrets;
@@ -53,6 +53,17 @@ impl ClientConfig {
             if let Some(timeout) = socket_timeout(&conf) {
                 conf.set(SOCKET_TIMEOUT, &timeout.as_millis().to_string())
                     .expect("the value is in librdkafka's range");
+            }
+        }
+        if lingers_briefly(&conf) {
+            for (properties, value) in BATCHES_WITHOUT_LINGER {
+                if properties
+                    .iter()
+                    .all(|property| self.get(property).is_none())
+                {
+                    conf.set(properties[0], value)
+                        .expect("the value is in librdkafka's range");
+                }
             }
         }
         Ok(conf)
@@ -335,6 +346,41 @@ mod tests {
             assert!(is_there, "{property}: {java}");
         }
         assert!(rows >= 40, "{rows}");
+    }
+
+    #[test]
+    fn without_linger_records_wait_for_the_answer_instead() {
+        let with = |properties: &[(&str, &str)]| {
+            let value = |property| value_with(property, properties);
+            (
+                value("max.in.flight"),
+                value("sticky.partitioning.linger.ms"),
+            )
+        };
+        let are = |in_flight: &str, sticky: &str| (in_flight.to_owned(), sticky.to_owned());
+        let librdkafkas = are("1000000", "10");
+        assert_eq!(with(&[]), librdkafkas);
+        assert_eq!(with(&[("linger.ms", "1")]), librdkafkas);
+        for linger in ["linger.ms", "queue.buffering.max.ms"] {
+            for millis in ["0", "0.0", "0.999"] {
+                assert_eq!(
+                    with(&[(linger, millis)]),
+                    are("1", "1"),
+                    "{linger} {millis}"
+                );
+            }
+        }
+        let linger = ("linger.ms", "0");
+        assert_eq!(
+            with(&[linger, ("enable.idempotence", "true")]),
+            are("1", "1")
+        );
+        // What the user sets stays, by either name.
+        for name in ["max.in.flight", "max.in.flight.requests.per.connection"] {
+            assert_eq!(with(&[linger, (name, "5")]), are("5", "1"));
+        }
+        let sticky = ("sticky.partitioning.linger.ms", "0");
+        assert_eq!(with(&[linger, sticky]), are("1", "0"));
     }
 
     fn max_idle_with(properties: &[(&str, &str)]) -> String {

@@ -87,6 +87,28 @@ pub(crate) struct QueueLimits {
     pub(crate) bytes: usize,
 }
 
+/// The properties that let records batch if they do not linger, by all their names, and their
+/// values.
+///
+/// librdkafka sends what is in the queue whenever it is woken. Without a limit of requests in flight,
+/// each of many concurrent senders gets a request of its own, and a broker answers those of one
+/// connection one after another. With one request in flight, the records that are enqueued
+/// meanwhile go together, and a record that finds none in flight goes at once. Without linger,
+/// librdkafka also turns off the sticky partitioner, so that each record goes to another partition.
+pub(super) const BATCHES_WITHOUT_LINGER: [(&[&str], &str); 2] = [
+    (
+        &["max.in.flight", "max.in.flight.requests.per.connection"],
+        "1",
+    ),
+    (&["sticky.partitioning.linger.ms"], "1"),
+];
+
+/// Returns true if records linger for less than a millisecond.
+pub(super) fn lingers_briefly(conf: &Conf) -> bool {
+    let linger = conf.get("linger.ms").and_then(|millis| millis.parse().ok());
+    linger.is_some_and(|millis: f64| millis < 1.0)
+}
+
 /// Returns the size above which librdkafka refuses a message.
 pub(super) fn message_max_bytes(conf: &Conf) -> usize {
     let value = conf.get("message.max.bytes");
