@@ -67,13 +67,11 @@ use crate::values::RDKafkaLogLevel;
 /// longer than `request.timeout.ms`, so that a broker which waits for its replicas can say so
 /// first.
 ///
-/// If `linger.ms` is below 1 ms, `max.in.flight` is 1 and `sticky.partitioning.linger.ms` is 1 ms,
-/// unless they are set. A record that finds no request in flight to its broker is sent at once. The
-/// records that come while a request is in flight go together after its answer. librdkafka's
-/// default is no limit: each of hundreds of concurrent sends then gets a request of its own, and
-/// brokers answer those one after another. A request has the records of one partition, so the
-/// partitions of a broker take turns. If your brokers are many milliseconds away, set
-/// `max.in.flight=5` or more.
+/// If `linger.ms` is below 1 ms, `sticky.partitioning.linger.ms` stays 10 ms and, without
+/// idempotence, `max.in.flight` is 5, unless they are set. A record that finds fewer requests in
+/// flight to its broker is sent at once. The records that come while five are in flight go together
+/// after an answer. librdkafka's defaults are 0 and no limit: each of hundreds of concurrent sends
+/// then gets a request of its own, and brokers answer those one after another.
 ///
 /// If `transactional.id` is set and `connections.max.idle.ms` is not, the latter becomes half of
 /// `transaction.timeout.ms`, but at least 10 and at most 30 seconds. With librdkafka's default of 0

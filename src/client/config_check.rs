@@ -4,8 +4,8 @@ use super::bootstrap;
 use super::config::ClientConfig;
 use super::config_errors::{bad_value, missing_for_mechanism, property_error, refused};
 use super::config_values::{
-    BATCHES_WITHOUT_LINGER, MAX_IDLE, MAX_RECONNECT_BACKOFF, SOCKET_TIMEOUT, is_transactional,
-    lingers_briefly, max_idle, max_reconnect_backoff, socket_timeout, transaction_timeout,
+    MAX_IDLE, MAX_RECONNECT_BACKOFF, SOCKET_TIMEOUT, batches_without_linger, is_transactional,
+    max_idle, max_reconnect_backoff, socket_timeout, transaction_timeout,
 };
 use super::properties::MECHANISMS;
 use super::secrets::Secrets;
@@ -55,15 +55,10 @@ impl ClientConfig {
                     .expect("the value is in librdkafka's range");
             }
         }
-        if lingers_briefly(&conf) {
-            for (properties, value) in BATCHES_WITHOUT_LINGER {
-                if properties
-                    .iter()
-                    .all(|property| self.get(property).is_none())
-                {
-                    conf.set(properties[0], value)
-                        .expect("the value is in librdkafka's range");
-                }
+        for (properties, value) in batches_without_linger(&conf) {
+            if properties.iter().all(|it| self.get(it).is_none()) {
+                conf.set(properties[0], value)
+                    .expect("the value is in librdkafka's range");
             }
         }
         Ok(conf)
@@ -349,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn without_linger_records_wait_for_the_answer_instead() {
+    fn without_linger_few_requests_are_in_flight() {
         let with = |properties: &[(&str, &str)]| {
             let value = |property| value_with(property, properties);
             (
@@ -365,22 +360,25 @@ mod tests {
             for millis in ["0", "0.0", "0.999"] {
                 assert_eq!(
                     with(&[(linger, millis)]),
-                    are("1", "1"),
+                    are("5", "10"),
                     "{linger} {millis}"
                 );
             }
         }
         let linger = ("linger.ms", "0");
-        assert_eq!(
-            with(&[linger, ("enable.idempotence", "true")]),
-            are("1", "1")
-        );
+        // librdkafka's limit.
+        for idempotent in [
+            ("enable.idempotence", "true"),
+            ("transactional.id", "tests"),
+        ] {
+            assert_eq!(with(&[linger, idempotent]), librdkafkas);
+        }
         // What the user sets stays, by either name.
         for name in ["max.in.flight", "max.in.flight.requests.per.connection"] {
-            assert_eq!(with(&[linger, (name, "5")]), are("5", "1"));
+            assert_eq!(with(&[linger, (name, "7")]), are("7", "10"));
         }
         let sticky = ("sticky.partitioning.linger.ms", "0");
-        assert_eq!(with(&[linger, sticky]), are("1", "0"));
+        assert_eq!(with(&[linger, sticky]), are("5", "0"));
     }
 
     fn max_idle_with(properties: &[(&str, &str)]) -> String {

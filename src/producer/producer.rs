@@ -91,8 +91,8 @@ use crate::sync::{coop, log};
 /// Concurrent calls have no order between them.
 ///
 /// That is the order in which librdkafka first sends them. A retry keeps it only with
-/// `enable.idempotence=true`, or with `max.in.flight=1` (one request at a time), which is the default
-/// with a `linger.ms` below 1. librdkafka's defaults are neither, unlike those of Java's client: with up to 1 000 000 requests in flight, a
+/// `enable.idempotence=true`, or with `max.in.flight=1` (one request at a time). librdkafka's
+/// defaults are neither, unlike those of Java's client: with up to 1 000 000 requests in flight, a
 /// batch that is retried comes after those that were sent in the meantime. So set
 /// `enable.idempotence=true` unless order does not matter. It also keeps retries from writing
 /// records twice. (On top of that, a record that a caller sends again after its error comes last.)

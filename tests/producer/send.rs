@@ -694,7 +694,7 @@ fn an_enqueue_yields_once_in_1024_although_there_is_capacity() {
     assert_eq!(arrived.len(), 2 * 3072 - 3);
 }
 
-/// Without linger, what comes while a request is under way goes into the next one together.
+/// Without linger, what comes while requests are under way goes together into the next one.
 #[tokio::test]
 async fn concurrent_sends_without_linger_share_requests() {
     const SENDERS: usize = 256;
@@ -708,7 +708,7 @@ async fn concurrent_sends_without_linger_share_requests() {
     }
     assert_eq!(produce_requests(&cluster), 5);
     cluster
-        .broker_round_trip_time(-1, Duration::from_millis(10))
+        .broker_round_trip_time(-1, Duration::from_millis(40))
         .unwrap();
     let sends = (0..RECORDS).map(|_| producer.send(ProducerRecord::to("t").payload("v")));
     let mut sends = stream::iter(sends).buffer_unordered(SENDERS);
@@ -716,8 +716,8 @@ async fn concurrent_sends_without_linger_share_requests() {
         sent.unwrap();
     }
     drop(sends);
-    // Each round trip has a full request and a small one. With librdkafka's defaults these are 750.
+    // Five a round trip at most. With librdkafka's defaults, these are 750 and more.
     let requests = produce_requests(&cluster) - 5;
-    assert!(requests <= 300, "{requests} requests");
+    assert!(requests <= 400, "{requests} requests");
     producer.close().await;
 }
