@@ -4,8 +4,8 @@ use super::bootstrap;
 use super::config::ClientConfig;
 use super::config_errors::{bad_value, missing_for_mechanism, property_error, refused};
 use super::config_values::{
-    MAX_IDLE, MAX_RECONNECT_BACKOFF, SOCKET_TIMEOUT, is_transactional, max_idle,
-    max_reconnect_backoff, socket_timeout, transaction_timeout,
+    MAX_IDLE, MAX_RECONNECT_BACKOFF, SOCKET_TIMEOUT, batches_without_linger, is_transactional,
+    max_idle, max_reconnect_backoff, socket_timeout, transaction_timeout,
 };
 use super::properties::MECHANISMS;
 use super::secrets::Secrets;
@@ -52,6 +52,12 @@ impl ClientConfig {
         if self.get(SOCKET_TIMEOUT).is_none() {
             if let Some(timeout) = socket_timeout(&conf) {
                 conf.set(SOCKET_TIMEOUT, &timeout.as_millis().to_string())
+                    .expect("the value is in librdkafka's range");
+            }
+        }
+        for (properties, value) in batches_without_linger(&conf) {
+            if properties.iter().all(|it| self.get(it).is_none()) {
+                conf.set(properties[0], value)
                     .expect("the value is in librdkafka's range");
             }
         }
@@ -336,6 +342,44 @@ mod tests {
             assert!(is_there, "{property}: {java}");
         }
         assert!(rows >= 40, "{rows}");
+    }
+
+    #[test]
+    fn without_linger_few_requests_are_in_flight() {
+        let with = |properties: &[(&str, &str)]| {
+            let value = |property| value_with(property, properties);
+            (
+                value("max.in.flight"),
+                value("sticky.partitioning.linger.ms"),
+            )
+        };
+        let are = |in_flight: &str, sticky: &str| (in_flight.to_owned(), sticky.to_owned());
+        let librdkafkas = are("1000000", "10");
+        assert_eq!(with(&[]), librdkafkas);
+        assert_eq!(with(&[("linger.ms", "1")]), librdkafkas);
+        for linger in ["linger.ms", "queue.buffering.max.ms"] {
+            for millis in ["0", "0.0", "0.999"] {
+                assert_eq!(
+                    with(&[(linger, millis)]),
+                    are("5", "10"),
+                    "{linger} {millis}"
+                );
+            }
+        }
+        let linger = ("linger.ms", "0");
+        // librdkafka's limit.
+        for idempotent in [
+            ("enable.idempotence", "true"),
+            ("transactional.id", "tests"),
+        ] {
+            assert_eq!(with(&[linger, idempotent]), librdkafkas);
+        }
+        // What the user sets stays, by either name.
+        for name in ["max.in.flight", "max.in.flight.requests.per.connection"] {
+            assert_eq!(with(&[linger, (name, "7")]), are("7", "10"));
+        }
+        let sticky = ("sticky.partitioning.linger.ms", "0");
+        assert_eq!(with(&[linger, sticky]), are("5", "0"));
     }
 
     fn max_idle_with(properties: &[(&str, &str)]) -> String {

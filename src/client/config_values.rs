@@ -87,6 +87,34 @@ pub(crate) struct QueueLimits {
     pub(crate) bytes: usize,
 }
 
+/// Returns the properties that let records batch if they hardly linger, by all their names, and their
+/// values.
+///
+/// librdkafka sends what is in the queue whenever it is woken. Without a limit of requests in flight,
+/// each of many concurrent senders gets a request of its own, and a broker answers those of one
+/// connection one after another. With a limit, the records that are enqueued meanwhile go together,
+/// and a record that finds less in flight goes at once. The limit is that of Java's client: fewer
+/// would fit brokers that are near, and slow down those that are far.
+///
+/// Without linger, librdkafka also turns off the sticky partitioner, so that each record goes to
+/// another partition. It has its default here.
+///
+/// An idempotent producer has a limit already: one batch of a partition.
+pub(super) fn batches_without_linger(
+    conf: &Conf,
+) -> impl Iterator<Item = (&'static [&'static str], &'static str)> + use<> {
+    let linger = conf.get("linger.ms").and_then(|millis| millis.parse().ok());
+    let is_brief = linger.is_some_and(|millis: f64| millis < 1.0);
+    let is_idempotent =
+        is_transactional(conf) || conf.get("enable.idempotence").as_deref() == Some("true");
+    let in_flight: &[&str] = &["max.in.flight", "max.in.flight.requests.per.connection"];
+    let sticky: &[&str] = &["sticky.partitioning.linger.ms"];
+    let in_flight = (is_brief && !is_idempotent).then_some((in_flight, "5"));
+    in_flight
+        .into_iter()
+        .chain(is_brief.then_some((sticky, "10")))
+}
+
 /// Returns the size above which librdkafka refuses a message.
 pub(super) fn message_max_bytes(conf: &Conf) -> usize {
     let value = conf.get("message.max.bytes");

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use futures::future::join_all;
+use futures::{StreamExt, stream};
 use tokio_rdkafka::{
     ApiKey, BaseProducer, Headers, KafkaError, MockCluster, MockRequest, Persistence, Producer,
     ProducerContext, ProducerRecord, PurgeConfig, RDKafkaErrorCode, WeakProducer,
 };
 
-use crate::support::mock::{Counting, cluster, config, payloads, until, until_records};
+use crate::support::mock::{
+    Counting, cluster, config, payloads, produce_requests, until, until_records,
+};
 
 #[tokio::test]
 async fn send_resolves_with_increasing_offsets() {
@@ -690,4 +692,32 @@ fn an_enqueue_yields_once_in_1024_although_there_is_capacity() {
     assert_eq!(report.failed + report.undelivered, 0);
     let arrived = runtime.block_on(cluster.records("t")).unwrap();
     assert_eq!(arrived.len(), 2 * 3072 - 3);
+}
+
+/// Without linger, what comes while requests are under way goes together into the next one.
+#[tokio::test]
+async fn concurrent_sends_without_linger_share_requests() {
+    const SENDERS: usize = 256;
+    const RECORDS: usize = 10_000;
+    let cluster = cluster("t", 4);
+    let producer: Producer = config(&cluster).create().unwrap();
+    // One after another, each leaves at once.
+    cluster.start_request_tracking();
+    for _ in 0..5 {
+        producer.send(ProducerRecord::to("t")).await.unwrap();
+    }
+    assert_eq!(produce_requests(&cluster), 5);
+    cluster
+        .broker_round_trip_time(-1, Duration::from_millis(40))
+        .unwrap();
+    let sends = (0..RECORDS).map(|_| producer.send(ProducerRecord::to("t").payload("v")));
+    let mut sends = stream::iter(sends).buffer_unordered(SENDERS);
+    while let Some(sent) = sends.next().await {
+        sent.unwrap();
+    }
+    drop(sends);
+    // Five a round trip at most. With librdkafka's defaults, these are 750 and more.
+    let requests = produce_requests(&cluster) - 5;
+    assert!(requests <= 400, "{requests} requests");
+    producer.close().await;
 }
