@@ -281,8 +281,13 @@ impl fmt::Debug for ConsumedBatch<'_> {
 /// # Cancel safety
 ///
 /// If the future is dropped, the transaction is aborted, unless its commit has begun: see
-/// [`Transaction::commit`]. The compiler does not find the future `Send`, as `tokio::spawn` needs
-/// it, if the function changes what it has captured. Use an atomic or a mutex for that.
+/// [`Transaction::commit`].
+///
+/// # Spawning it
+///
+/// `tokio::spawn` needs a `Send` future. Write `async move |batch, transaction|` for that. The
+/// compiler does not find the future `Send` if the function borrows what it captures, or changes
+/// it. Use an `Arc`, and an atomic or a mutex.
 pub async fn consume_transform_produce<C, K, R, E>(
     consumer: &Arc<StreamConsumer<K, R>>,
     producer: &mut TransactionalProducer<C>,
