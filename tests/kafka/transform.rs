@@ -7,6 +7,7 @@
 //! | `TOKIO_RDKAFKA_TRANSFORM_RECORDS` | 6000; `tests/night` has 200 000 |
 
 use std::env;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -104,11 +105,13 @@ impl Pipeline {
     }
 
     /// Writes numbers, by turns to the partitions, in the background.
-    fn write(&self, count: usize) -> JoinHandle<()> {
-        let producer: Producer = self.cluster.config().create().unwrap();
+    fn write(&self, numbers: Range<usize>) -> JoinHandle<()> {
+        let mut config = self.cluster.config();
+        config.set("enable.idempotence", "true");
+        let producer: Producer = config.create().unwrap();
         let input = self.input.clone();
         spawn(async move {
-            let records = (0..count).map(|number| {
+            let records = numbers.map(|number| {
                 ProducerRecord::to(&input)
                     .partition((number % PARTITIONS) as i32)
                     .payload(number.to_string())
@@ -288,7 +291,7 @@ async fn rebalances(cluster: Cluster) {
     let pipeline = Pipeline::new(cluster).await;
     let count = records();
     let first = pipeline.start().await;
-    let written = pipeline.write(count);
+    let written = pipeline.write(0..count);
     first.await_batches(1).await;
     for round in 0..4 {
         let other = pipeline.start().await;
@@ -315,7 +318,7 @@ async fn held_requests(cluster: Cluster) {
     let proxy = Proxy::new(&pipeline.cluster);
     pipeline.servers = Some(proxy.bootstrap_servers());
     let count = records() / 2;
-    pipeline.write(count).await.unwrap();
+    pipeline.write(0..count).await.unwrap();
     let instance = pipeline.start().await;
     let stop = CancellationToken::new();
     let holding = {
@@ -351,7 +354,7 @@ async fn held_requests(cluster: Cluster) {
 async fn fenced(cluster: Cluster) {
     let pipeline = Pipeline::new(cluster).await;
     const COUNT: usize = 2000;
-    let written = pipeline.write(COUNT);
+    let written = pipeline.write(0..COUNT);
     let older = pipeline.start_as("same").await;
     older.await_batches(2).await;
     let newer = pipeline.start_as("same").await;
@@ -375,8 +378,10 @@ async fn killed_nodes(cluster: Cluster) {
     let pipeline = Pipeline::new(cluster).await;
     let count = records();
     let instances = [pipeline.start().await, pipeline.start().await];
-    let written = pipeline.write(count);
-    for node in NODES {
+    for (round, node) in NODES.into_iter().enumerate() {
+        // Each round has something to work on.
+        let part = |round| count * round / NODES.len();
+        let written = pipeline.write(part(round)..part(round + 1));
         for instance in &instances {
             instance.await_batches(1).await;
         }
@@ -400,8 +405,8 @@ async fn killed_nodes(cluster: Cluster) {
             }
         });
         revived.await.unwrap();
+        written.await.unwrap();
     }
-    written.await.unwrap();
     pipeline.await_end(count).await;
     for instance in instances {
         instance.stop().await;
