@@ -96,6 +96,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
         let successor = lock(&self.successor).take();
         if let Some(successor) = successor {
             let old = mem::replace(&mut self.producer, successor);
+            #[cfg(feature = "statistics")]
+            self.producer.shared().adopt_statistics(old.shared());
             // Futures of its records resolve, and a thread destroys it.
             old.shared().begin_close(Some(Instant::now()));
         }

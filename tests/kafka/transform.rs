@@ -31,8 +31,10 @@ const MODULE: Module = Module("transform");
 
 const PARTITIONS: usize = 4;
 
-/// Records of a transaction: few, so that there are many.
-const BATCH: usize = 25;
+/// Records of a transaction: few, so that there are many. Some take half a second.
+fn batch() -> usize {
+    (records() / 240).clamp(25, 100)
+}
 
 /// Each so-maniest batch has a record that a broker refuses, at its first attempt.
 const REFUSED: usize = 7;
@@ -172,7 +174,7 @@ impl Pipeline {
         let stop = CancellationToken::new();
         let done = Arc::new(AtomicUsize::new(0));
         let options = TransformOptions::new()
-            .max_records(BATCH)
+            .max_records(batch())
             .max_wait(Duration::from_millis(20))
             .cancellation_token(stop.clone())
             .retry_if(|error: &KafkaError| {
