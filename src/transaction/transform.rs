@@ -28,6 +28,7 @@ use super::transaction::Transaction;
 use crate::client::ProducerContext;
 use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::ffi::property_of_client;
+use crate::producer::Producer;
 use crate::sync::{coop, log};
 use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 
@@ -52,8 +53,11 @@ pub struct TransformOptions<E = KafkaError> {
     rewind_timeout: Duration,
     retries: RetryPolicy,
     stop: CancellationToken,
-    retry_if: Option<Box<dyn Fn(&E) -> bool + Send + Sync>>,
+    retry_if: Option<RetryIf<E>>,
 }
+
+/// Whether a batch is tried again after that error.
+type RetryIf<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
 impl<E> TransformOptions<E> {
     /// Returns the defaults, which each method names.
@@ -493,7 +497,7 @@ async fn fill<'c, C, K, R, E>(
     consumer: &'c Arc<StreamConsumer<K, R>>,
     messages: &mut MessageStream<'c, K>,
     firsts: &mut Vec<TopicPartitionOffset>,
-    timers: &crate::producer::Producer<C>,
+    timers: &Producer<C>,
     options: &TransformOptions<E>,
 ) -> Result<Option<ConsumedBatch<'c>>, Failed<E>>
 where
