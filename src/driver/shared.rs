@@ -319,6 +319,12 @@ impl<C: ProducerContext> Shared<C> {
         receiver.ok_or_else(|| self.core.closed_error())
     }
 
+    /// Passes the receivers of a producer's statistics on to this one, which replaces it.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn adopt_statistics(&self, replaced: &Self) {
+        self.statistics.adopt(&replaced.statistics);
+    }
+
     /// Why there is no capacity.
     #[cold]
     pub(crate) fn no_capacity(&self, why: CapacityError) -> KafkaError {

@@ -31,6 +31,15 @@ impl Documents {
         lock(&self.0).as_ref().map(watch::Sender::subscribe)
     }
 
+    /// Goes on for those who read the documents of a client that this one replaces.
+    pub(super) fn adopt(&self, replaced: &Self) {
+        let Some(sender) = lock(&replaced.0).take() else {
+            return;
+        };
+        let unread = lock(&self.0).replace(sender);
+        drop(unread);
+    }
+
     /// Ends the tasks that read.
     pub(super) fn end(&self) {
         let sender = lock(&self.0).take();

@@ -73,6 +73,9 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 impl<C: ProducerContext> TransactionalProducer<C> {
     /// Returns a receiver of librdkafka's statistics, as [`Producer::statistics`] does.
     ///
+    /// It goes on if a [renewal](Self#renewal) replaces the client. The counts of the next client
+    /// begin at zero.
+    ///
     /// # Errors
     ///
     /// Same as [`Producer::statistics`].

@@ -45,7 +45,13 @@ where
 pub(super) fn consumer_error(call: &str, error: &ConsumerError) -> KafkaError {
     let code = error.rdkafka_error_code();
     let code = code.map_or(RDKafkaErrorCode::State, |code| (code as i32).into());
-    let text = format!("{call}: {error}");
+    let text = match error {
+        // The crate's text has the names of its variant and its code as well.
+        ConsumerError::MessageConsumption(_) | ConsumerError::MessageConsumptionFatal(_) => {
+            format!("{call}: {}", code.description())
+        }
+        error => format!("{call}: {error}"),
+    };
     match error {
         ConsumerError::MessageConsumptionFatal(_) => KafkaError::of_call(Class::Fatal, code, text),
         _ => KafkaError::with_text(code, text),

@@ -109,6 +109,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
                 .into_iter()
                 .for_each(|watch| self.producer.spawn(watch));
             self.set_up_client();
+            #[cfg(feature = "statistics")]
+            self.producer.shared().adopt_statistics(old.shared());
             // Futures of its records resolve, and a thread destroys it.
             old.shared().begin_close(Some(Instant::now()));
         }

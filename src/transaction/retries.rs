@@ -73,7 +73,8 @@ impl<C: ProducerContext> TransactionalProducer<C> {
     /// once. So the function's own error never leads to a retry if its records were delivered.
     ///
     /// The compiler does not find the future `Send`, as `tokio::spawn` needs it, if the function
-    /// changes what it has captured. Use an atomic or a mutex for that.
+    /// borrows what it captures, or changes it. Write `async move |transaction|`, and use an `Arc`,
+    /// and an atomic or a mutex.
     ///
     /// What the function does outside of the transaction, it does at each try. A consumer must go
     /// back to its committed offsets first: a function that consumes has to do that when it begins.

@@ -28,6 +28,7 @@ use super::transaction::Transaction;
 use crate::client::ProducerContext;
 use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::ffi::property_of_client;
+use crate::producer::Producer;
 use crate::sync::{coop, log};
 use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 
@@ -52,8 +53,11 @@ pub struct TransformOptions<E = KafkaError> {
     rewind_timeout: Duration,
     retries: RetryPolicy,
     stop: CancellationToken,
-    retry_if: Option<Box<dyn Fn(&E) -> bool + Send + Sync>>,
+    retry_if: Option<RetryIf<E>>,
 }
+
+/// Whether a batch is tried again after that error.
+type RetryIf<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
 
 impl<E> TransformOptions<E> {
     /// Returns the defaults, which each method names.
@@ -281,8 +285,13 @@ impl fmt::Debug for ConsumedBatch<'_> {
 /// # Cancel safety
 ///
 /// If the future is dropped, the transaction is aborted, unless its commit has begun: see
-/// [`Transaction::commit`]. The compiler does not find the future `Send`, as `tokio::spawn` needs
-/// it, if the function changes what it has captured. Use an atomic or a mutex for that.
+/// [`Transaction::commit`].
+///
+/// # Spawning it
+///
+/// `tokio::spawn` needs a `Send` future. Write `async move |batch, transaction|` for that. The
+/// compiler does not find the future `Send` if the function borrows what it captures, or changes
+/// it. Use an `Arc`, and an atomic or a mutex.
 pub async fn consume_transform_produce<C, K, R, E>(
     consumer: &Arc<StreamConsumer<K, R>>,
     producer: &mut TransactionalProducer<C>,
@@ -488,7 +497,7 @@ async fn fill<'c, C, K, R, E>(
     consumer: &'c Arc<StreamConsumer<K, R>>,
     messages: &mut MessageStream<'c, K>,
     firsts: &mut Vec<TopicPartitionOffset>,
-    timers: &crate::producer::Producer<C>,
+    timers: &Producer<C>,
     options: &TransformOptions<E>,
 ) -> Result<Option<ConsumedBatch<'c>>, Failed<E>>
 where

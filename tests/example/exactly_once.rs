@@ -53,7 +53,7 @@ const LATEST: Duration = Duration::from_millis(1000);
 const BATCH: &str = "50";
 
 pub fn trials() -> Vec<Trial> {
-    let trials: [(&str, fn()); 3] = [
+    let trials: [(&str, fn()); 4] = [
         (
             "killed_it_writes_each_record_exactly_once",
             killed_it_writes_each_record_exactly_once,
@@ -63,6 +63,10 @@ pub fn trials() -> Vec<Trial> {
             fenced_it_ends_and_each_record_is_written_exactly_once,
         ),
         ("fenced_when_idle_it_ends_too", fenced_when_idle_it_ends_too),
+        (
+            "interrupted_it_ends_at_once_and_the_next_goes_on",
+            interrupted_it_ends_at_once_and_the_next_goes_on,
+        ),
     ];
     trials
         .map(|(name, test)| Module("exactly_once").blocking_trial_alone(name, move |_| test()))
@@ -172,6 +176,27 @@ fn fenced(is_idle: bool) {
     assert_eq!(status.code(), Some(1));
     let last = said.last().expect("a word");
     assert!(last.starts_with("fenced, "), "{last}");
+    pipeline.assert_each_once(RECORDS);
+}
+
+/// By Ctrl-C, at work.
+fn interrupted_it_ends_at_once_and_the_next_goes_on() {
+    const RECORDS: usize = 3000;
+    const ROUNDS: usize = 3;
+    let pipeline = Pipeline::new();
+    for round in 0..ROUNDS {
+        let part = |round| RECORDS * round / ROUNDS;
+        pipeline.write(part(round)..part(round + 1));
+        let mut running = pipeline.start(&["--batch-size", BATCH]);
+        pipeline.await_progress(&mut running);
+        running.interrupt();
+        let started = Instant::now();
+        assert!(running.wait().success());
+        let took = started.elapsed();
+        assert!(took < LIMIT / 4, "{took:?}");
+    }
+    let mut last = pipeline.start(&["--until-end"]);
+    pipeline.await_end(&mut last);
     pipeline.assert_each_once(RECORDS);
 }
 

@@ -32,6 +32,8 @@ mod statistics;
 #[path = "../support/mod.rs"]
 mod support;
 mod transactional_producer;
+#[cfg(feature = "rdkafka")]
+mod transform;
 mod verdicts;
 
 use std::process::ExitCode;
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
         late_requests::trials(),
         #[cfg(feature = "rdkafka")]
         consumed::trials(),
+        #[cfg(feature = "rdkafka")]
+        transform::trials(),
         #[cfg(feature = "statistics")]
         statistics::trials(),
         frozen::trials(),

@@ -7,21 +7,26 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use rdkafka::message::Message as _;
+use tokio::task::spawn_blocking;
 use tokio_rdkafka::{
     ClientContext, DeliveryResult, KafkaError, ProducerContext, ProducerRecord, Transaction,
     TransactionOutcome, TransactionalProducer,
 };
 
 use crate::support::kafka::{Cluster, DEADLINE, Isolation, Read};
-use crate::support::trials::Module;
+use crate::support::trials::{Module, one_thread};
 
 const MODULE: Module = Module("renewal");
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        MODULE.trial(
-            "a_refused_record_spoils_no_later_transaction",
-            refused_records,
+        MODULE.trial("a_refused_record_spoils_no_later_transaction", |cluster| {
+            refused_records(cluster, false)
+        }),
+        MODULE.trial_alone(
+            one_thread,
+            "nor_does_one_that_is_refused_while_a_node_dies",
+            |cluster| refused_records(cluster, true),
         ),
         MODULE.trial(
             "the_older_producer_stays_fenced_also_while_it_renews",
@@ -94,9 +99,23 @@ async fn send_bad(transaction: &Transaction<'_>, topic: &str, way: Refused) {
 }
 
 async fn bad_transaction(producer: &mut TransactionalProducer, topic: &str, way: Refused) {
+    bad_transaction_while(producer, topic, way, None).await;
+}
+
+/// The same, while that node dies.
+async fn bad_transaction_while(
+    producer: &mut TransactionalProducer,
+    topic: &str,
+    way: Refused,
+    dies: Option<i32>,
+) {
     let transaction = producer.begin().await.unwrap();
     let first = record(topic, "bad".to_owned());
     transaction.send(first).await.unwrap();
+    if let Some(node) = dies {
+        let killed = spawn_blocking(move || Cluster::node("kill", node));
+        killed.await.unwrap();
+    }
     send_bad(&transaction, topic, way).await;
     let error = transaction.commit().await.unwrap_err();
     assert!(error.requires_abort(), "{way:?}: {error:?}");
@@ -116,14 +135,23 @@ async fn good_transaction(
     transaction.commit().await.map_err(KafkaError::from)
 }
 
-async fn refused_records(cluster: Cluster) {
+async fn refused_records(cluster: Cluster, kills: bool) {
     let topic = picky_topic(&cluster).await;
     let mut producer = producer(&cluster, &topic).await;
     let mut expected = Vec::new();
     let mut bad = 0;
+    let mut dead = None;
     for turn in 0..20 {
         if turn % 3 == 0 {
-            bad_transaction(&mut producer, &topic, WAYS[bad % WAYS.len()]).await;
+            // The transactions between commit without it.
+            revive(&cluster, &topic, dead.take()).await;
+            dead = match bad {
+                1 | 4 if kills => Some(cluster.leader(&topic, 0)),
+                2 | 6 if kills => Some(cluster.coordinator("__transaction_state", &topic)),
+                _ => None,
+            };
+            let way = WAYS[bad % WAYS.len()];
+            bad_transaction_while(&mut producer, &topic, way, dead).await;
             bad += 1;
             let outcome = producer.outcome().await;
             assert_eq!(outcome, Some(TransactionOutcome::Aborted));
@@ -132,7 +160,13 @@ async fn refused_records(cluster: Cluster) {
             expected.extend((0..3).map(|part| format!("{turn}.{part}")));
         }
     }
-    assert_eq!(producer.renewals(), bad as u64);
+    revive(&cluster, &topic, dead).await;
+    if kills {
+        // A connection that broke is another reason.
+        assert!(producer.renewals() >= bad as u64);
+    } else {
+        assert_eq!(producer.renewals(), bad as u64);
+    }
     let last = expected.last().cloned().unwrap();
     let is_last = |read: &Read| read.payload() == Some(last.as_bytes());
     let read = cluster.read_until(&topic, 0, Isolation::Committed, is_last);
@@ -141,6 +175,24 @@ async fn refused_records(cluster: Cluster) {
         .map(|read| String::from_utf8(read.payload().unwrap().to_vec()).unwrap());
     assert_eq!(texts.collect::<Vec<_>>(), expected);
     producer.close().await;
+}
+
+/// Starts a node, and waits until it is a part of the whole again.
+async fn revive(cluster: &Cluster, topic: &str, dead: Option<i32>) {
+    let Some(node) = dead else {
+        return;
+    };
+    let (cluster, topic) = (cluster.clone(), topic.to_owned());
+    let revived = spawn_blocking(move || {
+        Cluster::node("start", node);
+        let started = Instant::now();
+        for topic in [topic.as_str(), "__transaction_state"] {
+            while !cluster.is_whole_for(node, topic) {
+                assert!(started.elapsed() < DEADLINE, "node {node} is not back");
+            }
+        }
+    });
+    revived.await.unwrap();
 }
 
 /// The producer that was initialized last wins, whatever the other one is about.

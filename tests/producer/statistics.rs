@@ -285,3 +285,28 @@ fn a_base_producer_parses_what_its_context_gets() {
         documents.any(|it| it.txmsgs == 1 && it.msg_max == 5_000)
     });
 }
+
+#[tokio::test]
+async fn a_receiver_goes_on_when_a_renewal_replaces_the_client() {
+    let cluster = cluster("t", 1);
+    let mut config = often(&cluster);
+    config.set("transactional.id", "tests");
+    let mut producer: TransactionalProducer = config.create().unwrap();
+    let mut receiver = producer.statistics().unwrap();
+    producer.init(DEADLINE).await.unwrap();
+    let before = until_statistics(&mut receiver, |_| true).await;
+    let transaction = producer.begin().await.unwrap();
+    let record = ProducerRecord::to("t").payload("v");
+    transaction.send(record).await.unwrap();
+    let code = RDKafkaErrorCode::InvalidTransactionalState;
+    cluster.request_errors(ApiKey::EndTxn, &[code]);
+    transaction.commit().await.unwrap_err();
+    drop(producer.begin().await.unwrap());
+    assert_eq!(producer.renewals(), 1);
+    // Each client has a name of its own.
+    until_statistics(&mut receiver, |it| it.name != before.name).await;
+    let mut other = producer.statistics().unwrap();
+    until_statistics(&mut other, |it| it.name != before.name).await;
+    producer.close().await;
+    until_ended(receiver).await;
+}

@@ -79,6 +79,13 @@ impl Running {
         self.wait().signal() == Some(9)
     }
 
+    /// Sends it the signal of Ctrl-C.
+    pub fn interrupt(&self) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-INT", &id]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().expect("its status")

@@ -652,15 +652,15 @@ async fn the_loop_can_be_spawned() {
     } = Setting::new(5).await;
     let options = TransformOptions::new().cancellation_token(stop.clone());
     let task = {
-        let consumer = Arc::clone(&consumer);
+        let (consumer, output) = (Arc::clone(&consumer), "out".to_owned());
         spawn(async move {
             let run = consume_transform_produce(
                 &consumer,
                 &mut producer,
                 options,
-                async |batch, transaction| {
+                async move |batch, transaction| {
                     for message in batch {
-                        let record = ProducerRecord::to("out").payload(message.payload());
+                        let record = ProducerRecord::to(&output).payload(message.payload());
                         transaction.send(record).await?;
                     }
                     Ok::<_, KafkaError>(())

@@ -1,0 +1,417 @@
+//! The loop that consumes, transforms and produces, while groups rebalance, nodes die, brokers
+//! refuse records, requests are held back, and instances stop: the output has each record of the
+//! input exactly once, in order per partition.
+//!
+//! | variable | default |
+//! |---|---|
+//! | `TOKIO_RDKAFKA_TRANSFORM_RECORDS` | 6000; `tests/night` has 200 000 |
+
+use std::env;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use libtest_mimic::Trial;
+use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::message::Message as _;
+use tokio::task::{JoinHandle, spawn, spawn_blocking};
+use tokio_rdkafka::{
+    ConsumedBatch, KafkaError, Producer, ProducerRecord, RDKafkaErrorCode, Transaction,
+    TransactionalProducer, TransformOptions, consume_transform_produce,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::kafka::{Cluster, DEADLINE, Isolation, Read};
+use crate::support::proxy::{END_TXN, PRODUCE, Proxy};
+use crate::support::trials::{Module, many_threads};
+
+const MODULE: Module = Module("transform");
+
+const PARTITIONS: usize = 4;
+
+/// Records of a transaction: few, so that there are many. Some take half a second.
+fn batch() -> usize {
+    (records() / 240).clamp(25, 100)
+}
+
+/// Each so-maniest batch has a record that a broker refuses, at its first attempt.
+const REFUSED: usize = 7;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        MODULE.trial_on(
+            many_threads,
+            "two_instances_share_and_stop_and_each_record_counts_once",
+            rebalances,
+        ),
+        MODULE.trial_on(
+            many_threads,
+            "refused_records_and_held_requests_lose_and_double_nothing",
+            held_requests,
+        ),
+        MODULE.trial_on(
+            many_threads,
+            "the_older_of_two_producers_ends_fenced",
+            fenced,
+        ),
+        MODULE.trial_alone(
+            many_threads,
+            "nodes_that_die_lose_and_double_nothing",
+            killed_nodes,
+        ),
+    ]
+}
+
+fn records() -> usize {
+    match env::var("TOKIO_RDKAFKA_TRANSFORM_RECORDS") {
+        Ok(number) => number.parse().expect("a number"),
+        Err(_) => 6000,
+    }
+}
+
+/// An input and an output, which refuses large records.
+struct Pipeline {
+    cluster: Cluster,
+    input: String,
+    output: String,
+    /// Where the producers connect to, if not to the brokers themselves.
+    servers: Option<String>,
+    names: AtomicUsize,
+}
+
+/// A loop in a task.
+struct Instance {
+    stop: CancellationToken,
+    done: Arc<AtomicUsize>,
+    task: JoinHandle<Result<u64, KafkaError>>,
+}
+
+impl Pipeline {
+    async fn new(cluster: Cluster) -> Self {
+        let input = cluster.create_topic(PARTITIONS as i32, 3).await;
+        let output = Cluster::new_name();
+        let limit = [("max.message.bytes", "2000")];
+        let partitions = PARTITIONS as i32;
+        cluster
+            .create_topic_with(&output, partitions, 3, &limit)
+            .await;
+        Self {
+            cluster,
+            input,
+            output,
+            servers: None,
+            names: AtomicUsize::new(0),
+        }
+    }
+
+    /// Writes numbers, by turns to the partitions, in the background.
+    fn write(&self, numbers: Range<usize>) -> JoinHandle<()> {
+        let mut config = self.cluster.config();
+        config.set("enable.idempotence", "true");
+        let producer: Producer = config.create().unwrap();
+        let input = self.input.clone();
+        spawn(async move {
+            let records = numbers.map(|number| {
+                ProducerRecord::to(&input)
+                    .partition((number % PARTITIONS) as i32)
+                    .payload(number.to_string())
+            });
+            let mut results = producer.send_all(records);
+            while let Some(result) = results.next().await {
+                result.expect("a delivery");
+            }
+            drop(results);
+            producer.close().await;
+        })
+    }
+
+    fn consumer(&self) -> StreamConsumer {
+        let config = self.cluster.config();
+        let consumer: StreamConsumer = rdkafka::ClientConfig::new()
+            .set(
+                "bootstrap.servers",
+                config.get("bootstrap.servers").unwrap(),
+            )
+            .set("group.id", &self.input)
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("heartbeat.interval.ms", "500")
+            .set("session.timeout.ms", "6000")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("log_level", "3")
+            .create()
+            .unwrap();
+        consumer.subscribe(&[&self.input]).unwrap();
+        consumer
+    }
+
+    async fn producer(&self, id: &str) -> TransactionalProducer {
+        let mut config = self.cluster.config();
+        if let Some(servers) = &self.servers {
+            config
+                .set("bootstrap.servers", servers)
+                .set("socket.timeout.ms", "1000")
+                .set("request.timeout.ms", "900");
+        }
+        config
+            .set("transactional.id", format!("{}-{id}", self.output))
+            .set("reconnect.backoff.max.ms", "1000");
+        let mut producer: TransactionalProducer = config.create().unwrap();
+        producer.init(DEADLINE).await.unwrap();
+        producer
+    }
+
+    async fn start(&self) -> Instance {
+        let id = self.names.fetch_add(1, Ordering::Relaxed).to_string();
+        self.start_as(&id).await
+    }
+
+    async fn start_as(&self, id: &str) -> Instance {
+        let consumer = Arc::new(self.consumer());
+        let mut producer = self.producer(id).await;
+        let stop = CancellationToken::new();
+        let done = Arc::new(AtomicUsize::new(0));
+        let options = TransformOptions::new()
+            .max_records(batch())
+            .max_wait(Duration::from_millis(20))
+            .cancellation_token(stop.clone())
+            .retry_if(|error: &KafkaError| {
+                error.code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
+            });
+        let (output, counted) = (self.output.clone(), Arc::clone(&done));
+        let task = spawn(async move {
+            let run = consume_transform_produce(
+                &consumer,
+                &mut producer,
+                options,
+                async move |batch, transaction| {
+                    let number = counted.fetch_add(1, Ordering::Relaxed);
+                    let is_spoilt = number % REFUSED == 0 && batch.attempt() == 1;
+                    transform(batch, transaction, &output, is_spoilt).await
+                },
+            );
+            let result = run.await;
+            producer.close().await;
+            spawn_blocking(move || drop(consumer)).await.unwrap();
+            result
+        });
+        Instance { stop, done, task }
+    }
+
+    /// Waits until the group has committed all of the input.
+    async fn await_end(&self, count: usize) {
+        let (cluster, input) = (self.cluster.clone(), self.input.clone());
+        let awaited = spawn_blocking(move || {
+            let (mut before, mut since) = (0, Instant::now());
+            loop {
+                let committed = cluster.committed(&input, &input, PARTITIONS as i32);
+                let offsets = committed.iter().flatten();
+                let done: usize = offsets.map(|(offset, _)| *offset as usize).sum();
+                if done >= count {
+                    return;
+                }
+                if done > before {
+                    (before, since) = (done, Instant::now());
+                }
+                assert!(since.elapsed() < DEADLINE, "{done} of {count} are done");
+            }
+        });
+        awaited.await.unwrap();
+    }
+
+    async fn assert_each_once(&self, count: usize) {
+        let producer: Producer = self.cluster.config().create().unwrap();
+        for partition in 0..PARTITIONS {
+            let last = ProducerRecord::to(&self.output).partition(partition as i32);
+            producer.send(last.payload("last")).await.unwrap();
+            let (cluster, output) = (self.cluster.clone(), self.output.clone());
+            let read = spawn_blocking(move || {
+                let is_last = |read: &Read| read.payload() == Some(b"last");
+                cluster.read_until(&output, partition as i32, Isolation::Committed, is_last)
+            });
+            let read = read.await.unwrap();
+            let (_, records) = read.split_last().unwrap();
+            let text = |read: &Read| String::from_utf8(read.payload().unwrap().to_vec()).unwrap();
+            let seen: Vec<usize> = records
+                .iter()
+                .map(|read| text(read).parse().expect("a number"))
+                .collect();
+            let expected: Vec<usize> = (partition..count).step_by(PARTITIONS).collect();
+            let both = seen.iter().zip(&expected);
+            let wrong = both
+                .enumerate()
+                .find(|(_, (seen, expected))| seen != expected);
+            assert_eq!(wrong, None, "seen and expected in partition {partition}");
+            assert_eq!(seen.len(), expected.len(), "in partition {partition}");
+        }
+        producer.close().await;
+    }
+}
+
+impl Instance {
+    /// Waits until it works.
+    async fn await_batches(&self, count: usize) {
+        let goal = self.done.load(Ordering::Relaxed) + count;
+        let started = Instant::now();
+        while self.done.load(Ordering::Relaxed) < goal && !self.task.is_finished() {
+            assert!(started.elapsed() < DEADLINE, "no batch");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Stops it, perhaps within a batch. Returns how many records it has committed.
+    async fn stop(self) -> u64 {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(DEADLINE, self.task).await;
+        ended.expect("an end").unwrap().unwrap()
+    }
+}
+
+async fn transform(
+    batch: &ConsumedBatch<'_>,
+    transaction: &Transaction<'_>,
+    output: &str,
+    is_spoilt: bool,
+) -> Result<(), KafkaError> {
+    for message in batch {
+        let record = ProducerRecord::to(output)
+            .partition(message.partition())
+            .payload(message.payload());
+        transaction.enqueue_detached(record).await?;
+    }
+    if is_spoilt {
+        let record = ProducerRecord::to(output).payload("x".repeat(3000));
+        transaction.send(record).await?;
+    }
+    Ok(())
+}
+
+/// One goes on, others come and go, also in the middle of a batch.
+async fn rebalances(cluster: Cluster) {
+    let pipeline = Pipeline::new(cluster).await;
+    let count = records();
+    let first = pipeline.start().await;
+    let written = pipeline.write(0..count);
+    first.await_batches(1).await;
+    for round in 0..4 {
+        let other = pipeline.start().await;
+        other.await_batches(2 + round).await;
+        other.stop().await;
+    }
+    written.await.unwrap();
+    pipeline.await_end(count).await;
+    first.stop().await;
+    pipeline.assert_each_once(count).await;
+}
+
+/// Waits for that many more batches.
+async fn until(done: &AtomicUsize, count: usize, stop: &CancellationToken) {
+    let goal = done.load(Ordering::Relaxed) + count;
+    while done.load(Ordering::Relaxed) < goal && !stop.is_cancelled() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Again and again a request is held until its transaction has long ended.
+async fn held_requests(cluster: Cluster) {
+    let mut pipeline = Pipeline::new(cluster).await;
+    let proxy = Proxy::new(&pipeline.cluster);
+    pipeline.servers = Some(proxy.bootstrap_servers());
+    let count = records() / 2;
+    pipeline.write(0..count).await.unwrap();
+    let instance = pipeline.start().await;
+    let stop = CancellationToken::new();
+    let holding = {
+        let (stop, done) = (stop.clone(), Arc::clone(&instance.done));
+        spawn(async move {
+            let mut held = 0;
+            for api_key in [END_TXN, PRODUCE].into_iter().cycle() {
+                let request = proxy.hold(api_key);
+                tokio::select! {
+                    () = request.is_held() => {}
+                    () = stop.cancelled() => break,
+                }
+                // The client has given it up by then, and another batch is under way.
+                until(&done, 2, &stop).await;
+                drop(request);
+                held += 1;
+                // Each costs a second.
+                until(&done, 20, &stop).await;
+            }
+            proxy.hold_no_more();
+            held
+        })
+    };
+    pipeline.await_end(count).await;
+    stop.cancel();
+    let held = holding.await.unwrap();
+    println!("{held} requests held, {count} records");
+    assert!(held > 0);
+    instance.stop().await;
+    pipeline.assert_each_once(count).await;
+}
+
+async fn fenced(cluster: Cluster) {
+    let pipeline = Pipeline::new(cluster).await;
+    const COUNT: usize = 2000;
+    let written = pipeline.write(0..COUNT);
+    let older = pipeline.start_as("same").await;
+    older.await_batches(2).await;
+    let newer = pipeline.start_as("same").await;
+    let error = tokio::time::timeout(DEADLINE, older.task).await;
+    let error = error.expect("an end").unwrap().unwrap_err();
+    assert!(error.is_fenced() && error.is_fatal(), "{error:?}");
+    written.await.unwrap();
+    pipeline.await_end(COUNT).await;
+    newer.stop().await;
+    pipeline.assert_each_once(COUNT).await;
+}
+
+async fn killed_nodes(cluster: Cluster) {
+    const NODES: [i32; 3] = [1, 2, 3];
+    for node in NODES {
+        // A run before this one may have left one dead.
+        spawn_blocking(move || Cluster::node("start", node))
+            .await
+            .unwrap();
+    }
+    let pipeline = Pipeline::new(cluster).await;
+    let count = records();
+    let instances = [pipeline.start().await, pipeline.start().await];
+    for (round, node) in NODES.into_iter().enumerate() {
+        // Each round has something to work on.
+        let part = |round| count * round / NODES.len();
+        let written = pipeline.write(part(round)..part(round + 1));
+        for instance in &instances {
+            instance.await_batches(1).await;
+        }
+        let (brokers, topics) = (
+            pipeline.cluster.clone(),
+            [
+                pipeline.input.clone(),
+                pipeline.output.clone(),
+                "__consumer_offsets".to_owned(),
+                "__transaction_state".to_owned(),
+            ],
+        );
+        let revived = spawn_blocking(move || {
+            Cluster::node("kill", node);
+            Cluster::node("start", node);
+            let started = Instant::now();
+            for topic in topics {
+                while !brokers.is_whole_for(node, &topic) {
+                    assert!(started.elapsed() < DEADLINE, "node {node} is not back");
+                }
+            }
+        });
+        revived.await.unwrap();
+        written.await.unwrap();
+    }
+    pipeline.await_end(count).await;
+    for instance in instances {
+        instance.stop().await;
+    }
+    pipeline.assert_each_once(count).await;
+}
