@@ -3,8 +3,6 @@
 //! It uses what `ready` does: [`BrokerWaiter`] until a broker is up. After that, [`DownBrokers`] has
 //! those that fail, and each of them is asked until it answers. While none fails nothing is asked,
 //! and no timer is set.
-//!
-//! [`DownBrokers`]: super::down_brokers::DownBrokers
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -16,6 +14,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::broker_state::Verdict;
+use super::down_brokers::DownBrokers;
 use super::probe::BrokerWaiter;
 use super::shared::Shared;
 use crate::client::ProducerContext;
@@ -232,7 +231,7 @@ impl<C: ProducerContext> Watch<C> {
         let shared = Arc::clone(&self.shared);
         // What failed before may have come back.
         shared.brokers.down(|down| down.doubt(Instant::now()));
-        let mut brokers = shared.list_brokers(None, FIRST_LIST).await;
+        let mut brokers = list(&shared, None, FIRST_LIST).await;
         let mut round: Option<Round> = None;
         let since = Instant::now();
         let mut is_settled = false;
@@ -242,12 +241,7 @@ impl<C: ProducerContext> Watch<C> {
             if let Some(Watched::End) = ended {
                 return Watched::End;
             }
-            let (mut failures, next) = shared.brokers.down(|down| {
-                if let Some(brokers) = &brokers {
-                    down.listed(brokers, Instant::now());
-                }
-                down.failures(Instant::now())
-            });
+            let (mut failures, next) = shared.brokers.down(|down| down.failures(Instant::now()));
             for failure in &mut failures {
                 failure.address = shared.core.shown(&failure.address);
             }
@@ -267,10 +261,12 @@ impl<C: ProducerContext> Watch<C> {
                     return Watched::Changed;
                 }
                 is_settled |= next.is_none() || since.elapsed() >= ROUND;
-                match failures.is_empty() {
-                    true if is_settled => self.publish(Health::Up),
-                    true => {}
-                    false => self.publish(Health::Degraded(failures.into())),
+                // First all that failed before get the time to answer.
+                if is_settled {
+                    self.publish(match failures.is_empty() {
+                        true => Health::Up,
+                        false => Health::Degraded(failures.into()),
+                    });
                 }
             }
             if round.is_none() && !shared.brokers.down(|down| down.is_empty()) {
@@ -278,15 +274,27 @@ impl<C: ProducerContext> Watch<C> {
             }
             let had_round = round.is_some();
             self.wait(changed, next, &mut round).await;
-            let down = shared.brokers.down(|down| down.ids());
-            if had_round && round.is_none() && !down.is_empty() {
+            if had_round && round.is_none() && !shared.brokers.down(|down| down.is_empty()) {
+                let down = shared.brokers.down(|down| down.ids());
                 // One that has left the list and is in it again is up.
-                let ids = brokers.iter().flatten().map(Broker::id);
-                let other = ids.filter(|id| !down.contains(id)).next();
-                brokers = shared.list_brokers(other, ROUND).await.or(brokers);
+                let mut ids = brokers.iter().flatten().map(Broker::id);
+                let other = ids.find(|id| !down.contains(id));
+                brokers = list(&shared, other, ROUND).await.or(brokers);
             }
         }
     }
+}
+
+/// Asks that broker, or any, which brokers the cluster lists.
+async fn list<C: ProducerContext>(
+    shared: &Arc<Shared<C>>,
+    broker: Option<i32>,
+    limit: Duration,
+) -> Option<Vec<Broker>> {
+    let brokers = shared.list_brokers(broker, limit).await?;
+    let listed = |down: &mut DownBrokers| down.listed(&brokers, Instant::now());
+    shared.brokers.down(listed);
+    Some(brokers)
 }
 
 /// Asks all brokers that are down whether they answer, for at most [`ROUND`].
