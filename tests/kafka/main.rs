@@ -20,6 +20,7 @@ mod chaos;
 #[cfg(feature = "rdkafka")]
 mod consumed;
 mod frozen;
+mod health;
 mod logins;
 mod metadata;
 mod ready;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "statistics")]
         statistics::trials(),
         frozen::trials(),
+        health::trials(),
         chaos::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();

@@ -41,10 +41,6 @@ impl Running {
         }
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
     /// Sends SIGTERM.
     fn terminate(&self) {
         let kill = format!("kill -TERM {}", self.child.id());
@@ -75,13 +71,15 @@ async fn killed_under_load_it_loses_nothing_that_it_accepted() {
     let mut running = Running::start(&cluster);
     let (accepted, is_over) = (Mutex::new(BTreeSet::new()), AtomicBool::new(false));
     let number = AtomicUsize::new(0);
+    let address = running.address.clone();
+    let url = |path: &str| format!("http://{address}{path}");
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 let agent = agent();
                 while !is_over.load(Ordering::SeqCst) {
                     let event = number.fetch_add(1, Ordering::SeqCst).to_string();
-                    let Ok(response) = agent.post(running.url("/events")).send(&event) else {
+                    let Ok(response) = agent.post(url("/events")).send(&event) else {
                         // It has stopped to listen.
                         continue;
                     };
@@ -97,12 +95,12 @@ async fn killed_under_load_it_loses_nothing_that_it_accepted() {
         while accepted.lock().unwrap().len() < 300 {
             thread::yield_now();
         }
-        let mut ready = agent().get(running.url("/ready")).call().unwrap();
+        let mut ready = agent().get(url("/ready")).call().unwrap();
         assert_eq!(ready.status().as_u16(), 200);
         assert_eq!(ready.body_mut().read_to_string().unwrap(), "up\n");
         let mut metrics = String::new();
         while !metrics.contains("messaging_client_sent_messages") {
-            let mut response = agent().get(running.url("/metrics")).call().unwrap();
+            let mut response = agent().get(url("/metrics")).call().unwrap();
             metrics = response.body_mut().read_to_string().unwrap();
         }
         for line in [
