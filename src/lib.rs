@@ -205,6 +205,11 @@
 //!
 //! # Observing
 //!
+//! [`Producer::metrics`] returns counts of records and histograms of their times, which add up at
+//! any moment. [`Producer::health`] tells whether brokers answer, and if not, why. The page
+//! [`docs::telemetry`] says which number answers which question, and how the feature `metrics`
+//! exports them.
+//!
 //! librdkafka's log lines and errors are [`tracing`] events, unless the context handles them.
 //! [`Producer::set_log_level`] changes their level while the producer runs.
 //!
@@ -247,6 +252,7 @@
 //! | `outbox` | rows of an SQLite table, each marked after its delivery |
 //! | `exactly_once` | consume, transform and produce in transactions |
 //! | `secure` | TLS, client certificates and each kind of login |
+//! | `service` (a package of its own) | an HTTP service with readiness, metrics for Prometheus and a graceful shutdown |
 //!
 //! # Features
 //!

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use futures::future::join_all;
 use libtest_mimic::Trial;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -224,9 +225,8 @@ async fn outage(cluster: Cluster) {
     }
     let failing = until(&mut health, |it| matches!(it, Health::Failing(_))).await;
     println!("  {failing}");
-    for id in 1..=3 {
-        node("start", id).await;
-    }
+    // None of them is ready alone.
+    join_all((1..=3).map(|id| node("start", id))).await;
     until(&mut health, is_up).await;
     load.stop().await;
 }
