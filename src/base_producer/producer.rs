@@ -136,14 +136,12 @@ impl<C: ProducerContext> BaseProducer<C> {
                 }
             },
         };
-        let bytes = fields.payload_len();
         self.core.issue(1);
         let produced = self.core.produce(&mut fields, Carried::new(opaque));
         // The drop of a payload is foreign code, which must not run under the lock.
         drop(entered);
         match produced {
             Ok(()) => {
-                self.core.count_enqueued(1, bytes);
                 if fields.has_bytes() {
                     drop_payloads(|| drop(fields));
                 }

@@ -169,9 +169,11 @@ impl State {
             error: error.clone(),
             cause: None,
             advertised: has_broker_id(text).then(|| shown(broker)),
-            is_lasting: error
-                .connect_failure()
-                .is_some_and(ConnectFailure::is_lasting),
+            is_lasting: error.connect_failure().is_some_and(|failure| {
+                // A broker that is being stopped looks like one with another protocol.
+                let is_guess = failure == ConnectFailure::SecurityProtocol && self.has_been_up;
+                failure.is_lasting() && !is_guess
+            }),
             was_up: text.contains("in state UP"),
             first: at,
             at,

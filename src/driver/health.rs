@@ -6,7 +6,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,11 @@ use tokio::sync::watch;
 
 use super::broker_state::Verdict;
 use super::down_brokers::DownBrokers;
+use super::health_slot::HealthSender;
 use super::probe::BrokerWaiter;
 use super::shared::Shared;
 use crate::client::ProducerContext;
-use crate::sync::{Deadline, catch_panic, lock};
+use crate::sync::{Deadline, catch_panic};
 use crate::values::{Broker, Health};
 
 /// The least time between two questions to a broker that is down, and how long it may take.
@@ -26,10 +27,6 @@ const ROUND: Duration = Duration::from_millis(400);
 
 /// How long the first list of brokers may take.
 const FIRST_LIST: Duration = Duration::from_millis(900);
-
-/// Those who look at the health, if there are any.
-#[derive(Debug, Default)]
-pub(crate) struct HealthSlot(Mutex<Option<Arc<watch::Sender<Health>>>>);
 
 /// What ends a watch.
 #[derive(Debug)]
@@ -48,7 +45,7 @@ impl<C: ProducerContext> Shared<C> {
         watch::Receiver<Health>,
         Option<impl Future<Output = ()> + Send + use<C>>,
     ) {
-        let mut slot = lock(&self.health.0);
+        let mut slot = self.health.get();
         if let Some(sender) = &*slot {
             return (sender.subscribe(), None);
         }
@@ -69,9 +66,9 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         successor: &Arc<Self>,
     ) -> Option<impl Future<Output = ()> + Send + use<C>> {
-        let sender = lock(&self.health.0).take()?;
+        let sender = self.health.get().take()?;
         self.brokers.notify();
-        *lock(&successor.health.0) = Some(Arc::clone(&sender));
+        *successor.health.get() = Some(Arc::clone(&sender));
         Some(watch(Arc::clone(successor), sender))
     }
 
@@ -84,7 +81,7 @@ impl<C: ProducerContext> Shared<C> {
 }
 
 /// Publishes the health until the producer has terminated, or nobody looks any more.
-async fn watch<C: ProducerContext>(shared: Arc<Shared<C>>, sender: Arc<watch::Sender<Health>>) {
+async fn watch<C: ProducerContext>(shared: Arc<Shared<C>>, sender: HealthSender) {
     let mut watch = Watch { shared, sender };
     loop {
         if let Watched::End = watch.until_up().await {
@@ -98,14 +95,14 @@ async fn watch<C: ProducerContext>(shared: Arc<Shared<C>>, sender: Arc<watch::Se
 
 struct Watch<C: ProducerContext> {
     shared: Arc<Shared<C>>,
-    sender: Arc<watch::Sender<Health>>,
+    sender: HealthSender,
 }
 
 impl<C: ProducerContext> Drop for Watch<C> {
     /// If it still publishes, its task was dropped with the runtime.
     fn drop(&mut self) {
         let own = {
-            let mut slot = lock(&self.shared.health.0);
+            let mut slot = self.shared.health.get();
             slot.take_if(|it| Arc::ptr_eq(it, &self.sender))
         };
         if own.is_some() {
@@ -134,7 +131,7 @@ impl<C: ProducerContext> Watch<C> {
     fn look(&self) -> Option<Watched> {
         let Self { shared, sender } = self;
         {
-            let mut slot = lock(&shared.health.0);
+            let mut slot = shared.health.get();
             let is_own = slot.as_ref().is_some_and(|it| Arc::ptr_eq(it, sender));
             if !is_own {
                 // Another client publishes, or the producer had closed before.
@@ -148,7 +145,7 @@ impl<C: ProducerContext> Watch<C> {
         match shared.health_without_brokers()? {
             Health::Terminated => {
                 self.publish(Health::Terminated);
-                *lock(&shared.health.0) = None;
+                *shared.health.get() = None;
                 Some(Watched::End)
             }
             health => {

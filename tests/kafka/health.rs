@@ -77,6 +77,7 @@ async fn wrong_password(_: Cluster) {
             reason.connect_failure(),
             Some(ConnectFailure::Authentication)
         );
+        println!("  {mechanism}: {failing}");
         let shown = format!("{failing} {failing:?}");
         assert!(!shown.contains(WRONG), "{shown}");
         let right = env::var("KAFKA_WRITER_PASSWORD").unwrap();
