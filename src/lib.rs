@@ -211,6 +211,11 @@
 //!
 //! # Observing
 //!
+//! [`Producer::metrics`] returns counts of records and histograms of their times, which add up at
+//! any moment. [`Producer::health`] tells whether brokers answer, and if not, why. The page
+//! [`docs::telemetry`] says which number answers which question, and how the feature `metrics`
+//! exports them.
+//!
 //! librdkafka's log lines and errors are [`tracing`] events, unless the context handles them.
 //! [`ProducerContext::on_send`] sees each record before it is produced, and can write trace context
 //! into its headers. With the feature `tracing-spans` each record has a span. [`docs::tracing`]
@@ -256,6 +261,7 @@
 //! | `exactly_once` | consume, transform and produce in transactions |
 //! | `opentelemetry` | a span for each record, and a consumer that continues the trace |
 //! | `secure` | TLS, client certificates and each kind of login |
+//! | `service` (a package of its own) | an HTTP service with readiness, metrics for Prometheus and a graceful shutdown |
 //!
 //! # Features
 //!

@@ -10,7 +10,7 @@ use std::fs;
 use std::time::Duration;
 
 use support::mock::{cluster, config};
-use tokio_rdkafka::{Producer, ProducerRecord};
+use tokio_rdkafka::{Health, Producer, ProducerRecord};
 
 /// Context switches, voluntary and not, of the threads of this process by id, without librdkafka's
 /// own and the harness's.
@@ -61,6 +61,11 @@ fn an_idle_producer_makes_no_wake_up() {
         assert!(futures::poll!(Box::pin(producer.ready(long))).is_pending());
     });
 
+    // Somebody looks at the health, which does not change.
+    let mut health = producer.health();
+    let up = runtime.block_on(health.wait_for(Health::is_ready));
+    assert!(matches!(*up.unwrap(), Health::Up));
+
     // The worker goes to sleep, once.
     let settled = || {
         let before = switches("idle-worker");
@@ -78,4 +83,5 @@ fn an_idle_producer_makes_no_wake_up() {
     assert_eq!(switches("idle-worker"), before);
     assert_eq!(threads_of_ours(), 0);
     assert_eq!(producer.in_flight_count(), 0);
+    assert!(!health.has_changed().unwrap());
 }

@@ -144,7 +144,6 @@ impl<C: ProducerContext> BaseProducer<C> {
                 }
             },
         };
-        let bytes = fields.payload_len();
         self.core.issue(1);
         let mut span = fields.attached.take_span();
         span.enqueued();
@@ -153,7 +152,6 @@ impl<C: ProducerContext> BaseProducer<C> {
         drop(entered);
         match produced {
             Ok(()) => {
-                self.core.count_enqueued(1, bytes);
                 Fields::drop_produced(&mut Some(fields), || self.core.client_name());
                 Ok(())
             }

@@ -135,18 +135,19 @@ impl Counts {
             counted.records.max(reported.records),
             counted.bytes.max(reported.bytes),
         );
-        let mut metrics = Metrics::default();
-        metrics.enqueued = enqueued;
-        metrics.delivered = self.delivered;
-        metrics.failed = self.failed;
-        metrics.failed_by_code.clone_from(&self.failed_by_code);
-        metrics.in_flight = enqueued.minus(reported);
-        metrics.refused = self.refused;
-        metrics.refused_by_code.clone_from(&self.refused_by_code);
-        metrics.delivery_latency = self.delivery_latency.clone();
-        metrics.reports_per_turn = self.reports_per_turn.clone();
-        metrics.retries = counts_retries().then_some(self.retries);
-        metrics
+        Metrics {
+            enqueued,
+            delivered: self.delivered,
+            failed: self.failed,
+            failed_by_code: self.failed_by_code.clone(),
+            in_flight: enqueued.minus(reported),
+            refused: self.refused,
+            refused_by_code: self.refused_by_code.clone(),
+            delivery_latency: self.delivery_latency.clone(),
+            reports_per_turn: self.reports_per_turn.clone(),
+            retries: counts_retries().then_some(self.retries),
+            ..Metrics::default()
+        }
     }
 }
 

@@ -29,7 +29,8 @@ impl<O: Opaque> Core<O> {
             Ok(topic) => topic,
             Err(error) => return Err((error, opaque)),
         };
-        if fields.payload_len() >= ZERO_COPY_FROM {
+        let bytes = fields.payload_len();
+        if bytes >= ZERO_COPY_FROM {
             borrow_payload(fields, &mut opaque);
         }
         let message = Message {
@@ -40,6 +41,7 @@ impl<O: Opaque> Core<O> {
             headers: &fields.headers,
         };
         let Err((code, opaque)) = topic.produce(message, opaque) else {
+            self.count_enqueued(1, bytes);
             return Ok(());
         };
         Err(self.not_produced(code, fields, opaque))
@@ -105,6 +107,12 @@ impl<O: Opaque> Core<O> {
             };
             refused.push((index, error, opaque));
         });
+        let bytes: usize = batch.iter().map(Plain::payload_len).sum();
+        let not_taken = refused
+            .iter()
+            .map(|(index, ..)| batch[*index].payload_len());
+        let bytes = bytes - not_taken.sum::<usize>();
+        self.count_enqueued((batch.len() - refused.len()) as u64, bytes);
         refused
     }
 }

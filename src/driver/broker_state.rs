@@ -169,9 +169,11 @@ impl State {
             error: error.clone(),
             cause: None,
             advertised: has_broker_id(text).then(|| shown(broker)),
-            is_lasting: error
-                .connect_failure()
-                .is_some_and(ConnectFailure::is_lasting),
+            is_lasting: error.connect_failure().is_some_and(|failure| {
+                // A broker that is being stopped looks like one with another protocol.
+                let is_guess = failure == ConnectFailure::SecurityProtocol && self.has_been_up;
+                failure.is_lasting() && !is_guess
+            }),
             was_up: text.contains("in state UP"),
             first: at,
             at,
@@ -247,7 +249,12 @@ impl State {
     /// When the health of one who waits since then turns to failing. A failure that does not go
     /// away by itself is told at once.
     fn failing_at(&self, since: Instant) -> Option<Instant> {
-        let lasting = self.failures.values().filter(|it| it.is_lasting);
+        // A broker that is being stopped looks like one with another protocol.
+        let is_sure = |it: &&Failure| {
+            let failure = it.error.connect_failure();
+            it.is_lasting && failure != Some(ConnectFailure::SecurityProtocol)
+        };
+        let lasting = self.failures.values().filter(is_sure);
         let lasting = lasting.map(|it| it.at).min();
         let others = self.all_failed(since).map(|at| at.max(since) + PATIENCE);
         [lasting, others].into_iter().flatten().min()

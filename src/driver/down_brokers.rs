@@ -36,7 +36,7 @@ struct Down {
 impl DownBrokers {
     /// Records a failure; `address` is that in librdkafka's text.
     pub(super) fn failed(&mut self, text: &str, address: &str, error: &KafkaError, at: Instant) {
-        let id = broker_id_of(text);
+        let mut id = broker_id_of(text);
         // Others are coordinators, which have another connection to a broker.
         let is_broker = id.is_some() || text.contains("/bootstrap: ");
         if !is_broker {
@@ -44,16 +44,16 @@ impl DownBrokers {
         }
         let is_idle_close = text.contains("in state UP");
         let mut down_at = if is_idle_close { at + PATIENCE } else { at };
-        let place = self.0.iter().position(|it| match id {
-            Some(_) => it.id == id,
-            None => it.address == address,
-        });
+        // If all brokers are down, librdkafka tries the bootstrap servers again: the same addresses.
+        let is_it = |it: &Down| it.address == address || (id.is_some() && it.id == id);
+        let place = self.0.iter().position(is_it);
         let mut unlisted = None;
         match place {
             Some(place) => {
                 let before = self.0.swap_remove(place);
                 down_at = down_at.min(before.down_at);
                 unlisted = before.unlisted;
+                id = id.or(before.id);
             }
             None if self.0.len() == MAX_DOWN => return,
             None => {}
@@ -191,6 +191,10 @@ mod tests {
         down.failed(&text, "TxnCoordinator", &error, now);
         assert_eq!(down.ids(), [1]);
         down.listed(&[broker(1, 1), broker(2, 2)], now);
+        assert_eq!(ids(&down, now), [1, 2]);
+        fail(&mut down, "a:2/bootstrap", REFUSED, now);
+        assert_eq!(ids(&down, now), [1, 2]);
+        fail(&mut down, "moved:2/2", REFUSED, now);
         assert_eq!(ids(&down, now), [1, 2]);
     }
 

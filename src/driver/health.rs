@@ -3,12 +3,10 @@
 //! It uses what `ready` does: [`BrokerWaiter`] until a broker is up. After that, [`DownBrokers`] has
 //! those that fail, and each of them is asked until it answers. While none fails nothing is asked,
 //! and no timer is set.
-//!
-//! [`DownBrokers`]: super::down_brokers::DownBrokers
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -16,10 +14,12 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::broker_state::Verdict;
+use super::down_brokers::DownBrokers;
+use super::health_slot::HealthSender;
 use super::probe::BrokerWaiter;
 use super::shared::Shared;
 use crate::client::ProducerContext;
-use crate::sync::{Deadline, catch_panic, lock};
+use crate::sync::{Deadline, catch_panic};
 use crate::values::{Broker, Health};
 
 /// The least time between two questions to a broker that is down, and how long it may take.
@@ -27,10 +27,6 @@ const ROUND: Duration = Duration::from_millis(400);
 
 /// How long the first list of brokers may take.
 const FIRST_LIST: Duration = Duration::from_millis(900);
-
-/// Those who look at the health, if there are any.
-#[derive(Debug, Default)]
-pub(crate) struct HealthSlot(Mutex<Option<Arc<watch::Sender<Health>>>>);
 
 /// What ends a watch.
 #[derive(Debug)]
@@ -49,7 +45,7 @@ impl<C: ProducerContext> Shared<C> {
         watch::Receiver<Health>,
         Option<impl Future<Output = ()> + Send + use<C>>,
     ) {
-        let mut slot = lock(&self.health.0);
+        let mut slot = self.health.get();
         if let Some(sender) = &*slot {
             return (sender.subscribe(), None);
         }
@@ -70,9 +66,9 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         successor: &Arc<Self>,
     ) -> Option<impl Future<Output = ()> + Send + use<C>> {
-        let sender = lock(&self.health.0).take()?;
+        let sender = self.health.get().take()?;
         self.brokers.notify();
-        *lock(&successor.health.0) = Some(Arc::clone(&sender));
+        *successor.health.get() = Some(Arc::clone(&sender));
         Some(watch(Arc::clone(successor), sender))
     }
 
@@ -85,7 +81,7 @@ impl<C: ProducerContext> Shared<C> {
 }
 
 /// Publishes the health until the producer has terminated, or nobody looks any more.
-async fn watch<C: ProducerContext>(shared: Arc<Shared<C>>, sender: Arc<watch::Sender<Health>>) {
+async fn watch<C: ProducerContext>(shared: Arc<Shared<C>>, sender: HealthSender) {
     let mut watch = Watch { shared, sender };
     loop {
         if let Watched::End = watch.until_up().await {
@@ -99,14 +95,14 @@ async fn watch<C: ProducerContext>(shared: Arc<Shared<C>>, sender: Arc<watch::Se
 
 struct Watch<C: ProducerContext> {
     shared: Arc<Shared<C>>,
-    sender: Arc<watch::Sender<Health>>,
+    sender: HealthSender,
 }
 
 impl<C: ProducerContext> Drop for Watch<C> {
     /// If it still publishes, its task was dropped with the runtime.
     fn drop(&mut self) {
         let own = {
-            let mut slot = lock(&self.shared.health.0);
+            let mut slot = self.shared.health.get();
             slot.take_if(|it| Arc::ptr_eq(it, &self.sender))
         };
         if own.is_some() {
@@ -135,7 +131,7 @@ impl<C: ProducerContext> Watch<C> {
     fn look(&self) -> Option<Watched> {
         let Self { shared, sender } = self;
         {
-            let mut slot = lock(&shared.health.0);
+            let mut slot = shared.health.get();
             let is_own = slot.as_ref().is_some_and(|it| Arc::ptr_eq(it, sender));
             if !is_own {
                 // Another client publishes, or the producer had closed before.
@@ -149,7 +145,7 @@ impl<C: ProducerContext> Watch<C> {
         match shared.health_without_brokers()? {
             Health::Terminated => {
                 self.publish(Health::Terminated);
-                *lock(&shared.health.0) = None;
+                *shared.health.get() = None;
                 Some(Watched::End)
             }
             health => {
@@ -232,7 +228,7 @@ impl<C: ProducerContext> Watch<C> {
         let shared = Arc::clone(&self.shared);
         // What failed before may have come back.
         shared.brokers.down(|down| down.doubt(Instant::now()));
-        let mut brokers = shared.list_brokers(None, FIRST_LIST).await;
+        let mut brokers = list(&shared, None, FIRST_LIST).await;
         let mut round: Option<Round> = None;
         let since = Instant::now();
         let mut is_settled = false;
@@ -242,12 +238,7 @@ impl<C: ProducerContext> Watch<C> {
             if let Some(Watched::End) = ended {
                 return Watched::End;
             }
-            let (mut failures, next) = shared.brokers.down(|down| {
-                if let Some(brokers) = &brokers {
-                    down.listed(brokers, Instant::now());
-                }
-                down.failures(Instant::now())
-            });
+            let (mut failures, next) = shared.brokers.down(|down| down.failures(Instant::now()));
             for failure in &mut failures {
                 failure.address = shared.core.shown(&failure.address);
             }
@@ -267,10 +258,12 @@ impl<C: ProducerContext> Watch<C> {
                     return Watched::Changed;
                 }
                 is_settled |= next.is_none() || since.elapsed() >= ROUND;
-                match failures.is_empty() {
-                    true if is_settled => self.publish(Health::Up),
-                    true => {}
-                    false => self.publish(Health::Degraded(failures.into())),
+                // First all that failed before get the time to answer.
+                if is_settled {
+                    self.publish(match failures.is_empty() {
+                        true => Health::Up,
+                        false => Health::Degraded(failures.into()),
+                    });
                 }
             }
             if round.is_none() && !shared.brokers.down(|down| down.is_empty()) {
@@ -278,15 +271,27 @@ impl<C: ProducerContext> Watch<C> {
             }
             let had_round = round.is_some();
             self.wait(changed, next, &mut round).await;
-            let down = shared.brokers.down(|down| down.ids());
-            if had_round && round.is_none() && !down.is_empty() {
+            if had_round && round.is_none() && !shared.brokers.down(|down| down.is_empty()) {
+                let down = shared.brokers.down(|down| down.ids());
                 // One that has left the list and is in it again is up.
-                let ids = brokers.iter().flatten().map(Broker::id);
-                let other = ids.filter(|id| !down.contains(id)).next();
-                brokers = shared.list_brokers(other, ROUND).await.or(brokers);
+                let mut ids = brokers.iter().flatten().map(Broker::id);
+                let other = ids.find(|id| !down.contains(id));
+                brokers = list(&shared, other, ROUND).await.or(brokers);
             }
         }
     }
+}
+
+/// Asks that broker, or any, which brokers the cluster lists.
+async fn list<C: ProducerContext>(
+    shared: &Arc<Shared<C>>,
+    broker: Option<i32>,
+    limit: Duration,
+) -> Option<Vec<Broker>> {
+    let brokers = shared.list_brokers(broker, limit).await?;
+    let listed = |down: &mut DownBrokers| down.listed(&brokers, Instant::now());
+    shared.brokers.down(listed);
+    Some(brokers)
 }
 
 /// Asks all brokers that are down whether they answer, for at most [`ROUND`].

@@ -11,7 +11,7 @@
 //!   runtime is blocked;
 //! - `blocking`: the threads, and the list of the blocking calls that are under way;
 //! - `broker_state`, `down_brokers`, `probe`: whether a broker is up, and which are not;
-//! - `health`: watches that for those who look at the producer's health;
+//! - `health`, `health_slot`: watches that for those who look at the producer's health;
 //! - `requests`, `lookup`, `metadata`, `refresh`: asking for metadata;
 //! - `transactions`, `transaction_epoch`: the state of transactions;
 //! - `doubts`: why the next transaction needs another epoch;
@@ -30,6 +30,7 @@ mod down_brokers;
 mod driver_waker;
 mod flush;
 mod health;
+mod health_slot;
 mod lookup;
 mod metadata;
 mod metrics;

@@ -129,7 +129,6 @@ impl<C: ProducerContext> Shared<C> {
                 if completer.is_tracked() {
                     completer.set_result(Ok(message.to_delivery()));
                 }
-                chunk.delivered_bytes += bytes;
                 Outcome::Delivered
             }
             Err(failure) => {
@@ -261,7 +260,6 @@ impl<C: ProducerContext> Shared<C> {
             tally,
             before_close,
             bytes,
-            delivered_bytes,
             failures,
             #[cfg(feature = "metrics")]
             topic,
@@ -278,10 +276,12 @@ impl<C: ProducerContext> Shared<C> {
             let completed = messages.iter().map(|it| (it.number, it.outcome));
             trackers.account(tally, completed, completions);
             trackers.fell_before_close(before_close, self.core.reports_unawaited());
-            let delivered = Amount::new(tally.delivered, mem::take(delivered_bytes) as u64);
+            let failed: usize = failures.iter().map(|(_, bytes)| bytes).sum();
+            let delivered = Amount::new(tally.delivered, (*bytes - failed) as u64);
+            let has_failures = !failures.is_empty();
             let latencies = messages
                 .iter()
-                .filter(|it| it.outcome == Outcome::Delivered)
+                .filter(|it| !has_failures || it.outcome == Outcome::Delivered)
                 .map(|it| it.latency);
             #[cfg(feature = "metrics")]
             if !topic.is_empty() {

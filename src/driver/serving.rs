@@ -106,8 +106,6 @@ pub(super) struct Chunk<D: Send + Sync + 'static> {
     pub(super) before_close: Tally,
     /// Payload bytes.
     pub(super) bytes: usize,
-    /// Those that were delivered.
-    pub(super) delivered_bytes: usize,
     /// The codes and the payload bytes of those that failed.
     pub(super) failures: Vec<(RDKafkaErrorCode, usize)>,
     /// The topic of the messages, if each topic is counted. librdkafka reports the messages of one
@@ -156,7 +154,6 @@ impl<D: Send + Sync + 'static> Serving<D> {
                 tally: Tally::default(),
                 before_close: Tally::default(),
                 bytes: 0,
-                delivered_bytes: 0,
                 failures: Vec::new(),
                 #[cfg(feature = "metrics")]
                 topic: String::new(),

@@ -15,7 +15,7 @@ use super::broker_state::BrokerWatch;
 use super::capacity::{Capacity, CapacityError};
 use super::doubts::Doubts;
 use super::driver_waker::DriverWaker;
-use super::health::HealthSlot;
+use super::health_slot::HealthSlot;
 use super::lookup::Lookups;
 use super::refresh::Refreshes;
 use super::report::CloseReport;
@@ -193,12 +193,8 @@ impl<C: ProducerContext> Shared<C> {
         );
         // The handle is created before the call: the report may be served before it returns.
         let (completer, handle) = K::completer(&self.completers, state);
-        let bytes = fields.payload_len();
         match self.core.produce(fields, completer) {
-            Ok(()) => {
-                self.core.count_enqueued(1, bytes);
-                Ok(handle)
-            }
+            Ok(()) => Ok(handle),
             Err((error, mut completer)) => {
                 let error = self.topic_failures.with_cause(error, fields.topic.as_str());
                 let opaque = completer.carried().take_opaque();
@@ -240,13 +236,6 @@ impl<C: ProducerContext> Shared<C> {
             completer
         });
         let mut refused = self.core.produce_batch(topic, batch, numbered);
-        let bytes: usize = batch.iter().map(Plain::payload_len).sum();
-        let not_taken = refused
-            .iter()
-            .map(|(index, ..)| batch[*index].payload_len());
-        let bytes = bytes - not_taken.sum::<usize>();
-        let enqueued = batch.len() - refused.len();
-        self.core.count_enqueued(enqueued as u64, bytes);
         for (_, error, _) in &mut refused {
             *error = self
                 .topic_failures

@@ -40,6 +40,8 @@ names! {
         "How often a transactional producer has renewed its epoch";
     CALLBACK_PANICS = "kafka.producer.callback.panics", Counter, Count,
         "Callbacks of the context that panicked";
+    HEALTH = "kafka.producer.health", Gauge, Count,
+        "1 for the current state: connecting, up, degraded, failing, fatal or terminated";
     IN_FLIGHT_MESSAGES = "kafka.producer.in_flight.messages", Gauge, Count,
         "Records that were enqueued and have neither been delivered nor failed";
     IN_FLIGHT_BYTES = "kafka.producer.in_flight.bytes", Gauge, Bytes,

@@ -4,8 +4,9 @@ use std::mem;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::select;
 use metrics::Label;
+use tokio::sync::watch;
 
 use super::metric_names::{self as names, Kind};
 use crate::client::{ProducerContext, TopicCount};
@@ -14,7 +15,7 @@ use crate::error::RDKafkaErrorCode;
 use crate::producer::{Access, Producer};
 use crate::sync::{Deadline, catch_panic};
 use crate::transaction::TransactionalProducer;
-use crate::values::{Histogram, Metrics};
+use crate::values::{Health, Histogram, Metrics};
 
 /// A shorter interval than this is lengthened.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -46,7 +47,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     pub fn record_metrics(&self, interval: Duration) {
         let shared = self.shared();
         if shared.begin_topics() {
-            self.spawn(record(Arc::clone(shared), interval.max(SHORTEST)));
+            let recorder = Recorder::new(shared.core.configured_client_id(), self.health());
+            self.spawn(record(Arc::clone(shared), recorder, interval.max(SHORTEST)));
         }
     }
 }
@@ -62,8 +64,11 @@ impl<C: ProducerContext> TransactionalProducer<C> {
 }
 
 /// Exports until the producer has terminated.
-async fn record<C: ProducerContext>(shared: Arc<Shared<C>>, interval: Duration) {
-    let mut recorder = Recorder::new(shared.core.configured_client_id());
+async fn record<C: ProducerContext>(
+    shared: Arc<Shared<C>>,
+    mut recorder: Recorder,
+    interval: Duration,
+) {
     loop {
         let has_ended = shared.has_reported();
         let (metrics, topics) = (shared.metrics(), shared.take_topics());
@@ -72,27 +77,27 @@ async fn record<C: ProducerContext>(shared: Arc<Shared<C>>, interval: Duration) 
         if has_ended {
             return;
         }
-        let (pause, end) = (Deadline::after(interval), Box::pin(shared.reported()));
-        match select(Box::pin(pause), end).await {
-            Either::Left(_) | Either::Right(_) => {}
-        }
+        let pause = Box::pin(Deadline::after(interval));
+        drop(select(pause, Box::pin(shared.reported())).await);
     }
 }
 
 /// What was exported last.
 struct Recorder {
     client: Arc<str>,
+    health: watch::Receiver<Health>,
     last: Metrics,
 }
 
 impl Recorder {
-    fn new(client: &str) -> Self {
+    fn new(client: &str, health: watch::Receiver<Health>) -> Self {
         static DESCRIBED: Once = Once::new();
         DESCRIBED.call_once(|| {
             let _ = catch_panic(describe);
         });
         Self {
             client: client.into(),
+            health,
             last: Metrics::default(),
         }
     }
@@ -144,6 +149,12 @@ impl Recorder {
             (names::LIMIT_BYTES, metrics.max_bytes),
         ] {
             metrics::gauge!(name, labels.clone()).set(value as f64);
+        }
+        let current = self.health.borrow().state();
+        for state in Health::STATES {
+            let labels = self.labels(&[("state", state.to_owned())]);
+            let is_current = f64::from(u8::from(state == current));
+            metrics::gauge!(names::HEALTH, labels).set(is_current);
         }
         for (code, count) in &metrics.refused_by_code {
             let before = last.refused_by_code.get(code).copied().unwrap_or(0);

@@ -5,6 +5,7 @@
 //! - `builder`: creates a producer with a `transactional.id`;
 //! - `producer`: the producer, and how the last transaction is settled before the next;
 //! - `renewal`: another epoch or client, where the last transaction has left something behind;
+//! - `metrics`, `past`: counts, also those of clients that were replaced;
 //! - `transaction`: one transaction, and how its commit can fail;
 //! - `retries`: running a function in a transaction again;
 //! - `calls`: librdkafka's blocking calls, one at a time on a thread;

@@ -29,18 +29,25 @@ impl<C: ProducerContext> Past<C> {
 
     /// Adds a client that is replaced.
     pub(super) fn push(&self, client: Arc<Shared<C>>) {
-        let mut state = lock(&self.0);
-        state.ending.push(client);
-        state.collect();
+        let ended = {
+            let mut state = lock(&self.0);
+            state.ending.push(client);
+            state.collect()
+        };
+        drop(ended);
     }
 
     pub(super) fn add_to(&self, metrics: &mut Metrics) {
-        let mut state = lock(&self.0);
-        state.collect();
-        metrics.merge_past(&state.ended);
-        for client in &state.ending {
-            metrics.merge_past(&client.metrics());
-        }
+        let ended = {
+            let mut state = lock(&self.0);
+            let ended = state.collect();
+            metrics.merge_past(&state.ended);
+            for client in &state.ending {
+                metrics.merge_past(&client.metrics());
+            }
+            ended
+        };
+        drop(ended);
     }
 
     /// Returns how often these clients have renewed their epoch.
@@ -52,15 +59,16 @@ impl<C: ProducerContext> Past<C> {
 }
 
 impl<C: ProducerContext> State<C> {
-    /// Keeps the numbers of clients that have ended, instead of the clients.
-    fn collect(&mut self) {
-        let ended = &mut self.ended;
-        self.ending.retain(|client| {
-            let has_ended = client.has_reported();
-            if has_ended {
-                ended.merge_past(&client.metrics());
-            }
-            !has_ended
-        });
+    /// Keeps the numbers of clients that have ended, instead of the clients. Returns these.
+    #[must_use = "they may be the last to hold foreign values, which must not drop under the lock"]
+    fn collect(&mut self) -> Vec<Arc<Shared<C>>> {
+        let all = std::mem::take(&mut self.ending).into_iter();
+        let (ended, ending) = all.partition(|client| client.has_reported());
+        self.ending = ending;
+        for client in &ended {
+            let client: &Arc<Shared<C>> = client;
+            self.ended.merge_past(&client.metrics());
+        }
+        ended
     }
 }

@@ -55,6 +55,17 @@ pub struct BrokerFailure {
 }
 
 impl Health {
+    /// All that [`state`](Self::state) returns.
+    #[cfg(feature = "metrics")]
+    pub(crate) const STATES: [&str; 6] = [
+        "connecting",
+        "up",
+        "degraded",
+        "failing",
+        "fatal",
+        "terminated",
+    ];
+
     /// Returns true if records can be delivered: [`Up`](Self::Up) or [`Degraded`](Self::Degraded).
     /// A readiness probe should answer this.
     pub fn is_ready(&self) -> bool {

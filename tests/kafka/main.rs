@@ -20,6 +20,7 @@ mod chaos;
 #[cfg(feature = "rdkafka")]
 mod consumed;
 mod frozen;
+mod health;
 mod late_requests;
 mod logins;
 mod metadata;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "statistics")]
         statistics::trials(),
         frozen::trials(),
+        health::trials(),
         chaos::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();

@@ -166,7 +166,13 @@ async fn each_topic_and_each_error_has_its_count() {
     let refused = "refused.messages{client=\"shop\",error.type=\"_MSG_SIZE_TOO_LARGE\"}";
     until(|| shop(refused) + shop(&refused.replace("_MSG", "MSG")) == 1).await;
 
+    let health = |state: &str| {
+        let key = format!("kafka.producer.health{{client=\"shop\",state=\"{state}\"}}");
+        recorded.state().gauges.get(&key) == Some(&1.0)
+    };
+    until(|| health("up")).await;
     producer.close().await;
+    until(|| health("terminated") && !health("up")).await;
     // The last export comes at the end.
     let in_flight = "kafka.producer.in_flight.messages{client=\"shop\"}";
     until(|| recorded.state().gauges[in_flight] == 0.0).await;

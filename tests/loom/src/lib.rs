@@ -12,6 +12,8 @@ pub mod delivery_models;
 
 mod driver;
 mod ffi;
+#[path = "../../../src/values/histogram.rs"]
+mod histogram;
 mod message;
 
 mod sync {
@@ -70,6 +72,23 @@ mod client {
     pub(crate) struct QueueLimits {
         pub(crate) messages: usize,
         pub(crate) bytes: usize,
+    }
+}
+
+mod values {
+    pub(crate) use super::histogram::Histogram;
+
+    pub(crate) struct Metrics {
+        pub(crate) waiting: u64,
+        pub(crate) acquired: Amount,
+        pub(crate) max_records: u64,
+        pub(crate) max_bytes: u64,
+        pub(crate) capacity_wait: Histogram,
+    }
+
+    pub(crate) struct Amount {
+        pub(crate) records: u64,
+        pub(crate) bytes: u64,
     }
 }
 
