@@ -12,7 +12,7 @@ use crate::client::{
 };
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
-use crate::message::{DeliveryError, EnqueueError, ProducerRecord, SendSpan, Topic};
+use crate::message::{DeliveryError, EnqueueError, ProducerRecord, SendSpan, Topic, ending};
 use crate::sync::{drop_payloads, log};
 use crate::values::{PurgeConfig, RDKafkaLogLevel};
 
@@ -235,7 +235,7 @@ impl<C: ProducerContext> BaseProducer<C> {
                 Ok(_) => self.core.count_delivered(1),
                 Err(failure) => self.failed(failure),
             }
-            span.finish(&result);
+            span.finish(|| ending(&result));
             self.core.report(&*self.context, &result, opaque);
             self.core.settle(1);
             served += 1;

@@ -10,7 +10,7 @@ use super::trackers::Outcome;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
-use crate::message::{Attachment, Delays, DeliveryError, SendError};
+use crate::message::{Attachment, Delays, DeliveryError, SendError, ending};
 use crate::sync::{drop_foreign, lock, wake};
 
 /// The result of one step of serving.
@@ -129,7 +129,7 @@ impl<C: ProducerContext> Shared<C> {
         });
         // Foreign code runs only after the message has an owner.
         if let Some(mut attachment) = attachment {
-            attachment.span.finish(&result);
+            attachment.span.finish(|| ending(&result));
             drop_foreign(attachment);
         }
         self.core.report(&*self.context, &result, opaque);
@@ -171,7 +171,8 @@ impl<C: ProducerContext> Shared<C> {
         // The opaque is the callback's.
         let mut record = failure.to_record(partition, timestamp);
         if let Some(attachment) = attachment {
-            attachment.restore(&mut record);
+            let original = mem::take(&mut attachment.original);
+            record.fields.restore_from(original);
         }
         let persistence = failure.persistence();
         if is_tracked {

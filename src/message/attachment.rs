@@ -3,10 +3,8 @@
 use std::fmt;
 use std::mem;
 
-use super::record::{Fields, ProducerRecord};
 use super::send_span::SendSpan;
 use super::topic::TopicName;
-use crate::sync::drop_foreign;
 use crate::values::{Headers, Payload};
 
 /// What a record carries from the call that sends it until its delivery is known.
@@ -24,11 +22,6 @@ impl Attachment {
     /// Returns true if the context's hook has set the topic.
     pub(crate) fn has_new_topic(&self) -> bool {
         self.original.topic.is_some()
-    }
-
-    /// Undoes what the context's hook has changed.
-    pub(crate) fn restore<D>(&mut self, record: &mut ProducerRecord<'_, D>) {
-        self.original.restore(&mut record.fields);
     }
 }
 
@@ -94,39 +87,6 @@ impl Attached {
 impl Clone for Attached {
     fn clone(&self) -> Self {
         Self(None)
-    }
-}
-
-impl Original {
-    /// Puts the caller's values back in place of the changed ones.
-    pub(super) fn restore(&mut self, fields: &mut Fields<'_>) {
-        let Self {
-            topic,
-            partition,
-            key,
-            payload,
-            timestamp,
-            headers,
-        } = mem::take(self);
-        if let Some(topic) = topic {
-            fields.topic = topic;
-        }
-        if let Some(partition) = partition {
-            fields.partition = partition;
-        }
-        if let Some(timestamp) = timestamp {
-            fields.timestamp = timestamp;
-        }
-        // What the hook has put there may be `Bytes` with an owner of the user's.
-        if let Some(key) = key {
-            drop_foreign(mem::replace(&mut fields.key, key));
-        }
-        if let Some(payload) = payload {
-            drop_foreign(mem::replace(&mut fields.payload, payload));
-        }
-        if let Some(headers) = headers {
-            drop_foreign(mem::replace(&mut fields.headers, headers));
-        }
     }
 }
 

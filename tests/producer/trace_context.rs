@@ -45,7 +45,8 @@ async fn headers_that_a_record_has_are_respected() {
         ("baggage", "new"),
     ];
     let headers = |pairs: &[(&str, &str)]| pairs.iter().copied().collect::<Headers>();
-    let cases: &[(&[(&str, &str)], &[(&str, &str)])] = &[
+    type Pairs<'p> = &'p [(&'p str, &'p str)];
+    let cases: &[(Pairs<'_>, Pairs<'_>)] = &[
         (&[], &all),
         (
             &[("other", "old")],
