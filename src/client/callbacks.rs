@@ -79,7 +79,7 @@ impl<O: Opaque> Core<O> {
         if mem::replace(&mut record.fields.is_intercepted, true) {
             return;
         }
-        let span = SendSpan::begin(self.client_name(), record.fields.topic.as_str());
+        let span = SendSpan::begin(|| self.client_name(), &record.fields.topic);
         let mut intercepted = InterceptedRecord::new(record);
         if let Err(panic) = catch_panic(|| span.in_scope(|| context.on_send(&mut intercepted))) {
             record.fields.restore();

@@ -104,7 +104,7 @@ impl<C: ProducerContext> Shared<C> {
         let state = completer.carried();
         let number = state.number();
         let opaque = state.take_opaque();
-        let mut attachment = state.take_attachment();
+        let mut attached = state.take_attached();
         let outcome = match &result {
             Ok(message) => {
                 if completer.is_tracked() {
@@ -114,7 +114,7 @@ impl<C: ProducerContext> Shared<C> {
             }
             Err(failure) => {
                 let outcome = Outcome::of_failure(failure.code(), self.core.has_fatal_error());
-                if !self.fail(failure, &mut completer, attachment.as_deref_mut()) {
+                if !self.fail(failure, &mut completer, attached.as_mut()) {
                     chunk.before_close.count(outcome);
                 }
                 outcome
@@ -128,10 +128,10 @@ impl<C: ProducerContext> Shared<C> {
             outcome,
         });
         // Foreign code runs only after the message has an owner.
-        if let Some(mut attachment) = attachment {
+        if let Some(attachment) = attached.as_mut() {
             attachment.span.finish(|| ending(&result));
-            drop_foreign(attachment);
         }
+        drop(attached);
         self.core.report(&*self.context, &result, opaque);
     }
 

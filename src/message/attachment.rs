@@ -5,6 +5,7 @@ use std::mem;
 
 use super::send_span::SendSpan;
 use super::topic::TopicName;
+use crate::sync::drop_foreign;
 use crate::values::{Headers, Payload};
 
 /// What a record carries from the call that sends it until its delivery is known.
@@ -39,25 +40,30 @@ pub(crate) struct Original {
     pub(super) headers: Option<Headers>,
 }
 
-/// The place of an [`Attachment`] in a record. A clone of the record is a record of its own, and
-/// has none.
+/// The place of an [`Attachment`] in a record or a message. A clone of the record is a record of its
+/// own, and has none.
 #[derive(Debug, Default)]
 pub(crate) struct Attached(Option<Box<Attachment>>);
 
 impl Attached {
-    #[inline]
-    pub(crate) fn new(attachment: Option<Box<Attachment>>) -> Self {
-        Self(attachment)
-    }
-
     #[inline]
     pub(crate) fn is_some(&self) -> bool {
         self.0.is_some()
     }
 
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<Box<Attachment>> {
-        self.0.take()
+    pub(crate) fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+
+    #[inline]
+    pub(crate) fn as_ref(&self) -> Option<&Attachment> {
+        self.0.as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn as_mut(&mut self) -> Option<&mut Attachment> {
+        self.0.as_deref_mut()
     }
 
     /// Takes the span out.
@@ -75,12 +81,24 @@ impl Attached {
         }
     }
 
-    pub(crate) fn get(&self) -> Option<&Attachment> {
-        self.0.as_deref()
-    }
-
     pub(crate) fn get_or_create(&mut self) -> &mut Attachment {
         self.0.get_or_insert_default()
+    }
+}
+
+/// Out of line, because few messages have one.
+impl Drop for Attached {
+    #[inline]
+    fn drop(&mut self) {
+        #[cold]
+        #[inline(never)]
+        fn drop_attachment(attachment: Box<Attachment>) {
+            // A payload may be `Bytes` with an owner of the user's.
+            drop_foreign(attachment);
+        }
+        if let Some(attachment) = self.0.take() {
+            drop_attachment(attachment);
+        }
     }
 }
 

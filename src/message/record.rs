@@ -363,7 +363,10 @@ impl Fields<'_> {
     /// Sets the span that ends when the delivery is known.
     #[cold]
     pub(crate) fn set_span(&mut self, span: SendSpan) {
-        let has_new_topic = self.attached.get().is_some_and(Attachment::has_new_topic);
+        let has_new_topic = self
+            .attached
+            .as_ref()
+            .is_some_and(Attachment::has_new_topic);
         let key_len = self.key.as_ref().map(|key| key.len());
         let payload_len = self.payload.as_ref().map(|payload| payload.len());
         span.record_fields(
@@ -377,8 +380,8 @@ impl Fields<'_> {
     /// Undoes what the context's hook has changed.
     #[inline]
     pub(crate) fn restore(&mut self) {
-        if let Some(attachment) = self.attached.take() {
-            self.restore_from(attachment.original);
+        if let Some(attachment) = self.attached.take().as_mut() {
+            self.restore_from(mem::take(&mut attachment.original));
         }
     }
 
@@ -419,9 +422,9 @@ impl Fields<'_> {
     #[inline]
     pub(crate) fn settle(&mut self, error: &KafkaError) {
         self.is_intercepted = false;
-        if let Some(mut attachment) = self.attached.take() {
+        if let Some(attachment) = self.attached.take().as_mut() {
             attachment.span.refused(error);
-            self.restore_from(attachment.original);
+            self.restore_from(mem::take(&mut attachment.original));
         }
     }
 }

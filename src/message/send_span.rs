@@ -33,6 +33,7 @@ mod on {
 
     use crate::error::{KafkaError, RDKafkaErrorCode};
     use crate::message::send_span::Ending;
+    use crate::message::topic::TopicName;
     use crate::sync::{catch_panic, drop_foreign, log};
 
     /// The span of a record. It is boxed with its record's attachment, if it is enabled.
@@ -53,11 +54,14 @@ mod on {
     impl SendSpan {
         /// Begins the span as a child of the current one. It is cheap if no subscriber wants it.
         #[inline]
-        pub(crate) fn begin(client: Option<&str>, topic: &str) -> Self {
+        pub(crate) fn begin<'c>(
+            client: impl FnOnce() -> Option<&'c str>,
+            topic: &TopicName<'_>,
+        ) -> Self {
             if LevelFilter::INFO > STATIC_MAX_LEVEL || LevelFilter::INFO > LevelFilter::current() {
                 return Self(None);
             }
-            Self(Live::begin(client, topic))
+            Self(Live::begin(client(), topic.as_str()))
         }
 
         #[inline]
@@ -245,13 +249,14 @@ mod on {
 mod off {
     use crate::error::KafkaError;
     use crate::message::send_span::Ending;
+    use crate::message::topic::TopicName;
 
     #[derive(Debug, Default)]
     pub(crate) struct SendSpan;
 
     impl SendSpan {
         #[inline]
-        pub(crate) fn begin(_: Option<&str>, _: &str) -> Self {
+        pub(crate) fn begin<'c>(_: impl FnOnce() -> Option<&'c str>, _: &TopicName<'_>) -> Self {
             Self
         }
 

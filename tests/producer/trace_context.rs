@@ -231,7 +231,11 @@ mod by_opentelemetry {
                 .await
                 .unwrap();
             let results = producer.send_all([ProducerRecord::to("t"), ProducerRecord::to("t")]);
-            results.for_each(async |result| drop(result.unwrap())).await;
+            results
+                .for_each(async |result| {
+                    result.unwrap();
+                })
+                .await;
         }
         .instrument(tracing::info_span!("request"))
         .await;
