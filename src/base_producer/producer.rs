@@ -12,7 +12,9 @@ use crate::client::{
 };
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
-use crate::message::{DeliveryError, EnqueueError, Fields, ProducerRecord, SendSpan, Topic};
+use crate::message::{
+    DeliveryError, EnqueueError, Fields, ProducerRecord, SendSpan, Topic, ending,
+};
 use crate::sync::{lock, log};
 use crate::values::{Amount, Metrics, PurgeConfig, RDKafkaLogLevel};
 
@@ -255,7 +257,7 @@ impl<C: ProducerContext> BaseProducer<C> {
                     self.failed(failure);
                 }
             }
-            span.finish(&result);
+            span.finish(|| ending(&result));
             self.core.report(&*self.context, &result, opaque);
             let amount = delivered.map_or_else(Amount::default, |_| Amount::new(1, bytes as u64));
             let mut counts = lock(&self.counts);

@@ -80,7 +80,7 @@ impl<O: Opaque> Core<O> {
         if mem::replace(&mut fields.is_intercepted, true) {
             return;
         }
-        let span = SendSpan::begin(self.client_name(), fields);
+        let span = SendSpan::begin(|| self.client_name(), &fields.topic);
         let mut intercepted = InterceptedRecord::new(fields, opaque);
         if let Err(panic) = catch_panic(|| span.in_scope(|| context.on_send(&mut intercepted))) {
             fields.restore();

@@ -10,7 +10,7 @@ use super::trackers::Outcome;
 use crate::client::ProducerContext;
 use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::{BorrowedMessage, DeliveryEvent, Event};
-use crate::message::{Attachment, Delays, DeliveryError, SendError};
+use crate::message::{Attachment, Delays, DeliveryError, SendError, ending};
 use crate::sync::{drop_foreign, lock, wake};
 use crate::values::Amount;
 
@@ -121,7 +121,7 @@ impl<C: ProducerContext> Shared<C> {
         let state = completer.carried();
         let number = state.number();
         let opaque = state.take_opaque();
-        let mut attachment = state.take_attachment();
+        let mut attached = state.take_attached();
         let mut latency = 0;
         let outcome = match &result {
             Ok(message) => {
@@ -134,7 +134,7 @@ impl<C: ProducerContext> Shared<C> {
             Err(failure) => {
                 chunk.failed(failure.code(), bytes);
                 let outcome = Outcome::of_failure(failure.code(), self.core.has_fatal_error());
-                if !self.fail(failure, &mut completer, attachment.as_deref_mut()) {
+                if !self.fail(failure, &mut completer, attached.as_mut()) {
                     chunk.before_close.count(outcome);
                 }
                 outcome
@@ -149,10 +149,10 @@ impl<C: ProducerContext> Shared<C> {
             latency,
         });
         // Foreign code runs only after the message has an owner.
-        if let Some(mut attachment) = attachment {
-            attachment.span.finish(&result);
-            drop_foreign(attachment);
+        if let Some(attachment) = attached.as_mut() {
+            attachment.span.finish(|| ending(&result));
         }
+        drop(attached);
         self.core.report(&*self.context, &result, opaque);
     }
 
@@ -192,7 +192,8 @@ impl<C: ProducerContext> Shared<C> {
         // The opaque is the callback's.
         let mut record = failure.to_record(partition, timestamp);
         if let Some(attachment) = attachment {
-            attachment.restore(&mut record);
+            let original = mem::take(&mut attachment.original);
+            record.fields.restore_from(original);
         }
         let persistence = failure.persistence();
         if is_tracked {

@@ -31,8 +31,8 @@ use crate::client::{Core, ProducerContext, QueueLimits};
 use crate::error::KafkaError;
 use crate::ffi::{PARTITION_UNASSIGNED, Queue};
 use crate::message::{
-    Attached, Attachment, CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, Fields,
-    MessageState, Plain, ProducerRecord, SendError, TopicName, Tracked,
+    Attached, CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, Fields, MessageState,
+    Plain, ProducerRecord, SendError, TopicName, Tracked,
 };
 use crate::sync::{Notifier, drop_foreign, lock, wake};
 
@@ -181,16 +181,9 @@ impl<C: ProducerContext> Shared<C> {
         waited: u16,
     ) -> Result<K::Handle, Refused<C::DeliveryOpaque>> {
         let number = self.core.issue(1);
-        let attachment = fields.attached.take();
+        let attached = fields.attached.take();
         let (partition, timestamp) = (fields.partition, fields.timestamp);
-        let state = MessageState::new(
-            number,
-            partition,
-            timestamp,
-            waited,
-            Some(opaque),
-            attachment,
-        );
+        let state = MessageState::new(number, partition, timestamp, waited, Some(opaque), attached);
         // The handle is created before the call: the report may be served before it returns.
         let (completer, handle) = K::completer(&self.completers, state);
         match self.core.produce(fields, completer) {
@@ -198,7 +191,7 @@ impl<C: ProducerContext> Shared<C> {
             Err((error, mut completer)) => {
                 let error = self.topic_failures.with_cause(error, fields.topic.as_str());
                 let opaque = completer.carried().take_opaque();
-                fields.attached = Attached::new(completer.carried().take_attachment());
+                fields.attached = completer.carried().take_attached();
                 Err(Refused {
                     error,
                     opaque,
@@ -213,10 +206,10 @@ impl<C: ProducerContext> Shared<C> {
     pub(crate) fn completer(
         &self,
         opaque: C::DeliveryOpaque,
-        attachment: Option<Box<Attachment>>,
+        attached: Attached,
     ) -> (Completer<C>, DeliveryFuture<C::DeliveryOpaque>) {
         // It gets its number with the batch.
-        let state = MessageState::new(0, PARTITION_UNASSIGNED, None, 0, Some(opaque), attachment);
+        let state = MessageState::new(0, PARTITION_UNASSIGNED, None, 0, Some(opaque), attached);
         Tracked::completer(&self.completers, state)
     }
 
@@ -249,7 +242,7 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         error: SendError<C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        let state = MessageState::new(0, 0, None, 0, None, None);
+        let state = MessageState::new(0, 0, None, 0, None, Attached::default());
         let (mut completer, future) = Tracked::completer(&self.completers, state);
         completer.set_result(Err(error));
         completer.complete();
@@ -354,7 +347,7 @@ pub(crate) fn refuse<D: Send + 'static>(
     let mut record = ProducerRecord::with_opaque_to(topic.clone(), opaque)
         .key(plain.key.clone())
         .payload(plain.payload.clone());
-    record.fields.attached = Attached::new(completer.carried().take_attachment());
+    record.fields.attached = completer.carried().take_attached();
     completer.set_result(Err(SendError::refused(error, record)));
     completer.complete().into_iter().for_each(wake);
 }

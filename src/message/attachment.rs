@@ -3,7 +3,6 @@
 use std::fmt;
 use std::mem;
 
-use super::record::{Fields, ProducerRecord};
 use super::send_span::SendSpan;
 use super::topic::TopicName;
 use crate::sync::drop_foreign;
@@ -25,11 +24,6 @@ impl Attachment {
     pub(crate) fn has_new_topic(&self) -> bool {
         self.original.topic.is_some()
     }
-
-    /// Undoes what the context's hook has changed.
-    pub(crate) fn restore<D>(&mut self, record: &mut ProducerRecord<'_, D>) {
-        self.original.restore(&mut record.fields);
-    }
 }
 
 /// The fields that [`on_send`](crate::ProducerContext::on_send) has changed, as the caller passed
@@ -46,25 +40,30 @@ pub(crate) struct Original {
     pub(super) headers: Option<Headers>,
 }
 
-/// The place of an [`Attachment`] in a record. A clone of the record is a record of its own, and
-/// has none.
+/// The place of an [`Attachment`] in a record or a message. A clone of the record is a record of its
+/// own, and has none.
 #[derive(Debug, Default)]
 pub(crate) struct Attached(Option<Box<Attachment>>);
 
 impl Attached {
-    #[inline]
-    pub(crate) fn new(attachment: Option<Box<Attachment>>) -> Self {
-        Self(attachment)
-    }
-
     #[inline]
     pub(crate) fn is_some(&self) -> bool {
         self.0.is_some()
     }
 
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<Box<Attachment>> {
-        self.0.take()
+    pub(crate) fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+
+    #[inline]
+    pub(crate) fn as_ref(&self) -> Option<&Attachment> {
+        self.0.as_deref()
+    }
+
+    #[inline]
+    pub(crate) fn as_mut(&mut self) -> Option<&mut Attachment> {
+        self.0.as_deref_mut()
     }
 
     /// Takes the span out.
@@ -82,51 +81,30 @@ impl Attached {
         }
     }
 
-    pub(crate) fn get(&self) -> Option<&Attachment> {
-        self.0.as_deref()
-    }
-
     pub(crate) fn get_or_create(&mut self) -> &mut Attachment {
         self.0.get_or_insert_default()
+    }
+}
+
+/// Out of line, because few messages have one.
+impl Drop for Attached {
+    #[inline]
+    fn drop(&mut self) {
+        #[cold]
+        #[inline(never)]
+        fn drop_attachment(attachment: Box<Attachment>) {
+            // A payload may be `Bytes` with an owner of the user's.
+            drop_foreign(attachment);
+        }
+        if let Some(attachment) = self.0.take() {
+            drop_attachment(attachment);
+        }
     }
 }
 
 impl Clone for Attached {
     fn clone(&self) -> Self {
         Self(None)
-    }
-}
-
-impl Original {
-    /// Puts the caller's values back in place of the changed ones.
-    pub(super) fn restore(&mut self, fields: &mut Fields<'_>) {
-        let Self {
-            topic,
-            partition,
-            key,
-            payload,
-            timestamp,
-            headers,
-        } = mem::take(self);
-        if let Some(topic) = topic {
-            fields.topic = topic;
-        }
-        if let Some(partition) = partition {
-            fields.partition = partition;
-        }
-        if let Some(timestamp) = timestamp {
-            fields.timestamp = timestamp;
-        }
-        // What the hook has put there may be `Bytes` with an owner of the user's.
-        if let Some(key) = key {
-            drop_foreign(mem::replace(&mut fields.key, key));
-        }
-        if let Some(payload) = payload {
-            drop_foreign(mem::replace(&mut fields.payload, payload));
-        }
-        if let Some(headers) = headers {
-            drop_foreign(mem::replace(&mut fields.headers, headers));
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::owned_message::OwnedMessage;
 use super::record::ProducerRecord;
+use super::send_span::Ending;
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::BorrowedMessage;
 use crate::values::{Header, Persistence, Timestamp, TimestampKind};
@@ -172,6 +173,21 @@ impl<'a> BorrowedMessage<'a> {
         } else {
             Err(DeliveryError(self))
         }
+    }
+}
+
+/// Returns what the span of a message shows at its end.
+pub(crate) fn ending(result: &DeliveryResult<'_>) -> Ending {
+    let (message, error) = match result {
+        Ok(delivered) => (delivered.0, None),
+        Err(failure) => (failure.0, Some(failure.error())),
+    };
+    Ending {
+        partition: message.partition(),
+        offset: message.offset(),
+        latency: Duration::from_micros(message.latency_micros()),
+        persistence: message.persistence(),
+        error,
     }
 }
 

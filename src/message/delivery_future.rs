@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::attachment::Attachment;
+use super::attachment::{Attached, Attachment};
 use super::delivery::Delivery;
 use super::send_error::SendError;
 use crate::ffi::{Abandoned, Completer, Completers, Receiver};
@@ -31,8 +31,8 @@ pub(crate) enum MessageState<D> {
     },
     Attached {
         number: u64,
-        /// `None` once it has been taken.
-        attachment: Option<Box<Attachment>>,
+        /// Empty once it has been taken.
+        attached: Attached,
         partition: i32,
         waited: u16,
         opaque: Option<D>,
@@ -47,10 +47,10 @@ impl<D> MessageState<D> {
         timestamp: Option<i64>,
         waited: u16,
         opaque: Option<D>,
-        attachment: Option<Box<Attachment>>,
+        mut attached: Attached,
     ) -> Self {
         let timestamp = timestamp.unwrap_or(0);
-        match attachment {
+        match attached.as_mut() {
             None => Self::Plain {
                 number,
                 timestamp,
@@ -58,12 +58,12 @@ impl<D> MessageState<D> {
                 waited,
                 opaque,
             },
-            Some(mut attachment) => {
+            Some(attachment) => {
                 attachment.timestamp = timestamp;
                 attachment.span.enqueued();
                 Self::Attached {
                     number,
-                    attachment: Some(attachment),
+                    attached,
                     partition,
                     waited,
                     opaque,
@@ -114,10 +114,10 @@ impl<D> MessageState<D> {
 
     /// Takes what the record carries beside its fields.
     #[inline]
-    pub(crate) fn take_attachment(&mut self) -> Option<Box<Attachment>> {
+    pub(crate) fn take_attached(&mut self) -> Attached {
         match self {
-            Self::Plain { .. } => None,
-            Self::Attached { attachment, .. } => attachment.take(),
+            Self::Plain { .. } => Attached::default(),
+            Self::Attached { attached, .. } => attached.take(),
         }
     }
 
@@ -274,7 +274,7 @@ impl<D: Send + 'static> DeliveryFuture<D> {
     /// # }
     /// ```
     pub fn mock(result: Result<Delivery, SendError<D>>) -> Self {
-        let state = MessageState::new(0, 0, None, 0, None, None);
+        let state = MessageState::new(0, 0, None, 0, None, Attached::default());
         let (mut completer, future) = Tracked::completer(&CompleterPool::new(drop), state);
         completer.set_result(result);
         drop(completer.complete());

@@ -22,6 +22,7 @@ mod send_span;
 mod topic;
 
 pub(crate) use attachment::{Attached, Attachment};
+pub(crate) use delivery::ending;
 pub use delivery::{DeliveredMessage, Delivery, DeliveryError, DeliveryResult};
 pub use delivery_future::DeliveryFuture;
 pub(crate) use delivery_future::{

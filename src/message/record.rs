@@ -3,12 +3,12 @@
 use std::fmt;
 use std::mem;
 
-use super::attachment::{Attached, Attachment};
+use super::attachment::{Attached, Attachment, Original};
 use super::send_span::SendSpan;
 use super::topic::TopicName;
 use crate::error::KafkaError;
 use crate::ffi::{PARTITION_UNASSIGNED, PayloadGuard};
-use crate::sync::drop_payloads;
+use crate::sync::{drop_foreign, drop_payloads};
 use crate::values::{Headers, IntoPayload, Payload, Timestamp};
 
 /// The least length, in bytes, at which librdkafka borrows an owned payload instead of copying it.
@@ -409,22 +409,58 @@ impl Fields<'_> {
     /// Sets the span that ends when the delivery is known.
     #[cold]
     pub(crate) fn set_span(&mut self, span: SendSpan) {
-        let has_new_topic = self.attached.get().is_some_and(Attachment::has_new_topic);
-        span.record_fields(self, has_new_topic);
+        let has_new_topic = self
+            .attached
+            .as_ref()
+            .is_some_and(Attachment::has_new_topic);
+        let key_len = self.key.as_ref().map(|key| key.len());
+        let payload_len = self.payload.as_ref().map(|payload| payload.len());
+        span.record_fields(
+            has_new_topic.then(|| self.topic.as_str()),
+            key_len,
+            payload_len,
+        );
         self.attached.put_span(span);
     }
 
     /// Undoes what the context's hook has changed.
     #[inline]
     pub(crate) fn restore(&mut self) {
-        if let Some(attachment) = self.attached.take() {
-            self.restore_from(attachment);
+        if let Some(attachment) = self.attached.take().as_mut() {
+            self.restore_from(mem::take(&mut attachment.original));
         }
     }
 
+    /// Puts the caller's values back in place of those that the context's hook has changed.
     #[cold]
-    fn restore_from(&mut self, mut attachment: Box<Attachment>) {
-        attachment.original.restore(self);
+    pub(crate) fn restore_from(&mut self, original: Original) {
+        let Original {
+            topic,
+            partition,
+            key,
+            payload,
+            timestamp,
+            headers,
+        } = original;
+        if let Some(topic) = topic {
+            self.topic = topic;
+        }
+        if let Some(partition) = partition {
+            self.partition = partition;
+        }
+        if let Some(timestamp) = timestamp {
+            self.timestamp = timestamp;
+        }
+        // What the hook has put there may be `Bytes` with an owner of the user's.
+        if let Some(key) = key {
+            drop_foreign(mem::replace(&mut self.key, key));
+        }
+        if let Some(payload) = payload {
+            drop_foreign(mem::replace(&mut self.payload, payload));
+        }
+        if let Some(headers) = headers {
+            drop_foreign(mem::replace(&mut self.headers, headers));
+        }
     }
 
     /// Makes it a record that the caller may hold, after it was refused for that reason: as it was
@@ -432,9 +468,9 @@ impl Fields<'_> {
     #[inline]
     pub(crate) fn settle(&mut self, error: &KafkaError) {
         self.is_intercepted = false;
-        if let Some(mut attachment) = self.attached.take() {
+        if let Some(attachment) = self.attached.take().as_mut() {
             attachment.span.refused(error);
-            self.restore_from(attachment);
+            self.restore_from(mem::take(&mut attachment.original));
         }
     }
 }

@@ -1,11 +1,27 @@
 //! A span for each record, from the call that sends it until its delivery is known (feature
 //! `tracing-spans`). Without the feature it is nothing.
 
-#[cfg(feature = "tracing-spans")]
-pub(crate) use on::SendSpan;
+use std::time::Duration;
+
+use crate::error::KafkaError;
+use crate::values::Persistence;
 
 #[cfg(not(feature = "tracing-spans"))]
 pub(crate) use off::SendSpan;
+#[cfg(feature = "tracing-spans")]
+pub(crate) use on::SendSpan;
+
+/// What a span shows at its end.
+#[cfg_attr(not(feature = "tracing-spans"), expect(dead_code))]
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// −1 if none was assigned.
+    pub(super) partition: i32,
+    pub(super) offset: Option<i64>,
+    pub(super) latency: Duration,
+    pub(super) persistence: Persistence,
+    pub(super) error: Option<KafkaError>,
+}
 
 #[cfg(feature = "tracing-spans")]
 mod on {
@@ -16,8 +32,8 @@ mod on {
     use tracing::{Span, info_span};
 
     use crate::error::{KafkaError, RDKafkaErrorCode};
-    use crate::message::delivery::DeliveryResult;
-    use crate::message::record::Fields;
+    use crate::message::send_span::Ending;
+    use crate::message::topic::TopicName;
     use crate::sync::{catch_panic, drop_foreign, log};
 
     /// The span of a record. It is boxed with its record's attachment, if it is enabled.
@@ -38,11 +54,14 @@ mod on {
     impl SendSpan {
         /// Begins the span as a child of the current one. It is cheap if no subscriber wants it.
         #[inline]
-        pub(crate) fn begin(client: Option<&str>, fields: &Fields<'_>) -> Self {
+        pub(crate) fn begin<'c>(
+            client: impl FnOnce() -> Option<&'c str>,
+            topic: &TopicName<'_>,
+        ) -> Self {
             if LevelFilter::INFO > STATIC_MAX_LEVEL || LevelFilter::INFO > LevelFilter::current() {
                 return Self(None);
             }
-            Self(Live::begin(client, fields))
+            Self(Live::begin(client(), topic.as_str()))
         }
 
         #[inline]
@@ -59,25 +78,27 @@ mod on {
             }
         }
 
-        /// Records what the context's hook may have changed.
-        pub(crate) fn record_fields(&self, fields: &Fields<'_>, has_new_topic: bool) {
+        /// Records what the context's hook may have changed, and the topic if it has.
+        pub(crate) fn record_fields(
+            &self,
+            new_topic: Option<&str>,
+            key_len: Option<usize>,
+            payload_len: Option<usize>,
+        ) {
             let Some(Live { span, .. }) = &self.0 else {
                 return;
             };
             log(|| {
-                if has_new_topic {
-                    let topic = fields.topic.as_str();
+                if let Some(topic) = new_topic {
                     span.record("otel.name", name(topic));
                     span.record("messaging.destination.name", topic);
                 }
-                span.record("messaging.message.body.size", fields.payload_len() as u64);
-                match &fields.key {
-                    Some(key) => {
-                        span.record("tokio_rdkafka.key.size", key.len() as u64);
-                    }
-                    None => {}
+                if let Some(len) = key_len {
+                    span.record("tokio_rdkafka.key.size", len as u64);
                 }
-                if fields.payload.is_none() {
+                let len = payload_len.unwrap_or(0);
+                span.record("messaging.message.body.size", len as u64);
+                if payload_len.is_none() {
                     span.record("messaging.kafka.message.tombstone", true);
                 }
             });
@@ -111,9 +132,9 @@ mod on {
 
         /// Ends the span of a message.
         #[inline]
-        pub(crate) fn finish(&mut self, result: &DeliveryResult<'_>) {
+        pub(crate) fn finish(&mut self, ending: impl FnOnce() -> Ending) {
             if let Some(live) = self.0.take() {
-                live.finish(result);
+                live.finish(ending());
             }
         }
     }
@@ -124,8 +145,7 @@ mod on {
 
     impl Live {
         #[cold]
-        fn begin(client: Option<&str>, fields: &Fields<'_>) -> Option<Self> {
-            let topic = fields.topic.as_str();
+        fn begin(client: Option<&str>, topic: &str) -> Option<Self> {
             // Names of OpenTelemetry's semantic conventions for messaging, and those that
             // `tracing-opentelemetry` reads.
             let span = catch_panic(|| {
@@ -163,13 +183,16 @@ mod on {
         }
 
         #[cold]
-        fn finish(self, result: &DeliveryResult<'_>) {
+        fn finish(self, ending: Ending) {
             let span = &self.span;
+            let Ending {
+                partition,
+                offset,
+                latency,
+                persistence,
+                error,
+            } = ending;
             log(|| {
-                let (partition, offset, latency, persistence) = match result {
-                    Ok(it) => (it.partition(), it.offset(), it.latency(), it.persistence()),
-                    Err(it) => (it.partition(), it.offset(), it.latency(), it.persistence()),
-                };
                 if partition >= 0 {
                     let partition = partition.to_string();
                     span.record("messaging.destination.partition.id", partition);
@@ -179,10 +202,9 @@ mod on {
                 }
                 span.record("tokio_rdkafka.delivery.duration", latency.as_secs_f64());
                 span.record("tokio_rdkafka.persistence", persistence.to_string());
-                match (&self.error, result) {
-                    (Some(error), _) => self.record_error(error),
-                    (None, Err(failure)) => self.record_error(&failure.error()),
-                    (None, Ok(_)) => self.record_wait(),
+                match self.error.as_ref().or(error.as_ref()) {
+                    Some(error) => self.record_error(error),
+                    None => self.record_wait(),
                 }
             });
             self.end();
@@ -226,15 +248,15 @@ mod on {
 #[cfg(not(feature = "tracing-spans"))]
 mod off {
     use crate::error::KafkaError;
-    use crate::message::delivery::DeliveryResult;
-    use crate::message::record::Fields;
+    use crate::message::send_span::Ending;
+    use crate::message::topic::TopicName;
 
     #[derive(Debug, Default)]
     pub(crate) struct SendSpan;
 
     impl SendSpan {
         #[inline]
-        pub(crate) fn begin(_: Option<&str>, _: &Fields<'_>) -> Self {
+        pub(crate) fn begin<'c>(_: impl FnOnce() -> Option<&'c str>, _: &TopicName<'_>) -> Self {
             Self
         }
 
@@ -249,7 +271,7 @@ mod off {
         }
 
         #[inline]
-        pub(crate) fn record_fields(&self, _: &Fields<'_>, _: bool) {}
+        pub(crate) fn record_fields(&self, _: Option<&str>, _: Option<usize>, _: Option<usize>) {}
 
         #[inline]
         pub(crate) fn enqueued(&mut self) {}
@@ -261,6 +283,6 @@ mod off {
         pub(crate) fn refused(&mut self, _: &KafkaError) {}
 
         #[inline]
-        pub(crate) fn finish(&mut self, _: &DeliveryResult<'_>) {}
+        pub(crate) fn finish(&mut self, _: impl FnOnce() -> Ending) {}
     }
 }

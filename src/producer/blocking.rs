@@ -227,8 +227,8 @@ fn in_callback(name: &str) -> KafkaError {
 
 #[cold]
 fn not_closed(client: Option<&str>, error: KafkaError) -> CloseReport {
+    let error = error.to_string();
     log(|| {
-        let error = error.to_string();
         tracing::error!(
             client,
             error,

@@ -327,9 +327,9 @@ impl<C: ProducerContext, A: Access> ProducerSink<C, A> {
                 let producer = producer.clone();
                 Box::pin(async move {
                     if let Err(error) = producer.flush_all().await {
+                        let client = producer.shared().core.client_name();
+                        let error = error.to_string();
                         log(|| {
-                            let client = producer.shared().core.client_name();
-                            let error = error.to_string();
                             tracing::warn!(
                                 client,
                                 error,

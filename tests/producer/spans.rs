@@ -200,27 +200,27 @@ async fn each_way_to_send_has_a_span_within_the_callers() {
         )*};
     }
     in_its_span! {
-        "send": drop(it.send(record()).await.unwrap()),
-        "send_timeout": drop(it.send_timeout(record(), DEADLINE).await.unwrap()),
-        "enqueue": drop(it.enqueue(record()).await.unwrap().await.unwrap()),
-        "try_enqueue": drop(it.try_enqueue(record()).unwrap().await.unwrap()),
+        "send": { it.send(record()).await.unwrap(); },
+        "send_timeout": { it.send_timeout(record(), DEADLINE).await.unwrap(); },
+        "enqueue": { it.enqueue(record()).await.unwrap().await.unwrap(); },
+        "try_enqueue": { it.try_enqueue(record()).unwrap().await.unwrap(); },
         "enqueue_detached": it.enqueue_detached(record()).await.unwrap(),
         "try_enqueue_detached": it.try_enqueue_detached(record()).unwrap(),
-        "permit": drop(it.reserve().await.unwrap().send(record()).await.unwrap()),
-        "owned": drop(it.reserve_owned().await.unwrap().send(record()).await.unwrap()),
-        "bytes": drop(it.reserve_bytes(11).await.unwrap().send(record()).await.unwrap()),
+        "permit": { it.reserve().await.unwrap().send(record()).await.unwrap(); },
+        "owned": { it.reserve_owned().await.unwrap().send(record()).await.unwrap(); },
+        "bytes": { it.reserve_bytes(11).await.unwrap().send(record()).await.unwrap(); },
         "sink": it.sink().send(record()).await.unwrap(),
         "send_all": it
             .send_all([record(), record(), record().header("h", "v")])
-            .for_each(async |result| drop(result.unwrap()))
+            .for_each(async |result| { result.unwrap(); })
             .await,
         "produce": stream::iter([((), [record(), record()])])
             .produce(&it)
-            .for_each(async |(_, result)| drop(result.unwrap()))
+            .for_each(async |(_, result)| { result.unwrap(); })
             .await,
         "produce_each": stream::iter([((), record())])
             .produce_each(&it)
-            .for_each(async |(_, result)| drop(result.unwrap()))
+            .for_each(async |(_, result)| { result.unwrap(); })
             .await,
     }
     // A root, if there is no span.

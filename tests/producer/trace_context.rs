@@ -45,7 +45,8 @@ async fn headers_that_a_record_has_are_respected() {
         ("baggage", "new"),
     ];
     let headers = |pairs: &[(&str, &str)]| pairs.iter().copied().collect::<Headers>();
-    let cases: &[(&[(&str, &str)], &[(&str, &str)])] = &[
+    type Pairs<'p> = &'p [(&'p str, &'p str)];
+    let cases: &[(Pairs<'_>, Pairs<'_>)] = &[
         (&[], &all),
         (
             &[("other", "old")],
@@ -230,7 +231,11 @@ mod by_opentelemetry {
                 .await
                 .unwrap();
             let results = producer.send_all([ProducerRecord::to("t"), ProducerRecord::to("t")]);
-            results.for_each(async |result| drop(result.unwrap())).await;
+            results
+                .for_each(async |result| {
+                    result.unwrap();
+                })
+                .await;
         }
         .instrument(tracing::info_span!("request"))
         .await;
