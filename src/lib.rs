@@ -275,7 +275,10 @@
 #![deny(unreachable_pub)]
 
 pub mod docs {
-    //! Guides.
+    //! Guides, one page for each task. [`getting_started`] has a table of them.
+
+    #[doc = include_str!("../docs/back_pressure.md")]
+    pub mod back_pressure {}
 
     #[doc = include_str!("../docs/blocking.md")]
     pub mod blocking {}
@@ -283,8 +286,41 @@ pub mod docs {
     #[doc = include_str!("../docs/configuration.md")]
     pub mod configuration {}
 
+    #[doc = include_str!("../docs/delivery.md")]
+    pub mod delivery {}
+
+    #[doc = include_str!("../docs/getting_started.md")]
+    pub mod getting_started {}
+
+    #[doc = include_str!("../docs/migration.md")]
+    pub mod migration {}
+
+    #[doc = include_str!("../docs/order.md")]
+    pub mod order {}
+
+    #[doc = include_str!("../docs/questions.md")]
+    pub mod questions {}
+
+    #[doc = include_str!("../docs/security.md")]
+    pub mod security {}
+
+    #[doc = include_str!("../docs/serialisation.md")]
+    pub mod serialisation {}
+
+    #[doc = include_str!("../docs/shutdown.md")]
+    pub mod shutdown {}
+
+    #[doc = include_str!("../docs/streams.md")]
+    pub mod streams {}
+
+    #[doc = include_str!("../docs/testing.md")]
+    pub mod testing {}
+
     #[doc = include_str!("../docs/transactions.md")]
     pub mod transactions {}
+
+    #[doc = include_str!("../docs/tuning.md")]
+    pub mod tuning {}
 }
 
 mod base_producer;
