@@ -11,7 +11,7 @@
 //!         .set("enable.idempotence", "true")
 //!         .create()?;
 //!
-//!     // Says within seconds why no broker answers. A record would wait for 5 minutes.
+//!     // Says within seconds why no broker answers.
 //!     producer.ready(Duration::from_secs(10)).await?;
 //!
 //!     let record = ProducerRecord::to("orders").key("customer-7").payload("three apples");
@@ -272,6 +272,7 @@
 #![cfg_attr(not(feature = "mock"), doc = "[`MockCluster`]: #features")]
 #![cfg_attr(not(feature = "rdkafka"), doc = "[`ConsumedOffsets`]: #features")]
 #![cfg_attr(not(feature = "statistics"), doc = "[`Statistics`]: #features")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unreachable_pub)]
 
 pub mod docs {

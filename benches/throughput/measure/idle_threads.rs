@@ -14,8 +14,9 @@ use crate::measure::sample::Sample;
 /// The watching thread's name. The thread leaves itself out of the count.
 const WATCHER: &str = "bench watcher";
 
-/// Time for a producer to settle after its first message.
-const SETTLE: Duration = Duration::from_millis(100);
+/// Time for a producer to settle after its first message. A thread of ours looks within 2 s whether
+/// its task runs, and ends after another one.
+const SETTLE: Duration = Duration::from_millis(3_500);
 
 /// Who started a thread.
 #[derive(Clone, Copy, Eq, PartialEq)]
