@@ -24,6 +24,11 @@
 //! }
 //! ```
 //!
+//! # Guides
+//!
+//! [`docs`] has a page for each task. Begin with [`docs::getting_started`]. If you come from
+//! rust-rdkafka, [`docs::migration`] has each of its names. [`docs::questions`] has short answers.
+//!
 //! # The way of a record
 //!
 //! ```text
