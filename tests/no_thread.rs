@@ -49,6 +49,7 @@ fn main() -> ExitCode {
             close(Builder::new_current_thread().build())
         }),
         trial("a_close_delivers", close_delivers),
+        trial("a_blocked_runtime", blocked_runtime),
         trial("calls_fail_at_once", calls_fail_at_once),
         trial(
             "transactional_calls_fail_at_once",
@@ -112,6 +113,19 @@ fn close_delivers() {
         let future = producer.try_enqueue(record()).unwrap();
         assert_eq!(producer.close().await.delivered, 1);
         future.await.unwrap();
+    });
+}
+
+/// The one who blocks it keeps the deadline, in the driver's place.
+fn blocked_runtime() {
+    let cluster = cluster("t", 1);
+    cluster.broker_down(1).unwrap();
+    timers().build().unwrap().block_on(async {
+        let producer: Producer = config(&cluster).create().unwrap();
+        let future = producer.try_enqueue(record()).unwrap();
+        let report = producer.blocking_close_timeout(SHORT);
+        assert_eq!((report.delivered, report.undelivered), (0, 1));
+        future.await.unwrap_err();
     });
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, Once, OnceLock, Weak};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 #[cfg(feature = "statistics")]
@@ -66,6 +66,8 @@ pub(crate) struct Shared<C: ProducerContext> {
     /// The blocking calls that are under way.
     pub(crate) calls: Arc<BlockingCalls>,
     pub(super) driver: Arc<DriverWaker>,
+    /// The driver's turns when somebody has last served in its place, and when that was.
+    pub(super) stood_in: Mutex<Option<(u64, Instant)>>,
     /// The configuration of a token that librdkafka has requested while the driver did not run.
     pub(super) token_wanted: Mutex<Option<Option<String>>>,
     /// The client is being destroyed in the driver's place.
@@ -87,12 +89,8 @@ impl<C: ProducerContext> Shared<C> {
         runtime: Handle,
     ) -> Arc<Self> {
         let driver = |shared: &Weak<Self>| {
-            let shared = Weak::clone(shared);
-            let stall_watch = StallWatch::new(move |turns| {
-                let shared = shared.upgrade();
-                shared.is_some_and(|shared| shared.serve_while_stalled(turns))
-            });
-            Arc::new(DriverWaker::new(runtime, stall_watch))
+            let shared: Weak<Self> = Weak::clone(shared);
+            Arc::new(DriverWaker::new(runtime, StallWatch::new(shared)))
         };
         let waker = |driver: &Arc<DriverWaker>| {
             let driver = Arc::clone(driver);
@@ -145,6 +143,7 @@ impl<C: ProducerContext> Shared<C> {
                 lookups: Lookups::default(),
                 calls: BlockingCalls::new(waker(&driver)),
                 driver,
+                stood_in: Mutex::default(),
                 token_wanted: Mutex::default(),
                 is_ending: AtomicBool::new(false),
                 destroyed: Once::new(),

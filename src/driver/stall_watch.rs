@@ -6,8 +6,8 @@
 //! and not at all while nothing wakes the driver.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Wake;
 use std::time::Duration;
 
@@ -18,23 +18,35 @@ use crate::sync::wake_after;
 /// For how long the driver may be due without a turn.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the thread that serves waits for an event before it looks whether the driver runs. Many
+/// producers of one runtime may have such a thread.
+pub(super) const WAIT: Duration = Duration::from_millis(50);
+
+/// What a thread serves while the driver does not run.
+pub(super) trait Stalled: Send + Sync {
+    /// Serves until the driver has another turn, or nothing has been left to do for a while.
+    fn serve_while_stalled(self: Arc<Self>, turns: u64);
+
+    /// Returns true if something is left to do.
+    fn has_work(&self) -> bool;
+}
+
 /// A look at the driver that is to come, or the thread that serves.
 pub(super) struct StallWatch {
     pub(super) turns: Turns,
     is_on: AtomicBool,
     /// The driver's turns at the last look, if it was due; otherwise [`NEVER`].
     seen: AtomicU64,
-    /// Serves while the driver has had so many turns. Returns true if messages are in flight.
-    serve: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    producer: Weak<dyn Stalled>,
 }
 
 impl StallWatch {
-    pub(super) fn new(serve: impl Fn(u64) -> bool + Send + Sync + 'static) -> Arc<Self> {
+    pub(super) fn new(producer: Weak<dyn Stalled>) -> Arc<Self> {
         Arc::new(Self {
             turns: Turns::new(),
             is_on: AtomicBool::new(false),
             seen: AtomicU64::new(NEVER),
-            serve: Box::new(serve),
+            producer,
         })
     }
 
@@ -75,10 +87,15 @@ impl StallWatch {
     }
 
     fn serve(self: &Arc<Self>, turns: u64) {
-        let is_in_flight = (self.serve)(turns);
+        let producer = self.producer.upgrade();
+        if let Some(producer) = producer {
+            producer.serve_while_stalled(turns);
+        }
         self.is_on.store(false, Ordering::SeqCst);
-        // Otherwise a driver that is still due has nothing to do before it is woken again.
-        if is_in_flight {
+        // After it: whoever has called the driver meanwhile has found the watch still on. Without
+        // anything to do, a driver that is still due need not run before it is called again.
+        let producer = self.producer.upgrade();
+        if producer.is_some_and(|producer| producer.has_work()) {
             self.begin();
         }
     }
@@ -96,5 +113,62 @@ impl fmt::Debug for StallWatch {
             .field("turns", &self.turns)
             .field("is_on", &self.is_on)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Producer {
+        watch: OnceLock<Arc<StallWatch>>,
+        has_work: AtomicBool,
+        /// Something comes as the thread that serves is about to end.
+        gets_work: bool,
+    }
+
+    impl Stalled for Producer {
+        fn serve_while_stalled(self: Arc<Self>, _turns: u64) {
+            if self.gets_work {
+                self.has_work.store(true, Ordering::SeqCst);
+                let watch = self.watch.get().unwrap();
+                watch.turns.call();
+                watch.begin();
+            }
+        }
+
+        fn has_work(&self) -> bool {
+            self.has_work.load(Ordering::SeqCst)
+        }
+    }
+
+    #[test]
+    fn what_comes_as_the_thread_ends_is_watched() {
+        for gets_work in [false, true] {
+            let producer = Arc::new(Producer {
+                gets_work,
+                ..Producer::default()
+            });
+            let weak = Arc::downgrade(&producer);
+            let watch = producer.watch.get_or_init(|| StallWatch::new(weak));
+            watch.is_on.store(true, Ordering::SeqCst);
+            watch.serve(0);
+            assert_eq!(watch.is_on.load(Ordering::SeqCst), gets_work);
+        }
+    }
+
+    /// The thread of deadlines has a look to come, which keeps no producer.
+    #[test]
+    fn a_watch_keeps_no_producer() {
+        let producer = Arc::new(Producer::default());
+        let watch = StallWatch::new(Arc::downgrade(&producer) as Weak<dyn Stalled>);
+        watch.begin();
+        assert!(watch.is_on.load(Ordering::SeqCst));
+        assert!(Arc::try_unwrap(producer).is_ok());
+        watch.serve(0);
+        assert!(!watch.is_on.load(Ordering::SeqCst));
     }
 }

@@ -15,9 +15,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::blocking;
+use super::capacity_watch::CapacityWatch;
 use super::serve::Served;
 use super::shared::Shared;
-use super::stall_watch;
+use super::stall_watch::{self, Stalled};
 use crate::client::ProducerContext;
 use crate::sync::{Deadline, lock, log};
 
@@ -33,6 +34,7 @@ pub(crate) struct StandIn {
     /// The driver's turns at the last look, if it was due.
     turns: Option<u64>,
     since: Instant,
+    capacity_watch: Option<CapacityWatch>,
 }
 
 impl StandIn {
@@ -40,6 +42,7 @@ impl StandIn {
         Self {
             turns: shared.driver.due(),
             since: Instant::now(),
+            capacity_watch: None,
         }
     }
 
@@ -61,7 +64,7 @@ impl StandIn {
         if !shared.driver.is_stalled(turns) && self.since.elapsed() < PATIENCE {
             return false;
         }
-        shared.stand_in(turns, wait);
+        shared.stand_in(turns, wait, &mut self.capacity_watch);
         true
     }
 }
@@ -93,9 +96,14 @@ pub(crate) async fn served<C: ProducerContext, F: Future>(
 }
 
 impl<C: ProducerContext> Shared<C> {
-    /// Serves what there is or comes within `wait`, for about [`SLICE`], and destroys the client if
-    /// the producer has terminated.
-    fn stand_in(self: &Arc<Self>, turns: u64, wait: Duration) {
+    /// Serves what there is or comes within `wait`, for about [`SLICE`], and does what else the
+    /// driver does in a turn.
+    fn stand_in(
+        self: &Arc<Self>,
+        turns: u64,
+        wait: Duration,
+        capacity_watch: &mut Option<CapacityWatch>,
+    ) {
         let (began, mut timeout, mut has_served) = (Instant::now(), wait, false);
         loop {
             match self.serve(timeout) {
@@ -110,11 +118,16 @@ impl<C: ProducerContext> Shared<C> {
             }
             timeout = Duration::ZERO;
         }
+        *lock(&self.stood_in) = Some((turns, Instant::now()));
         self.end_without_overdue();
         let terminates = self.has_terminated() && !self.is_ending.swap(true, Ordering::SeqCst);
         if terminates {
             let shared = Arc::clone(self);
             blocking::run(move || shared.destroy());
+        } else {
+            // If the system has no thread for one of them, the next slice tries again.
+            self.keep_flushing();
+            self.watch_capacity(capacity_watch);
         }
         if (has_served || terminates) && self.driver.stalls(turns) {
             log(|| {
@@ -133,35 +146,44 @@ impl<C: ProducerContext> Shared<C> {
         self.driver.wake();
     }
 
-    /// Serves until the driver runs, the producer has terminated, or nothing has been in flight for a
-    /// while. Returns true if messages are in flight then.
-    pub(super) fn serve_while_stalled(self: &Arc<Self>, turns: u64) -> bool {
-        if self.core.is_forked() {
-            // The producer is its parent's.
-            return false;
-        }
-        let mut since = Instant::now();
-        while self.driver.due() == Some(turns)
-            && self.report.get().is_none()
-            && since.elapsed() < stall_watch::PATIENCE
-        {
-            self.stand_in(turns, SLICE);
-            if self.core.in_flight() > 0 {
-                since = Instant::now();
-            }
-        }
-        self.core.in_flight() > 0
-    }
-
     /// Returns true if this thread is serving the producer, and so runs foreign code: a callback, or
     /// the drop or waker of somebody. Nobody else serves until that code returns.
     pub(crate) fn is_served_here(&self) -> bool {
         self.serving.is_taken_here()
     }
 
-    /// Returns true if the driver should run and does not: somebody else had to serve, or would
-    /// have to.
-    pub(crate) fn is_driver_due(&self) -> bool {
-        self.driver.due().is_some()
+    /// Returns true if the driver should run and does not, and nobody has served in its place of
+    /// late.
+    pub(crate) fn is_unserved(&self) -> bool {
+        let Some(turns) = self.driver.due() else {
+            return false;
+        };
+        let stood_in = *lock(&self.stood_in);
+        !stood_in.is_some_and(|(at, when)| at == turns && when.elapsed() < stall_watch::PATIENCE)
+    }
+}
+
+impl<C: ProducerContext> Stalled for Shared<C> {
+    fn serve_while_stalled(self: Arc<Self>, turns: u64) {
+        let (mut since, mut capacity_watch) = (Instant::now(), None);
+        while self.driver.due() == Some(turns) && since.elapsed() < stall_watch::PATIENCE {
+            // In a forked child, the producer is its parent's.
+            if self.core.is_forked() || self.destroyed.is_completed() {
+                break;
+            }
+            self.stand_in(turns, stall_watch::WAIT, &mut capacity_watch);
+            if self.has_work() {
+                since = Instant::now();
+            }
+        }
+    }
+
+    /// Messages are in flight, somebody waits for capacity, or the producer is closing.
+    fn has_work(&self) -> bool {
+        !self.core.is_forked()
+            && self.report.get().is_none()
+            && (self.core.in_flight() > 0
+                || self.core.is_closed()
+                || self.capacity.moves_if_awaited().is_some())
     }
 }

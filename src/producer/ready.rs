@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::producer::Producer;
 use super::timer::Timer;
 use crate::client::ProducerContext;
-use crate::driver::{BrokerWaiter, Verdict};
+use crate::driver::{BrokerWaiter, Verdict, served};
 use crate::error::KafkaError;
 
 impl<C: ProducerContext> Producer<C> {
@@ -98,7 +98,7 @@ impl<C: ProducerContext> Producer<C> {
                 }
             }
         };
-        let up = Timer::limit_answer(self.runtime(), timeout, up).await;
+        let up = Timer::limit_answer(self.runtime(), timeout, served(shared, up)).await;
         up.unwrap_or_else(|elapsed| not_ready().map_err(|error| elapsed.explain(shared, error)))
     }
 }

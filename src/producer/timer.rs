@@ -73,13 +73,14 @@ pub(super) struct Elapsed {
 }
 
 impl Elapsed {
-    /// Returns the error, with the reason if there was no answer because the runtime is blocked.
+    /// Returns the error, with the reason if there was no answer because the runtime is blocked. It
+    /// is not if somebody served the producer nevertheless.
     pub(super) fn explain<C: ProducerContext>(
         &self,
         shared: &Shared<C>,
         error: KafkaError,
     ) -> KafkaError {
-        if self.is_late && shared.is_driver_due() {
+        if self.is_late && shared.is_unserved() {
             error.because_runtime_is_blocked()
         } else {
             error

@@ -3,6 +3,7 @@
 //!
 //! What is wrong here hangs. So each test runs on a thread of its own, which another one watches.
 
+use std::error::Error;
 use std::future::Future;
 use std::panic;
 use std::pin::pin;
@@ -344,6 +345,27 @@ fn deliveries_on_the_only_thread() {
     }
 }
 
+/// Nothing is in flight, and the one who holds the permit waits. A second after somebody serves, the
+/// queue is overbooked.
+#[test]
+fn unused_permits_on_the_only_thread() {
+    for runtime in [one_thread, || workers(1)] {
+        watched(move || {
+            in_task(&runtime(), async {
+                let cluster = cluster("t", 1);
+                let producer = small(&cluster);
+                let unused = producer.try_reserve().unwrap();
+                block_on(producer.send(record(0))).unwrap();
+                drop(unused);
+                let unused = producer.try_reserve().unwrap();
+                producer.blocking_send(record(1)).unwrap();
+                let second = block_on(producer.reserve()).unwrap();
+                drop((unused, second));
+            });
+        });
+    }
+}
+
 #[test]
 fn streams_and_sinks_on_the_only_thread() {
     watched(|| {
@@ -513,6 +535,39 @@ fn a_limit_of_the_builder_on_the_only_thread_and_why() {
             delivery.await.unwrap();
         });
     });
+}
+
+/// Somebody serves in the driver's place, so the runtime is not the reason.
+#[test]
+fn a_broker_that_is_down_is_the_reason_on_the_only_thread() {
+    watched(|| {
+        in_task(&one_thread(), async {
+            let cluster = cluster("t", 1);
+            cluster.broker_down(1).unwrap();
+            let producer = small(&cluster);
+            let error = block_on(producer.ready(2 * SHORT)).unwrap_err();
+            assert_names_the_failure(&error);
+            let delivery = producer.try_enqueue(record(0)).unwrap();
+            let limit = Duration::from_secs(3);
+            let error = within(limit, || {
+                block_on(producer.send_timeout(record(1), limit)).unwrap_err()
+            });
+            assert_names_the_failure(error.error());
+            block_on(producer.close_timeout(Duration::ZERO));
+            block_on(delivery).unwrap_err();
+        });
+    });
+}
+
+#[track_caller]
+fn assert_names_the_failure(error: &KafkaError) {
+    assert!(error.is_timed_out() || error.is_queue_full(), "{error}");
+    assert!(!error.to_string().contains("blocked"), "{error}");
+    let cause = error.source().map(ToString::to_string);
+    assert!(
+        cause.is_some_and(|cause| cause.contains("refused")),
+        "{error}"
+    );
 }
 
 /// The runtime is not the reason, and the error does not say so.
