@@ -24,6 +24,11 @@
 //! }
 //! ```
 //!
+//! # Guides
+//!
+//! [`docs`] has a page for each task. Begin with [`docs::getting_started`]. If you come from
+//! rust-rdkafka, [`docs::migration`] has each of its names. [`docs::questions`] has short answers.
+//!
 //! # The way of a record
 //!
 //! ```text
@@ -307,7 +312,10 @@
 #![deny(unreachable_pub)]
 
 pub mod docs {
-    //! Guides.
+    //! Guides, one page for each task. [`getting_started`] has a table of them.
+
+    #[doc = include_str!("../docs/back_pressure.md")]
+    pub mod back_pressure {}
 
     #[doc = include_str!("../docs/blocking.md")]
     pub mod blocking {}
@@ -315,14 +323,47 @@ pub mod docs {
     #[doc = include_str!("../docs/configuration.md")]
     pub mod configuration {}
 
+    #[doc = include_str!("../docs/delivery.md")]
+    pub mod delivery {}
+
+    #[doc = include_str!("../docs/getting_started.md")]
+    pub mod getting_started {}
+
+    #[doc = include_str!("../docs/migration.md")]
+    pub mod migration {}
+
+    #[doc = include_str!("../docs/order.md")]
+    pub mod order {}
+
+    #[doc = include_str!("../docs/questions.md")]
+    pub mod questions {}
+
+    #[doc = include_str!("../docs/security.md")]
+    pub mod security {}
+
+    #[doc = include_str!("../docs/serialisation.md")]
+    pub mod serialisation {}
+
+    #[doc = include_str!("../docs/shutdown.md")]
+    pub mod shutdown {}
+
+    #[doc = include_str!("../docs/streams.md")]
+    pub mod streams {}
+
     #[doc = include_str!("../docs/telemetry.md")]
     pub mod telemetry {}
+
+    #[doc = include_str!("../docs/testing.md")]
+    pub mod testing {}
 
     #[doc = include_str!("../docs/tracing.md")]
     pub mod tracing {}
 
     #[doc = include_str!("../docs/transactions.md")]
     pub mod transactions {}
+
+    #[doc = include_str!("../docs/tuning.md")]
+    pub mod tuning {}
 }
 
 mod base_producer;
