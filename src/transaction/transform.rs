@@ -358,8 +358,10 @@ where
             return Err(error);
         };
         attempt = attempt.saturating_add(1);
+        let client = producer.client_name();
         log(|| {
             tracing::debug!(
+                client,
                 attempt,
                 ?pause,
                 "a batch failed; its records are read again"
@@ -563,7 +565,8 @@ where
                 if error.is_fatal() || is_lasting(&error) {
                     return Err(error.into());
                 }
-                log(|| tracing::warn!(%error, "the consumer goes on after an error"));
+                let (client, error) = (timers.client_name(), error.to_string());
+                log(|| tracing::warn!(client, error, "the consumer goes on after an error"));
             }
         }
     }

@@ -443,8 +443,9 @@ fn it_ends_with_the_producer_at_the_latest() {
         .unwrap();
     let future = runtime.block_on(async {
         let producer: Producer = config(&cluster).set("linger.ms", "60000").create().unwrap();
-        producer.enqueue(record()).await.unwrap()
+        producer.enqueue(record()).await
     });
+    let future = future.unwrap();
     drop(runtime);
     futures::executor::block_on(future).unwrap_err();
     // A span may end on a thread that has another subscriber.
