@@ -359,7 +359,7 @@ impl<T, R> Segment<T, R> {
         // SAFETY: by contract the completer's reference keeps the segment, and so this memory,
         // alive. The `OnceLock` may be used by several completers at once.
         unsafe {
-            let guards = &*(&raw const (*Self::of(slot).as_ptr()).guards);
+            let guards = &(*Self::of(slot).as_ptr()).guards;
             let guards = guards.get_or_init(|| {
                 let unused = |_| UnsafeCell::new(MaybeUninit::uninit());
                 Box::new(std::array::from_fn(unused))
