@@ -136,7 +136,7 @@ impl<'a, D> ProducerRecord<'a, D> {
     #[must_use]
     #[inline]
     pub fn key(mut self, key: impl IntoPayload<'a>) -> Self {
-        replace(&mut self.fields.key, key.into_payload());
+        self.fields.key = key.into_payload();
         self
     }
 
@@ -144,7 +144,7 @@ impl<'a, D> ProducerRecord<'a, D> {
     #[must_use]
     #[inline]
     pub fn payload(mut self, payload: impl IntoPayload<'a>) -> Self {
-        replace(&mut self.fields.payload, payload.into_payload());
+        self.fields.payload = payload.into_payload();
         self
     }
 
@@ -380,15 +380,6 @@ impl Fields<'_> {
             timestamp: self.timestamp,
             headers: self.headers,
         }
-    }
-}
-
-/// Replaces a payload of a record, which mostly has none. Its drop is a call otherwise.
-#[inline]
-fn replace<'a>(place: &mut Option<Payload<'a>>, payload: Option<Payload<'a>>) {
-    match mem::replace(place, payload) {
-        None => {}
-        before => drop(before),
     }
 }
 
