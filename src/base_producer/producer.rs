@@ -12,7 +12,7 @@ use crate::client::{
 };
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
-use crate::message::{DeliveryError, EnqueueError, Fields, ProducerRecord, Topic};
+use crate::message::{DeliveryError, EnqueueError, ProducerRecord, Topic};
 use crate::sync::log;
 use crate::values::{PurgeConfig, RDKafkaLogLevel};
 
@@ -134,7 +134,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         drop(entered);
         match produced {
             Ok(()) => {
-                Fields::drop_produced(&mut Some(fields));
+                fields.drop_produced();
                 Ok(())
             }
             Err((error, opaque)) => {

@@ -308,22 +308,28 @@ impl Fields<'_> {
 
     /// Drops the fields of a record that has been produced, which may be foreign code.
     #[inline]
-    pub(crate) fn drop_produced(fields: &mut Option<Self>) {
-        match fields {
+    pub(crate) fn drop_produced(self) {
+        if self.owns_nothing() {
             // The drop would look at each of them, out of line.
-            Some(fields) if fields.owns_nothing() => {}
-            _ => return Self::drop_owned(fields),
+            mem::forget(self);
+        } else {
+            self.drop_owned();
         }
-        // Nothing is moved, because nothing is read.
-        mem::forget(fields.take());
+    }
+
+    /// As [`drop_produced`](Self::drop_produced), without moving them first.
+    #[inline]
+    pub(crate) fn drop_produced_in(fields: &mut Option<Self>) {
+        match fields {
+            Some(it) if it.owns_nothing() => mem::forget(fields.take()),
+            _ => fields.take().into_iter().for_each(Self::drop_owned),
+        }
     }
 
     #[inline(never)]
-    fn drop_owned(fields: &mut Option<Self>) {
-        if let Some(fields) = fields.take() {
-            if fields.has_bytes() {
-                drop_payloads(|| drop(fields));
-            }
+    fn drop_owned(self) {
+        if self.has_bytes() {
+            drop_payloads(|| drop(self));
         }
     }
 

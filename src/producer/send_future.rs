@@ -85,7 +85,7 @@ where
                 };
                 let not_now = match producer.enqueue_now::<K>(record, opaque) {
                     Ok(handle) => {
-                        Fields::drop_produced(fields);
+                        Fields::drop_produced_in(fields);
                         return Poll::Ready(Ok(handle));
                     }
                     Err(not_now) => not_now,
