@@ -12,9 +12,7 @@ use crate::client::{
 };
 use crate::error::{KafkaError, RDKafkaErrorCode};
 use crate::ffi::{Carried, Event, Queue};
-use crate::message::{
-    DeliveryError, EnqueueError, Fields, ProducerRecord, SendSpan, Topic, ending,
-};
+use crate::message::{DeliveryError, EnqueueError, ProducerRecord, SendSpan, Topic, ending};
 use crate::sync::{lock, log};
 use crate::values::{Amount, Metrics, PurgeConfig, RDKafkaLogLevel};
 
@@ -154,7 +152,7 @@ impl<C: ProducerContext> BaseProducer<C> {
         drop(entered);
         match produced {
             Ok(()) => {
-                Fields::drop_produced(&mut Some(fields), || self.core.client_name());
+                fields.drop_produced(|| self.core.client_name());
                 Ok(())
             }
             Err((error, opaque)) => {

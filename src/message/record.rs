@@ -327,25 +327,35 @@ impl Fields<'_> {
 
     /// Drops the fields of a record that has been produced, which may be foreign code.
     #[inline]
-    pub(crate) fn drop_produced<'c>(
+    pub(crate) fn drop_produced<'c>(self, client: impl FnOnce() -> Option<&'c str>) {
+        if self.owns_nothing() {
+            // The drop would look at each of them, out of line.
+            mem::forget(self);
+        } else {
+            self.drop_owned(client());
+        }
+    }
+
+    /// As [`drop_produced`](Self::drop_produced), without moving them first.
+    #[inline]
+    pub(crate) fn drop_produced_in<'c>(
         fields: &mut Option<Self>,
         client: impl FnOnce() -> Option<&'c str>,
     ) {
         match fields {
-            // The drop would look at each of them, out of line.
-            Some(fields) if fields.owns_nothing() => {}
-            _ => return Self::drop_owned(fields, client()),
+            Some(it) if it.owns_nothing() => mem::forget(fields.take()),
+            _ => {
+                if let Some(fields) = fields.take() {
+                    fields.drop_owned(client());
+                }
+            }
         }
-        // Nothing is moved, because nothing is read.
-        mem::forget(fields.take());
     }
 
     #[inline(never)]
-    fn drop_owned(fields: &mut Option<Self>, client: Option<&str>) {
-        if let Some(fields) = fields.take() {
-            if fields.has_bytes() {
-                drop_payloads(client, || drop(fields));
-            }
+    fn drop_owned(self, client: Option<&str>) {
+        if self.has_bytes() {
+            drop_payloads(client, || drop(self));
         }
     }
 

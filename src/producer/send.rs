@@ -420,7 +420,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         let ProducerRecord { mut fields, opaque } = record;
         match self.produce_fields::<K>(&mut fields, opaque, waited) {
             Ok(handle) => {
-                Fields::drop_produced(&mut Some(fields), || self.client_name());
+                fields.drop_produced(|| self.client_name());
                 Ok(handle)
             }
             Err((error, opaque)) => Err(refused(error, ProducerRecord { fields, opaque })),

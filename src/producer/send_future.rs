@@ -85,7 +85,7 @@ where
                 };
                 let not_now = match producer.enqueue_now::<K>(record, opaque) {
                     Ok(handle) => {
-                        Fields::drop_produced(fields, || producer.client_name());
+                        Fields::drop_produced_in(fields, || producer.client_name());
                         return Poll::Ready(Ok(handle));
                     }
                     Err(not_now) => not_now,

@@ -26,13 +26,13 @@ const SEGMENTS: Bound = AtMost(0.05);
 /// All guards, by the rows of the goals that they guard.
 #[rustfmt::skip]
 pub(crate) const GUARDS: [Goal; 13] = [
-    goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(CLoop), AtMost(1.35)),
-    goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(Future), AtMost(0.85)),
-    goal(1, Work::Instructions, SIZE, OursSend, Instructions, Of(FutureSend), AtMost(0.90)),
+    goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(CLoop), AtMost(1.30)),
+    goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(Future), AtMost(0.80)),
+    goal(1, Work::Instructions, SIZE, OursSend, Instructions, Of(FutureSend), AtMost(0.82)),
     goal(2, Work::Window, SIZE, Ours, CpuPerMillion, Of(Future), AtMost(1.0)).on(Ct),
     goal(2, Work::Window, SIZE, Ours, CpuPerMillion, Of(Future), AtMost(1.0)).on(Mt),
     goal(3, Work::Detached, SIZE, OursDetached, CpuPerMillion, Of(Threaded), AtMost(1.5)).on(Ct),
-    goal(3, Work::Instructions, SIZE, OursDetached, Instructions, Of(CLoop), AtMost(1.30)),
+    goal(3, Work::Instructions, SIZE, OursDetached, Instructions, Of(CLoop), AtMost(1.26)),
     goal(4, Work::Window, SIZE, Ours, AllocationsPerMessage, Nobody, SEGMENTS),
     goal(4, Work::Detached, SIZE, OursDetached, AllocationsPerMessage, Nobody, SEGMENTS).on(Ct),
     goal(6, Work::Full, SIZE, OursSend, CpuPerMillion, ItselfAt(Tasks(1_000)), AtMost(4.0)).when(Tasks(20_000)).on(Mt),
