@@ -602,8 +602,8 @@ where
         Ok((group, subscription.count() > 0))
     });
     let (group, is_subscribed) = asked.await?.map_err(of_consumer::<E>)?;
-    // The coordinator checks no offsets of somebody who is no member.
-    if is_subscribed && group.generation_id() < 0 {
+    // The coordinator refuses them, or checks no offsets of somebody who is no member.
+    if is_subscribed && (group.generation_id() < 0 || group.member_id().is_empty()) {
         let text = "the consumer has lost its partitions, because the group rebalanced without it";
         let code = RDKafkaErrorCode::AssignmentLost;
         let error = KafkaError::of_call(Class::RequiresAbort, code, text);

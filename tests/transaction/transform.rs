@@ -11,15 +11,15 @@ use rdkafka::consumer::{Consumer, StreamConsumer};
 use tokio::runtime::Builder;
 use tokio::task::{spawn, spawn_blocking};
 use tokio_rdkafka::{
-    ApiKey, ConsumedBatch, KafkaError, MockCluster, Producer, ProducerRecord,
-    RDKafkaErrorCode as Code, RetryPolicy, SendError, Transaction, TransactionOutcome,
-    TransactionalProducer, TransformOptions, consume_transform_produce,
+    ApiKey, ConsumedBatch, ConsumerGroupMetadata, KafkaError, MockCluster, Producer,
+    ProducerRecord, RDKafkaErrorCode as Code, RetryPolicy, SendError, Transaction,
+    TransactionOutcome, TransactionalProducer, TransformOptions, consume_transform_produce,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
 use crate::support::logs::captured;
-use crate::support::mock::{DEADLINE, cluster, config, payloads, until_records};
+use crate::support::mock::{DEADLINE, cluster, config, payloads, until, until_records};
 
 /// An error of the function, or of the loop.
 #[derive(Debug)]
@@ -303,6 +303,48 @@ async fn refused_offsets_abort_and_the_records_are_read_again() {
     }
 }
 
+/// A coordinator checks no offsets of somebody who is no member.
+#[tokio::test]
+async fn a_consumer_that_has_lost_its_membership_sends_no_offsets() {
+    let mut setting = Setting::new(10).await;
+    let consumer: StreamConsumer = consumer_config(&setting.cluster)
+        .set("group.id", "other")
+        .set("heartbeat.interval.ms", "50")
+        .set("session.timeout.ms", "3000")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["in"]).unwrap();
+    let before = std::mem::replace(&mut setting.consumer, Arc::new(consumer));
+    spawn_blocking(move || drop(before)).await.unwrap();
+    let is_member = |consumer: &StreamConsumer| {
+        let group = ConsumerGroupMetadata::from_consumer(consumer).unwrap();
+        group.generation_id() > 0
+    };
+    let was_lost = AtomicBool::new(false);
+    let (options, stop) = (setting.options(), setting.stop.clone());
+    let run = consume_transform_produce(
+        &setting.consumer,
+        &mut setting.producer,
+        options,
+        async |batch, _| {
+            assert!(is_member(&setting.consumer), "{batch:?}");
+            if is_last(batch, "9") {
+                stop.cancel();
+            } else if !was_lost.swap(true, Ordering::Relaxed) {
+                // The rest of the records may be in the consumer's queue, before the rebalance.
+                let lost = [Code::IllegalGeneration];
+                setting.cluster.request_errors(ApiKey::Heartbeat, &lost);
+                until(|| !is_member(&setting.consumer)).await;
+            }
+            Ok::<_, Failed>(())
+        },
+    );
+    let run = tokio::time::timeout(DEADLINE, run).await;
+    run.expect("an end").unwrap();
+    assert!(was_lost.into_inner());
+    setting.end().await;
+}
+
 #[tokio::test]
 async fn missing_rights_end_the_loop_at_once() {
     let mut setting = Setting::new(5).await;
@@ -405,10 +447,14 @@ async fn fencing_ends_the_loop_whatever_the_function_returns() {
         setting
             .cluster
             .request_errors(call, &[Code::ProducerFenced]);
-        let options = setting.options().retry_if(|_| true);
+        // Not even a retry finds it.
+        let options = setting.options().retries(at_once(0));
+        let tries = AtomicUsize::new(0);
         let run = setting.run(options, async |batch, transaction| {
-            copy(batch, transaction).await?;
+            tries.fetch_add(1, Ordering::Relaxed);
+            let copied = copy(batch, transaction).await;
             if in_function {
+                copied.map_err(|_| Failed::Own("could not be sent"))?;
                 let record = ProducerRecord::to("out").payload("last");
                 let sent = transaction.send(record).await;
                 sent.map_err(|_| Failed::Own("could not be sent"))?;
@@ -417,6 +463,7 @@ async fn fencing_ends_the_loop_whatever_the_function_returns() {
         });
         let error = run.await.unwrap_err().kafka();
         assert!(error.is_fenced() && error.is_fatal(), "{error:?}");
+        assert_eq!(tries.into_inner(), 1);
         setting.end().await;
     }
 }
@@ -549,6 +596,8 @@ async fn with_auto_offset_reset_latest_a_failure_goes_back_to_its_own_first_reco
 #[tokio::test]
 async fn a_consumer_that_would_lose_or_double_records_is_refused() {
     let mut setting = Setting::new(0).await;
+    // Otherwise it would wait for records.
+    setting.stop.cancel();
     for (property, value) in [
         ("enable.auto.commit", "true"),
         ("isolation.level", "read_uncommitted"),
@@ -573,7 +622,7 @@ async fn a_consumer_that_would_lose_or_double_records_is_refused() {
 
 #[tokio::test]
 async fn without_init_it_says_so_before_it_consumes() {
-    let mut setting = Setting::new(1).await;
+    let mut setting = Setting::new(0).await;
     setting.producer = config(&setting.cluster)
         .set("transactional.id", "other")
         .create()
