@@ -147,6 +147,13 @@ async fn each_topic_and_each_error_has_its_count() {
     let large = ProducerRecord::to("b").payload(vec![0; 3_000]);
     producer.send(large).await.unwrap_err();
 
+    // Whether they were exported meanwhile or not.
+    let assert_latencies = || {
+        let metrics = producer.metrics();
+        assert_eq!(metrics.delivered.records, 3);
+        assert_eq!(metrics.delivery_latency.count(), 3);
+    };
+    assert_latencies();
     let sent = |topic: &str, error: &str| {
         recorded.counter(&format!(
             "messaging.client.sent.messages{{client=\"shop\",topic=\"{topic}\"{error}}}"
@@ -154,6 +161,7 @@ async fn each_topic_and_each_error_has_its_count() {
     };
     until(|| sent("b", ",error.type=\"INVALID_RECORD\"") == 1).await;
     assert_eq!((sent("a", ""), sent("b", "")), (1, 2));
+    assert_latencies();
     let duration = "messaging.client.operation.duration{client=\"shop\",topic=\"b\"}";
     assert_eq!(recorded.count(duration), 2);
     assert!(
