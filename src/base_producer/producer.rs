@@ -259,7 +259,7 @@ impl<C: ProducerContext> BaseProducer<C> {
             self.core.report(&*self.context, &result, opaque);
             let amount = delivered.map_or_else(Amount::default, |_| Amount::new(1, bytes as u64));
             let mut counts = lock(&self.counts);
-            counts.reported(amount, delivered.into_iter(), &mut failures);
+            counts.reported("", amount, delivered.into_iter(), &mut failures);
             counts.retried(retries);
             self.core.settle(1);
             served += 1;

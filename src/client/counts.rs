@@ -32,17 +32,24 @@ pub(crate) struct Counts {
 
 impl Counts {
     /// Counts messages whose reports were served: those that were delivered, with their latencies in
-    /// microseconds, and the failures.
+    /// microseconds, and the failures. `topic` is empty unless each topic is counted.
     #[inline]
     pub(crate) fn reported(
         &mut self,
+        topic: &str,
         delivered: Amount,
         latencies: impl Iterator<Item = u64>,
         failures: &mut Vec<(RDKafkaErrorCode, usize)>,
     ) {
         self.delivered.add(delivered);
         self.turn += delivered.records;
-        self.delivery_latency.extend(latencies);
+        #[cfg(feature = "metrics")]
+        self.of_topic(topic, delivered, failures).extend(latencies);
+        #[cfg(not(feature = "metrics"))]
+        {
+            let _ = topic;
+            self.delivery_latency.extend(latencies);
+        }
         if !failures.is_empty() {
             self.failed(failures);
         }
@@ -60,26 +67,26 @@ impl Counts {
         }
     }
 
-    /// Counts reports of one topic, if somebody exports them. Call it before
-    /// [`reported`](Self::reported), which takes the failures.
+    /// Counts the latencies and the failures for that topic, if each topic is counted. Returns the
+    /// histogram for the latencies. [`reported`](Self::reported) takes the failures after that.
     #[cfg(feature = "metrics")]
-    #[inline]
-    pub(crate) fn reported_of(
+    fn of_topic(
         &mut self,
         topic: &str,
         delivered: Amount,
-        latencies: impl Iterator<Item = u64>,
         failures: &[(RDKafkaErrorCode, usize)],
-    ) {
-        let Some(topics) = &mut self.topics else {
-            return;
+    ) -> &mut Histogram {
+        let topics = self.topics.as_mut().filter(|_| !topic.is_empty());
+        let Some(topics) = topics else {
+            return &mut self.delivery_latency;
         };
         let counts = topics.of(topic);
         counts.delivered.add(delivered);
-        counts.delivery_latency.extend(latencies);
         for (code, _) in failures {
             *counts.failed_by_code.entry(*code).or_default() += 1;
         }
+        // It is merged into that of all topics when it is taken, or in a snapshot.
+        &mut counts.delivery_latency
     }
 
     /// Begins to count each topic. Returns false if they are counted already.
@@ -93,10 +100,12 @@ impl Counts {
     /// Takes what was counted for each topic since the last call.
     #[cfg(feature = "metrics")]
     pub(crate) fn take_topics(&mut self) -> Vec<(Box<str>, TopicCount)> {
-        self.topics
-            .as_mut()
-            .map(TopicCounts::take)
-            .unwrap_or_default()
+        let taken = self.topics.as_mut().map(TopicCounts::take);
+        let taken = taken.unwrap_or_default();
+        for (_, count) in &taken {
+            self.delivery_latency.merge(&count.delivery_latency);
+        }
+        taken
     }
 
     /// Counts how often messages were sent again.
@@ -135,6 +144,12 @@ impl Counts {
             counted.records.max(reported.records),
             counted.bytes.max(reported.bytes),
         );
+        #[cfg_attr(not(feature = "metrics"), expect(unused_mut))]
+        let mut delivery_latency = self.delivery_latency.clone();
+        #[cfg(feature = "metrics")]
+        for latency in self.topics.iter().flat_map(TopicCounts::latencies) {
+            delivery_latency.merge(latency);
+        }
         Metrics {
             enqueued,
             delivered: self.delivered,
@@ -143,7 +158,7 @@ impl Counts {
             in_flight: enqueued.minus(reported),
             refused: self.refused,
             refused_by_code: self.refused_by_code.clone(),
-            delivery_latency: self.delivery_latency.clone(),
+            delivery_latency,
             reports_per_turn: self.reports_per_turn.clone(),
             retries: counts_retries().then_some(self.retries),
             ..Metrics::default()
@@ -160,14 +175,19 @@ mod tests {
         let mut counts = Counts::default();
         counts.end_turn();
         for records in [1, REPORTS_PER_TURN, 3] {
-            counts.reported(Amount::new(records, 0), [7].into_iter(), &mut Vec::new());
+            counts.reported(
+                "",
+                Amount::new(records, 0),
+                [7].into_iter(),
+                &mut Vec::new(),
+            );
         }
         counts.end_turn();
         counts.end_turn();
         let turns = counts.snapshot(Amount::default()).reports_per_turn;
         assert_eq!((turns.count(), turns.sum()), (2, REPORTS_PER_TURN + 4));
         let failures = &mut vec![(RDKafkaErrorCode::MessageTimedOut, 1)];
-        counts.reported(Amount::default(), [].into_iter(), failures);
+        counts.reported("", Amount::default(), [].into_iter(), failures);
         counts.end_turn();
         let metrics = counts.snapshot(Amount::new(9, 9));
         assert_eq!(metrics.reports_per_turn.count(), 3);

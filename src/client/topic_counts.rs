@@ -42,6 +42,11 @@ impl TopicCounts {
         self.topics.get_mut(name).expect("it was inserted")
     }
 
+    /// Returns the latencies that have not been taken.
+    pub(super) fn latencies(&self) -> impl Iterator<Item = &Histogram> {
+        self.topics.values().map(|count| &count.delivery_latency)
+    }
+
     /// Takes what was counted. The names are kept, so that the bound holds for all times.
     pub(super) fn take(&mut self) -> Vec<(Box<str>, TopicCount)> {
         let topics = self.topics.iter_mut();

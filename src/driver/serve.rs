@@ -284,14 +284,11 @@ impl<C: ProducerContext> Shared<C> {
                 .iter()
                 .filter(|it| !has_failures || it.outcome == Outcome::Delivered)
                 .map(|it| it.latency);
-            #[cfg(feature = "metrics")]
-            if !topic.is_empty() {
-                let latencies = latencies.clone();
-                trackers
-                    .counts
-                    .reported_of(topic, delivered, latencies, failures);
-            }
-            trackers.counts.reported(delivered, latencies, failures);
+            #[cfg(not(feature = "metrics"))]
+            let topic = "";
+            trackers
+                .counts
+                .reported(topic, delivered, latencies, failures);
             trackers.counts.retried(mem::take(retries));
             if is_last {
                 trackers.event_served(completions);

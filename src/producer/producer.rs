@@ -158,7 +158,7 @@ use crate::sync::{coop, log};
 ///
 /// - flush, which also serves `close` and the purge after a fatal error;
 /// - purge;
-/// - `ready`;
+/// - `ready`, and [`health`](Self::health) while no broker is up;
 /// - the search for a broker in `cluster` and `partitions_for`;
 /// - `topics`;
 /// - a transactional call (only with `transactional.id`);

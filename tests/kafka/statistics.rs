@@ -107,6 +107,10 @@ async fn counts(cluster: Cluster) {
     let all = all.unwrap();
     // Nothing failed, so nothing was sent again.
     assert_eq!((all.txmsgs, all.txmsg_bytes), (RECORDS, 7 * RECORDS));
+    // The counts of this crate agree.
+    let metrics = producer.metrics();
+    assert_eq!(metrics.delivered.records, all.txmsgs);
+    assert_eq!(metrics.delivered.bytes, all.txmsg_bytes);
     let partitions = all.topics[&topic].partitions.values();
     assert_eq!(partitions.map(|it| it.txmsgs).sum::<u64>(), RECORDS);
     assert!(producer.close_timeout(Duration::from_secs(30)).await.failed == 0);

@@ -8,9 +8,11 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
-use tokio_rdkafka::{ApiKey, Producer, ProducerRecord, RDKafkaErrorCode};
+use tokio_rdkafka::{
+    ApiKey, KafkaError, Producer, ProducerRecord, RDKafkaErrorCode, TransactionalProducer,
+};
 
-use crate::support::mock::{cluster, config, until};
+use crate::support::mock::{DEADLINE, cluster, config, until};
 
 const OFTEN: Duration = Duration::from_millis(10);
 
@@ -145,6 +147,13 @@ async fn each_topic_and_each_error_has_its_count() {
     let large = ProducerRecord::to("b").payload(vec![0; 3_000]);
     producer.send(large).await.unwrap_err();
 
+    // Whether they were exported meanwhile or not.
+    let assert_latencies = || {
+        let metrics = producer.metrics();
+        assert_eq!(metrics.delivered.records, 3);
+        assert_eq!(metrics.delivery_latency.count(), 3);
+    };
+    assert_latencies();
     let sent = |topic: &str, error: &str| {
         recorded.counter(&format!(
             "messaging.client.sent.messages{{client=\"shop\",topic=\"{topic}\"{error}}}"
@@ -152,6 +161,7 @@ async fn each_topic_and_each_error_has_its_count() {
     };
     until(|| sent("b", ",error.type=\"INVALID_RECORD\"") == 1).await;
     assert_eq!((sent("a", ""), sent("b", "")), (1, 2));
+    assert_latencies();
     let duration = "messaging.client.operation.duration{client=\"shop\",topic=\"b\"}";
     assert_eq!(recorded.count(duration), 2);
     assert!(
@@ -229,4 +239,32 @@ async fn a_panicking_recorder_is_survived() {
     until(|| recorder.0.counter(enqueued) > 0).await;
     producer.send(ProducerRecord::to("t")).await.unwrap();
     assert_eq!(producer.close().await.failed, 0);
+}
+
+/// The client that replaces another one after a fatal error is exported, too.
+#[tokio::test]
+async fn a_replaced_client_is_exported_too() {
+    let recorded = Recorded::default();
+    let _guard = metrics::set_default_local_recorder(&recorded);
+    let cluster = cluster("t", 1);
+    let mut producer: TransactionalProducer = config(&cluster)
+        .set("transactional.id", "id")
+        .create()
+        .unwrap();
+    producer.record_metrics(OFTEN);
+    producer.init(DEADLINE).await.unwrap();
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(ProducerRecord::to("t")).await.unwrap();
+    let code = RDKafkaErrorCode::InvalidTransactionalState;
+    cluster.request_errors(ApiKey::EndTxn, &[code]);
+    let error = KafkaError::from(transaction.commit().await.unwrap_err());
+    assert!(error.is_fatal(), "{error:?}");
+    let transaction = producer.begin().await.unwrap();
+    transaction.send(ProducerRecord::to("t")).await.unwrap();
+    transaction.commit().await.unwrap();
+    let sent = "messaging.client.sent.messages{client=\"rdkafka\",topic=\"t\"}";
+    until(|| recorded.counter(sent) == 2).await;
+    let renewals = "kafka.producer.renewals{client=\"rdkafka\"}";
+    until(|| recorded.counter(renewals) == 1).await;
+    producer.close().await;
 }
