@@ -441,11 +441,10 @@ fn it_ends_with_the_producer_at_the_latest() {
         .enable_all()
         .build()
         .unwrap();
-    let future = runtime.block_on(async {
+    let [future] = runtime.block_on(async {
         let producer: Producer = config(&cluster).set("linger.ms", "60000").create().unwrap();
-        producer.enqueue(record()).await
+        [producer.enqueue(record()).await.unwrap()]
     });
-    let future = future.unwrap();
     drop(runtime);
     futures::executor::block_on(future).unwrap_err();
     // A span may end on a thread that has another subscriber.
