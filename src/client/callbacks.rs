@@ -80,13 +80,37 @@ impl<O: Opaque> Core<O> {
             return;
         }
         let span = SendSpan::begin(|| self.client_name(), &record.fields.topic);
+        if span.is_enabled() {
+            return self.intercept_within(span, context, record);
+        }
+        self.call_hook(context, record);
+    }
+
+    /// As [`intercept`](Self::intercept), in the record's span.
+    #[cold]
+    fn intercept_within<C: ProducerContext>(
+        &self,
+        span: SendSpan,
+        context: &C,
+        record: &mut ProducerRecord<'_, C::DeliveryOpaque>,
+    ) {
+        // Entering a span is foreign code, too.
+        if let Err(panic) = catch_panic(|| span.in_scope(|| self.call_hook(context, record))) {
+            log(|| tracing::error!(client = self.client_name(), panic, "a span panicked"));
+        }
+        record.fields.set_span(span);
+    }
+
+    #[inline]
+    fn call_hook<C: ProducerContext>(
+        &self,
+        context: &C,
+        record: &mut ProducerRecord<'_, C::DeliveryOpaque>,
+    ) {
         let mut intercepted = InterceptedRecord::new(record);
-        if let Err(panic) = catch_panic(|| span.in_scope(|| context.on_send(&mut intercepted))) {
+        if let Err(panic) = catch_panic(|| context.on_send(&mut intercepted)) {
             record.fields.restore();
             self.callback_panicked("on_send", &panic);
-        }
-        if span.is_enabled() {
-            record.fields.set_span(span);
         }
     }
 
