@@ -81,13 +81,40 @@ impl<O: Opaque> Core<O> {
             return;
         }
         let span = SendSpan::begin(|| self.client_name(), &fields.topic);
+        if span.is_enabled() {
+            return self.intercept_within(span, context, fields, opaque);
+        }
+        self.call_hook(context, fields, opaque);
+    }
+
+    /// As [`intercept`](Self::intercept), in the record's span.
+    #[cold]
+    fn intercept_within<C: ProducerContext>(
+        &self,
+        span: SendSpan,
+        context: &C,
+        fields: &mut Fields<'_>,
+        opaque: &mut C::DeliveryOpaque,
+    ) {
+        // Entering a span is foreign code, too.
+        let hook = || span.in_scope(|| self.call_hook(context, fields, opaque));
+        if let Err(panic) = catch_panic(hook) {
+            log(|| tracing::error!(client = self.client_name(), panic, "a span panicked"));
+        }
+        fields.set_span(span);
+    }
+
+    #[inline]
+    fn call_hook<C: ProducerContext>(
+        &self,
+        context: &C,
+        fields: &mut Fields<'_>,
+        opaque: &mut C::DeliveryOpaque,
+    ) {
         let mut intercepted = InterceptedRecord::new(fields, opaque);
-        if let Err(panic) = catch_panic(|| span.in_scope(|| context.on_send(&mut intercepted))) {
+        if let Err(panic) = catch_panic(|| context.on_send(&mut intercepted)) {
             fields.restore();
             self.callback_panicked("on_send", &panic);
-        }
-        if span.is_enabled() {
-            fields.set_span(span);
         }
     }
 

@@ -36,9 +36,9 @@ mod on {
     use crate::message::topic::TopicName;
     use crate::sync::{catch_panic, drop_foreign, log};
 
-    /// The span of a record. It is boxed with its record's attachment, if it is enabled.
+    /// The span of a record. It is boxed, because each record without one passes its place on.
     #[derive(Debug, Default)]
-    pub(crate) struct SendSpan(Option<Live>);
+    pub(crate) struct SendSpan(Option<Box<Live>>);
 
     #[derive(Debug)]
     struct Live {
@@ -85,7 +85,7 @@ mod on {
             key_len: Option<usize>,
             payload_len: Option<usize>,
         ) {
-            let Some(Live { span, .. }) = &self.0 else {
+            let Some(Live { span, .. }) = self.0.as_deref() else {
                 return;
             };
             log(|| {
@@ -145,7 +145,7 @@ mod on {
 
     impl Live {
         #[cold]
-        fn begin(client: Option<&str>, topic: &str) -> Option<Self> {
+        fn begin(client: Option<&str>, topic: &str) -> Option<Box<Self>> {
             // Names of OpenTelemetry's semantic conventions for messaging, and those that
             // `tracing-opentelemetry` reads.
             let span = catch_panic(|| {
@@ -173,13 +173,13 @@ mod on {
                 )
             });
             let span = span.ok().filter(|span| !span.is_disabled())?;
-            Some(Self {
+            Some(Box::new(Self {
                 span,
                 began: Instant::now(),
                 waited: Duration::ZERO,
                 error: None,
                 is_finished: false,
-            })
+            }))
         }
 
         #[cold]
