@@ -109,7 +109,7 @@ impl<'r, 'a, D> InterceptedRecord<'r, 'a, D> {
         }
     }
 
-    /// Sets the timestamp, as [`ProducerRecord::timestamp`] does.
+    /// Sets the timestamp, as [`ProducerRecord::timestamp`](crate::ProducerRecord::timestamp) does.
     pub fn set_timestamp(&mut self, timestamp: impl Into<Timestamp>) {
         let timestamp = timestamp.into().to_millis();
         let old = std::mem::replace(&mut self.fields.timestamp, timestamp);

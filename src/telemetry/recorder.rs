@@ -44,7 +44,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// No recorder is called for a record. The driver counts the records of each event for its topic
     /// as well, in 8 KiB for each topic. A thread of the process, `rdkafka-timer`, wakes the task. On
     /// an idle producer, too, an interval takes some ten microseconds. It holds a receiver of
-    /// [`health`](Self::health), with [its cost](Self::health#cost).
+    /// [`health`](Self::health), with its cost.
     pub fn record_metrics(&self, interval: Duration) {
         let shared = self.shared();
         if shared.begin_topics() {
