@@ -242,11 +242,7 @@ impl<C: ProducerContext> Shared<C> {
         &self,
         error: SendError<C::DeliveryOpaque>,
     ) -> DeliveryFuture<C::DeliveryOpaque> {
-        let state = MessageState::new(0, 0, None, 0, None, Attached::default());
-        let (mut completer, future) = Tracked::completer(&self.completers, state);
-        completer.set_result(Err(error));
-        completer.complete();
-        future
+        DeliveryFuture::resolved(&self.completers, Err(error))
     }
 
     /// Accounts for a message that librdkafka did not take, and releases its capacity.

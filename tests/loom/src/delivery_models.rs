@@ -12,12 +12,13 @@ use loom::thread;
 use crate::ffi::completion::SLOTS;
 use crate::message::delivery::Delivery;
 use crate::message::delivery_future::{
-    CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, MessageState, Tracked,
+    CompleterPool, DeliveryCompleter, DeliveryFuture, DeliveryKind, Tracked,
 };
+use crate::message::message_state::MessageState;
 use crate::{check, idle_waker};
 
 fn state() -> MessageState<()> {
-    MessageState::new(0, -1, None, Some(()))
+    MessageState::of_no_message()
 }
 
 fn pair() -> (DeliveryCompleter<()>, DeliveryFuture) {
