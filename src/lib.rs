@@ -262,7 +262,7 @@
 //! | `graceful_shutdown` | workers that share one producer, and `close_timeout` on Ctrl-C |
 //! | `pipeline` | the lines of a file forwarded to a sink |
 //! | `tcp_ingest` | many connections, one producer, and an answer for each line |
-//! | `outbox` | rows of an SQLite table, each marked after its delivery |
+//! | `outbox` (a package of its own) | rows of an SQLite table, each marked after its delivery |
 //! | `exactly_once` | consume, transform and produce in transactions |
 //! | `opentelemetry` | a span for each record, and a consumer that continues the trace |
 //! | `secure` | TLS, client certificates and each kind of login |

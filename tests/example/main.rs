@@ -7,7 +7,7 @@
 //! ```sh
 //! cargo build --features full --examples
 //! tests/with-kafka cargo test --features full --test example
-//! tests/with-kafka cargo test --features full --test example outbox:: -- --nocapture
+//! tests/with-kafka cargo test --features full --test example secure:: -- --nocapture
 //! ```
 //!
 //! Tests that lack something show as ignored: all but those of these two without a
@@ -24,8 +24,6 @@ mod exactly_once;
     feature = "tracing-spans"
 ))]
 mod opentelemetry;
-#[cfg(feature = "mock")]
-mod outbox;
 #[cfg(feature = "mock")]
 mod produce;
 mod secure;
@@ -49,8 +47,6 @@ fn main() -> ExitCode {
             feature = "tracing-spans"
         ))]
         opentelemetry::trials(),
-        #[cfg(feature = "mock")]
-        outbox::trials(),
         #[cfg(feature = "rdkafka")]
         exactly_once::trials(),
     ];

@@ -1,22 +1,35 @@
-//! The `outbox` example, killed with `kill -9` again and again: no row is marked that is not in
-//! Kafka, and in the end all are there. The moments of the kills are random, by a seed that is
-//! printed; `TOKIO_RDKAFKA_OUTBOX_SEED` sets it.
+//! The program, killed with `kill -9` again and again: no row is marked that is not in Kafka, and in
+//! the end all are there. The moments of the kills are random, by a seed that is printed;
+//! `TOKIO_RDKAFKA_OUTBOX_SEED` sets it. Without a cluster the tests show as ignored:
+//!
+//! ```sh
+//! tests/with-kafka cargo test -p outbox
+//! ```
 
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitCode, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Arguments, Trial};
 use rdkafka::message::{Headers as _, Message as _};
 use rusqlite::Connection;
 
-use crate::support::example::{Random, Running, program};
-use crate::support::kafka::{Cluster, DEADLINE, Read};
-use crate::support::trials::Module;
+use support::example::{Random, Running};
+use support::kafka::{Cluster, DEADLINE, Read};
+use support::trials::Module;
+
+/// What the tests of the library share.
+#[allow(dead_code)] // A part of it is used here.
+#[path = "../../../tests/support"]
+mod support {
+    pub mod example;
+    pub mod kafka;
+    pub mod trials;
+}
 
 const PARTITIONS: i32 = 3;
 const ROWS: i64 = 20_000;
@@ -30,8 +43,8 @@ const LATEST: Duration = Duration::from_millis(500);
 /// Some 1500 rows a second, and always some whose deliveries are not known yet.
 const THROTTLE: [&str; 4] = ["--max-in-flight", "100", "-X", "linger.ms=50"];
 
-pub fn trials() -> Vec<Trial> {
-    vec![
+fn main() -> ExitCode {
+    let trials = vec![
         trial(
             "killed_it_marks_no_row_that_is_not_in_kafka",
             killed_it_marks_no_row_that_is_not_in_kafka,
@@ -40,7 +53,8 @@ pub fn trials() -> Vec<Trial> {
             "a_row_that_fails_is_not_marked",
             a_row_that_fails_is_not_marked,
         ),
-    ]
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
 fn trial(name: &str, test: fn()) -> Trial {
@@ -121,17 +135,15 @@ fn more_than_once(copies: &Copies) -> usize {
     copies.values().filter(|copies| **copies > 1).count()
 }
 
-/// The example, with a database and a topic.
+/// The program, with a database and a topic.
 struct Outbox {
     cluster: Cluster,
     topic: String,
     database: PathBuf,
-    program: PathBuf,
 }
 
 impl Outbox {
     fn new() -> Self {
-        let program = program("outbox", "mock");
         let cluster = Cluster::from_env();
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let topic = runtime.block_on(cluster.create_topic(PARTITIONS, 3));
@@ -142,14 +154,13 @@ impl Outbox {
             cluster,
             topic,
             database,
-            program,
         }
     }
 
     fn start(&self, arguments: &[&str]) -> Running {
         let config = self.cluster.config();
         let brokers = config.get("bootstrap.servers").expect("brokers");
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outbox"));
         command
             .args(["--brokers", brokers, "--topic", &self.topic, "--database"])
             .arg(&self.database)

@@ -9,10 +9,11 @@
 //! in the key and in a header, so that consumers can recognise duplicates.
 //!
 //! ```sh
-//! cargo run --features mock --example outbox         # generated rows, on a mock cluster
-//! cargo run --features mock --example outbox -- --brokers localhost:9092 --database shop.db
+//! cargo run -p outbox                  # generated rows, on a mock cluster
+//! cargo run -p outbox -- --brokers localhost:9092 --database shop.db
 //! ```
 
+#[path = "../../common/mod.rs"]
 mod common;
 
 use std::collections::HashSet;
