@@ -6,6 +6,7 @@
 //! cargo bench --bench throughput -- --row 2 9                  what these rows of the list of goals need
 //! cargo bench --bench throughput -- --work window --size 1024  one work, other messages
 //! cargo bench --bench throughput -- --short                    guards in place of goals, about three minutes
+//! cargo bench --bench throughput -- --work window --picture cpu.svg
 //! tests/with-kafka cargo bench --bench throughput -- --work kafka transactions
 //! ```
 //!
@@ -36,7 +37,7 @@
 //! ```text
 //! main.rs       which role this process plays
 //! runner/       the command line, rounds, processes
-//! report/       results, comparisons, tables of text, JSON
+//! report/       results, comparisons, tables of text, JSON, a picture
 //! brokers/      the mock cluster and existing clusters
 //! tables/       cases, contenders and columns of each work, goals, guards
 //! contenders/   one file for each way to produce

@@ -28,10 +28,18 @@ pub(crate) fn properties(job: &Job) -> Vec<(&'static str, String)> {
         ("compression.type", "none".to_owned()),
         ("queue.buffering.max.messages", limit.to_string()),
         ("queue.buffering.max.kbytes", "2147483647".to_owned()),
-        // librdkafka's defaults, some of which our crate changes at linger 0.
-        ("max.in.flight", "1000000".to_owned()),
-        ("sticky.partitioning.linger.ms", (2 * linger).to_string()),
     ];
+    // Where many send, each producer has its own defaults.
+    if !matches!(work, Work::Concurrent | Work::Paced) {
+        properties.extend([
+            // librdkafka's defaults, some of which our crate changes at linger 0.
+            ("max.in.flight", "1000000".to_owned()),
+            (
+                "sticky.partitioning.linger.ms",
+                (2.0 * linger).round().to_string(),
+            ),
+        ]);
+    }
     if no_copy {
         properties.push(("message.copy.max.bytes", "0".to_owned()));
     }

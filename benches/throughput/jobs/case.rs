@@ -9,6 +9,9 @@ use crate::jobs::work::Work;
 /// The usual payload, in bytes.
 pub(crate) const SIZE: usize = 100;
 
+/// The payload where many send, in bytes.
+pub(crate) const CONCURRENT_SIZE: usize = 256;
+
 /// 1 KiB, in bytes.
 pub(crate) const KIB: usize = 1024;
 
@@ -34,7 +37,10 @@ pub(crate) struct Case {
     pub(crate) topics: usize,
     /// linger.ms
     #[arg(long)]
-    pub(crate) linger: u32,
+    pub(crate) linger: f64,
+    /// Messages per second of a steady rate
+    #[arg(long)]
+    pub(crate) pace: u64,
     /// Milliseconds before the mock broker answers
     #[arg(long)]
     pub(crate) round_trip_ms: u64,
@@ -57,6 +63,7 @@ impl Case {
             tasks,
             topics,
             linger,
+            pace,
             round_trip_ms,
             duration_ms,
             no_copy,
@@ -69,6 +76,7 @@ impl Case {
             format!("--tasks={tasks}"),
             format!("--topics={topics}"),
             format!("--linger={linger}"),
+            format!("--pace={pace}"),
             format!("--round-trip-ms={round_trip_ms}"),
             format!("--duration-ms={duration_ms}"),
         ];
@@ -84,6 +92,8 @@ impl fmt::Display for Case {
             size,
             tasks,
             topics,
+            linger,
+            pace,
             round_trip_ms,
             ..
         } = self;
@@ -94,6 +104,8 @@ impl fmt::Display for Case {
         match self.work {
             Work::Topics => write!(f, ", topics: {topics}"),
             Work::Tasks => write!(f, ", tasks: {tasks}"),
+            Work::Concurrent => write!(f, ", tasks: {tasks}, linger: {linger} ms"),
+            Work::Paced => write!(f, ", {pace} per second, linger: {linger} ms"),
             Work::Full => write!(f, ", tasks: {tasks}, round trip: {round_trip_ms} ms"),
             _ => Ok(()),
         }

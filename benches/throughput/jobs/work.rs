@@ -29,6 +29,10 @@ pub(crate) enum Work {
     Memory,
     /// `window` and `detached` under valgrind: instructions per message
     Instructions,
+    /// Many tasks on a real cluster, each of which awaits one send after the other
+    Concurrent,
+    /// Sends on a real cluster that begin at a steady rate
+    Paced,
     /// `window` on a real cluster, with settings for it
     Kafka,
     /// Transactions on a real cluster, each of a window of messages: how long commits take
@@ -38,7 +42,10 @@ pub(crate) enum Work {
 impl Work {
     /// Returns true if a mock cluster cannot serve the work.
     pub(crate) fn needs_kafka(self) -> bool {
-        matches!(self, Self::Kafka | Self::Transactions)
+        matches!(
+            self,
+            Self::Concurrent | Self::Paced | Self::Kafka | Self::Transactions
+        )
     }
 
     /// Returns true if results of one case are compared with those of another.

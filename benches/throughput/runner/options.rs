@@ -1,5 +1,7 @@
 //! The options of the command line, and what they select.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum as _};
 
 use crate::brokers::cluster::ClusterOptions;
@@ -34,6 +36,9 @@ pub(crate) struct Options {
     /// Rounds, in each of which every contender runs once [default: 9, or 3 with --short]
     #[arg(long)]
     pub(crate) rounds: Option<usize>,
+    /// Draws the CPU time of the first case as an SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) picture: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) cluster: ClusterOptions,
     /// Accepted because `cargo bench` passes it

@@ -1,5 +1,6 @@
 //! Runs all works that the options ask for, prints their results and writes the report.
 
+use std::fs;
 use std::process::ExitCode;
 
 use crate::jobs::work::Work;
@@ -7,6 +8,7 @@ use crate::measure::metric::Metric;
 use crate::report::comparison::Comparison;
 use crate::report::comparisons;
 use crate::report::json_file;
+use crate::report::picture;
 use crate::report::table;
 use crate::runner::instructions;
 use crate::runner::options::Options;
@@ -20,6 +22,7 @@ const BUSY: f64 = 0.6;
 pub(crate) fn run(options: &Options) -> ExitCode {
     let mut all = Vec::new();
     let mut failed = false;
+    let mut picture = options.picture.as_ref();
     for work in options.works() {
         let entrants = options.entrants(work);
         if entrants.is_empty() || !is_possible(options, work) {
@@ -28,6 +31,13 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         let results = rounds::measure(options, work, &entrants);
         let compared = comparisons::of(&results, options.goals());
         println!("\n{}", table::tables(&results));
+        if let Some((file, svg)) = picture.zip(picture::draw(&results)) {
+            picture = None;
+            if let Err(error) = fs::write(file, svg) {
+                eprintln!("{}: {error}", file.display());
+                failed = true;
+            }
+        }
         let what = if options.short { "guard" } else { "goal" };
         let goals = compared
             .iter()

@@ -1,6 +1,6 @@
 //! The cases in which each work is measured: sizes, numbers of tasks and of topics, round trips.
 
-use crate::jobs::case::{Case, KIB, SIZE};
+use crate::jobs::case::{CONCURRENT_SIZE, Case, KIB, SIZE};
 use crate::jobs::work::Work;
 use crate::tables::overrides::Overrides;
 use crate::tables::scale::Scale;
@@ -14,7 +14,8 @@ pub(crate) fn cases(work: Work, scale: Scale, overrides: &Overrides) -> Vec<Case
         window: 10_000,
         tasks: 1,
         topics: 1,
-        linger: 0,
+        linger: 0.0,
+        pace: 0,
         round_trip_ms: 0,
         duration_ms: 0,
         no_copy: false,
@@ -60,7 +61,7 @@ pub(crate) fn cases(work: Work, scale: Scale, overrides: &Overrides) -> Vec<Case
         Work::Latency => vec![sized(SIZE, [5_000, 1_000, 100])],
         Work::Flush => vec![Case {
             // The message that connects lingers as well.
-            linger: scale.pick([1_000, 1_000, 100]) as u32,
+            linger: scale.pick([1_000, 1_000, 100]) as f64,
             ..sized(SIZE, [30, 10, 2])
         }],
         Work::Idle => vec![Case {
@@ -71,13 +72,38 @@ pub(crate) fn cases(work: Work, scale: Scale, overrides: &Overrides) -> Vec<Case
         Work::Instructions => vec![sized(SIZE, [80_000, 40_000, 4_000])],
         // 200 transactions.
         Work::Transactions => vec![Case {
-            linger: 5,
+            linger: 5.0,
             window: 100,
             ..sized(SIZE, [20_000, 5_000, 1_000])
         }],
+        Work::Concurrent => {
+            let tasks: &[u64] = match scale {
+                Scale::Smoke => &[2],
+                _ => &[1, 16, 256, 4_096],
+            };
+            let case = Case {
+                size: CONCURRENT_SIZE,
+                duration_ms: scale.pick([2_000, 1_000, 100]),
+                ..case
+            };
+            let cases = tasks.iter().map(|&tasks| Case { tasks, ..case });
+            cases.flat_map(lingering).collect()
+        }
+        Work::Paced => {
+            let paces: &[u64] = match scale {
+                Scale::Smoke => &[1_000],
+                _ => &[1_000, 10_000, 100_000],
+            };
+            let seconds = |pace| scale.pick([3 * pace, pace, pace / 10]);
+            let cases = paces.iter().map(|&pace| Case {
+                pace,
+                ..sized(CONCURRENT_SIZE, [seconds(pace); 3])
+            });
+            cases.flat_map(lingering).collect()
+        }
         Work::Kafka => {
             let kafka = |size, messages| Case {
-                linger: 5,
+                linger: 5.0,
                 no_copy: size > SIZE,
                 ..sized(size, messages)
             };
@@ -137,6 +163,13 @@ fn memory(case: Case, scale: Scale) -> Vec<Case> {
         in_flight(10 * KIB, [20_000, 20_000, 100], [1_000, 1_000, 20]),
         in_flight(100 * KIB, [2_000, 2_000, 10], [1_000, 1_000, 20]),
     ]
+}
+
+/// Returns the case with each linger that a service may set, the default of the crate among them.
+fn lingering(case: Case) -> impl Iterator<Item = Case> {
+    [0.0, 0.5, 1.0, 2.0, 5.0]
+        .into_iter()
+        .map(move |linger| Case { linger, ..case })
 }
 
 fn all_in_flight(case: Case) -> Case {

@@ -31,6 +31,12 @@ pub(crate) fn metrics(work: Work) -> &'static [Metric] {
             Metric::P99,
             Metric::CpuPerMillion,
         ],
+        Work::Concurrent | Work::Paced => &[
+            Metric::Rate,
+            Metric::P50,
+            Metric::P99,
+            Metric::CpuPerMillion,
+        ],
         Work::Latency => &[Metric::P50, Metric::P99, Metric::CpuPerMillion],
         Work::Flush => &[Metric::P50, Metric::P99],
         Work::Idle => &[
@@ -62,7 +68,7 @@ pub(crate) fn usual_peer(entrant: &Entrant) -> Entrant {
             ..*entrant
         },
         Work::Detached => entrant.peer(Kind::Threaded),
-        Work::Full => entrant.peer(Kind::FutureSend),
+        Work::Full | Work::Concurrent | Work::Paced => entrant.peer(Kind::FutureSend),
         _ => entrant.peer(Kind::Future),
     }
 }
@@ -72,7 +78,7 @@ pub(crate) fn usual_peer_name(work: Work) -> &'static str {
     match work {
         Work::Topics => "itself with one topic",
         Work::Detached => "threaded",
-        Work::Full => "future-send",
+        Work::Full | Work::Concurrent | Work::Paced => "future-send",
         _ => "future",
     }
 }

@@ -64,6 +64,7 @@ pub(crate) fn entrants(case: Case) -> Vec<Entrant> {
             &[Ct],
         ),
         Work::Transactions => (&[Threaded, Future, Ours], &[Ct, Mt]),
+        Work::Concurrent | Work::Paced => (&[FutureSend, OursSend], &[Mt]),
         Work::Kafka if usual => (&[CLoop, Future, Ours], &[Ct, Mt]),
         Work::Kafka => (&[CLoop, Future, OursBytes], &[Ct, Mt]),
     };

@@ -16,9 +16,12 @@ pub(crate) struct Overrides {
     /// Messages in flight [default: as the work has it, mostly 10000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) window: Option<u64>,
+    /// Tasks that send [default: as the work has it]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    tasks: Option<u64>,
     /// linger.ms [default: as the work has it, mostly 0]
     #[arg(long)]
-    linger: Option<u32>,
+    linger: Option<f64>,
 }
 
 impl Overrides {
@@ -32,6 +35,7 @@ impl Overrides {
                 .window
                 .unwrap_or(if all_in_flight { messages } else { case.window }),
             size: self.size.unwrap_or(case.size),
+            tasks: self.tasks.unwrap_or(case.tasks),
             linger: self.linger.unwrap_or(case.linger),
             ..case
         }

@@ -8,6 +8,7 @@ use crate::works::flush;
 use crate::works::full;
 use crate::works::idle;
 use crate::works::latency;
+use crate::works::paced;
 use crate::works::tasks;
 use crate::works::window;
 
@@ -32,7 +33,8 @@ pub(crate) async fn run<P: AwaitedProducer>(producer: P, style: Style, job: Job)
         (Work::Idle, _) => idle::awaited(&job).await,
         (Work::Latency, _) => latency::awaited(&producer, &payload, &job).await,
         (Work::Flush, _) => flush::awaited(&producer, &payload, &job).await,
-        (Work::Full, _) => full::awaited(producer, &payload, &job).await,
+        (Work::Full | Work::Concurrent, _) => full::awaited(producer, &payload, &job).await,
+        (Work::Paced, _) => paced::awaited(producer, &payload, &job).await,
         (Work::Tasks, _) => tasks::awaited(producer, &payload, &job).await,
         (_, Style::InOrder) => window::in_order(&producer, &payload, &job).await,
         (_, Style::Unordered) => window::unordered(&producer, &payload, &job).await,

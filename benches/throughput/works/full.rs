@@ -1,5 +1,5 @@
-//! The work `full`: many tasks send one message after the other. Most of them wait for capacity of
-//! a small queue.
+//! The works `full` and `concurrent`: many tasks send one message after the other. In `full` most of
+//! them wait for capacity of a small queue.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -12,6 +12,7 @@ pub(crate) mod flush;
 pub(crate) mod full;
 pub(crate) mod idle;
 pub(crate) mod latency;
+pub(crate) mod paced;
 pub(crate) mod runtime;
 pub(crate) mod tasks;
 pub(crate) mod transactions;
