@@ -50,6 +50,9 @@ pub(crate) struct Case {
     /// `message.copy.max.bytes=0`: requests refer to payloads instead of copying them
     #[arg(long)]
     pub(crate) no_copy: bool,
+    /// `enable.idempotence=true`
+    #[arg(long)]
+    pub(crate) idempotent: bool,
 }
 
 impl Case {
@@ -67,6 +70,7 @@ impl Case {
             round_trip_ms,
             duration_ms,
             no_copy,
+            idempotent,
         } = self;
         let mut args = vec![
             work.to_string(),
@@ -81,6 +85,7 @@ impl Case {
             format!("--duration-ms={duration_ms}"),
         ];
         args.extend(no_copy.then(|| "--no-copy".to_owned()));
+        args.extend(idempotent.then(|| "--idempotent".to_owned()));
         args
     }
 }
@@ -95,6 +100,7 @@ impl fmt::Display for Case {
             linger,
             pace,
             round_trip_ms,
+            idempotent,
             ..
         } = self;
         match size {
@@ -107,6 +113,8 @@ impl fmt::Display for Case {
             Work::Concurrent => write!(f, ", tasks: {tasks}, linger: {linger} ms"),
             Work::Paced => write!(f, ", {pace} per second, linger: {linger} ms"),
             Work::Full => write!(f, ", tasks: {tasks}, round trip: {round_trip_ms} ms"),
+            _ if *idempotent => write!(f, ", idempotent, linger: {linger} ms"),
+            Work::Kafka => write!(f, ", linger: {linger} ms"),
             _ => Ok(()),
         }
     }

@@ -19,6 +19,7 @@ pub(crate) fn cases(work: Work, scale: Scale, overrides: &Overrides) -> Vec<Case
         round_trip_ms: 0,
         duration_ms: 0,
         no_copy: false,
+        idempotent: false,
     };
     let sized = |size, messages| Case {
         size,
@@ -107,8 +108,20 @@ pub(crate) fn cases(work: Work, scale: Scale, overrides: &Overrides) -> Vec<Case
                 no_copy: size > SIZE,
                 ..sized(size, messages)
             };
+            let usual = kafka(SIZE, [1_000_000, 200_000, 1_000]);
+            let at_once = Case {
+                linger: 0.0,
+                ..usual
+            };
+            let idempotent = |case| Case {
+                idempotent: true,
+                ..case
+            };
             vec![
-                kafka(SIZE, [1_000_000, 200_000, 1_000]),
+                usual,
+                idempotent(usual),
+                at_once,
+                idempotent(at_once),
                 kafka(KIB, [300_000, 100_000, 1_000]),
             ]
         }

@@ -65,7 +65,9 @@ pub(crate) fn entrants(case: Case) -> Vec<Entrant> {
         ),
         Work::Transactions => (&[Threaded, Future, Ours], &[Ct, Mt]),
         Work::Concurrent | Work::Paced => (&[FutureSend, OursSend], &[Mt]),
-        Work::Kafka if usual => (&[CLoop, Future, Ours], &[Ct, Mt]),
+        Work::Kafka if case.idempotent => (&[Ours], &[Ct]),
+        Work::Kafka if usual && case.linger == 0.0 => (&[Ours], &[Ct]),
+        Work::Kafka if usual => (&[CLoop, Future, Ours, OursSend, OursSendAll], &[Ct, Mt]),
         Work::Kafka => (&[CLoop, Future, OursBytes], &[Ct, Mt]),
     };
     let runtimes = |kind: Kind| {

@@ -51,6 +51,7 @@ pub(crate) enum When {
     Always,
     Tasks(u64),
     Topics(usize),
+    Idempotent(bool),
 }
 
 impl When {
@@ -59,6 +60,7 @@ impl When {
             Self::Always => true,
             Self::Tasks(tasks) => case.tasks == tasks,
             Self::Topics(topics) => case.topics == topics,
+            Self::Idempotent(idempotent) => case.idempotent == idempotent,
         }
     }
 
@@ -67,6 +69,7 @@ impl When {
             Self::Always => case,
             Self::Tasks(tasks) => Case { tasks, ..case },
             Self::Topics(topics) => Case { topics, ..case },
+            Self::Idempotent(idempotent) => Case { idempotent, ..case },
         }
     }
 }
