@@ -19,8 +19,8 @@ use Persistence::NotPersisted;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// By how much a time-out may be late.
-const LATE: Duration = Duration::from_secs(1);
+/// By how much a time-out may be late: librdkafka looks once a second, and the machine may be busy.
+const LATE: Duration = Duration::from_secs(2);
 
 async fn broker_down_for_longer_than_the_timeout(is_topic_known: bool) {
     let cluster = cluster("t", 1);
