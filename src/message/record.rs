@@ -141,7 +141,7 @@ impl<'a, D> ProducerRecord<'a, D> {
     /// The partitioner chooses the partition by it if no partition is set, and compaction keeps the
     /// last record of each key.
     #[must_use]
-    #[inline]
+    #[inline(always)] // A call would move the record there and back.
     pub fn key(mut self, key: impl IntoPayload<'a>) -> Self {
         self.fields.key = key.into_payload();
         self
@@ -149,7 +149,7 @@ impl<'a, D> ProducerRecord<'a, D> {
 
     /// Sets the payload (the value).
     #[must_use]
-    #[inline]
+    #[inline(always)] // A call would move the record there and back.
     pub fn payload(mut self, payload: impl IntoPayload<'a>) -> Self {
         self.fields.payload = payload.into_payload();
         self
@@ -157,7 +157,7 @@ impl<'a, D> ProducerRecord<'a, D> {
 
     /// Sets the partition. With −1, as by default, the partitioner chooses one.
     #[must_use]
-    #[inline]
+    #[inline(always)] // A call would move the record there and back.
     pub fn partition(mut self, partition: i32) -> Self {
         self.fields.partition = partition;
         self
@@ -184,7 +184,7 @@ impl<'a, D> ProducerRecord<'a, D> {
     /// assert_eq!(record.timestamp(Timestamp::NotAvailable).get_timestamp(), None);
     /// ```
     #[must_use]
-    #[inline]
+    #[inline(always)] // A call would move the record there and back.
     pub fn timestamp(mut self, timestamp: impl Into<Timestamp>) -> Self {
         self.fields.timestamp = timestamp.into().to_millis();
         self

@@ -30,10 +30,11 @@ pub(crate) fn properties(job: &Job) -> Vec<(&'static str, String)> {
         ("queue.buffering.max.messages", limit.to_string()),
         ("queue.buffering.max.kbytes", "2147483647".to_owned()),
     ];
-    // Where many send, each producer has its own defaults, and so has an idempotent one.
     if idempotent {
         properties.push(("enable.idempotence", "true".to_owned()));
-    } else if !matches!(work, Work::Concurrent | Work::Paced) {
+    }
+    // On a real cluster each producer has its own defaults.
+    if !work.needs_kafka() {
         properties.extend([
             // librdkafka's defaults, some of which our crate changes at linger 0.
             ("max.in.flight", "1000000".to_owned()),
