@@ -27,8 +27,8 @@ const SEGMENTS: Bound = AtMost(0.05);
 #[rustfmt::skip]
 pub(crate) const GUARDS: [Goal; 13] = [
     goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(CLoop), AtMost(1.30)),
-    goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(Future), AtMost(0.80)),
-    goal(1, Work::Instructions, SIZE, OursSend, Instructions, Of(FutureSend), AtMost(0.82)),
+    goal(1, Work::Instructions, SIZE, Ours, Instructions, Of(Future), AtMost(0.79)),
+    goal(1, Work::Instructions, SIZE, OursSend, Instructions, Of(FutureSend), AtMost(0.78)),
     goal(2, Work::Window, SIZE, Ours, CpuPerMillion, Of(Future), AtMost(1.0)).on(Ct),
     goal(2, Work::Window, SIZE, Ours, CpuPerMillion, Of(Future), AtMost(1.0)).on(Mt),
     goal(3, Work::Detached, SIZE, OursDetached, CpuPerMillion, Of(Threaded), AtMost(1.5)).on(Ct),
