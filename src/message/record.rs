@@ -109,6 +109,17 @@ impl Plain<'_> {
     }
 }
 
+/// Sets a field that is empty as a rule.
+///
+/// An assignment may call the drop of the old value by the field's address, which keeps the record in
+/// memory: each of its moves is a copy then.
+#[inline(always)]
+fn set<T>(field: &mut Option<T>, value: Option<T>) {
+    if let Some(old) = mem::replace(field, value) {
+        drop(old);
+    }
+}
+
 impl<'a> ProducerRecord<'a, ()> {
     /// Creates a record for that topic, without a key and a payload.
     ///
@@ -143,7 +154,7 @@ impl<'a, D> ProducerRecord<'a, D> {
     #[must_use]
     #[inline(always)] // A call would move the record there and back.
     pub fn key(mut self, key: impl IntoPayload<'a>) -> Self {
-        self.fields.key = key.into_payload();
+        set(&mut self.fields.key, key.into_payload());
         self
     }
 
@@ -151,7 +162,7 @@ impl<'a, D> ProducerRecord<'a, D> {
     #[must_use]
     #[inline(always)] // A call would move the record there and back.
     pub fn payload(mut self, payload: impl IntoPayload<'a>) -> Self {
-        self.fields.payload = payload.into_payload();
+        set(&mut self.fields.payload, payload.into_payload());
         self
     }
 
