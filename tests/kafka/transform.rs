@@ -333,7 +333,7 @@ async fn held_requests(cluster: Cluster) {
     let mut pipeline = Pipeline::new(cluster).await;
     let proxy = Proxy::new(&pipeline.cluster);
     pipeline.servers = Some(proxy.bootstrap_servers());
-    let count = records() / 2;
+    let count = records();
     pipeline.write(0..count).await.unwrap();
     let instance = pipeline.start().await;
     let stop = CancellationToken::new();
