@@ -18,7 +18,6 @@ use rdkafka::message::BorrowedMessage;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::log_failed_abort;
 use super::consumed_offsets::ConsumedOffsets;
 use super::consumer_call::{consumer_error, is_lasting, on_thread};
 use super::producer::TransactionalProducer;
@@ -306,14 +305,16 @@ where
 {
     check_consumer(&**consumer)?;
     producer.check_initialized().await?;
+    check_input(consumer).await?;
     let stop = options.stop.clone();
     let timers = producer.producer.clone();
     let mut messages = consumer.stream();
     let mut retries = options.retries;
     let mut attempt: u32 = 1;
     let mut committed = 0;
-    // The offsets of the first records that were consumed and not committed.
-    let mut firsts = Vec::new();
+    // The offsets of the first records that were consumed and not committed. Not known before the
+    // consumer has been taken back once.
+    let mut firsts = None;
     let mut must_rewind = true;
     loop {
         let failed = 'failed: {
@@ -327,7 +328,8 @@ where
                 }
             }
             must_rewind = true;
-            let filled = fill(consumer, &mut messages, &mut firsts, &timers, &options).await;
+            let firsts = firsts.get_or_insert_default();
+            let filled = fill(consumer, &mut messages, firsts, &timers, &options).await;
             let mut batch = match filled {
                 Ok(Some(batch)) => batch,
                 // Stopped; no transaction has begun.
@@ -449,6 +451,26 @@ fn check_consumer<K: ConsumerContext>(consumer: &impl Consumer<K>) -> Result<(),
     Ok(())
 }
 
+/// Refuses a consumer that would never return a record.
+async fn check_input<K, R>(consumer: &Arc<StreamConsumer<K, R>>) -> Result<(), KafkaError>
+where
+    K: ConsumerContext + 'static,
+    R: Send + Sync + 'static,
+{
+    let has_input = on_thread("consumer", consumer, |consumer| {
+        Ok(consumer.subscription()?.count() + consumer.assignment()?.count() > 0)
+    });
+    match has_input.await? {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let text =
+                "consumer: it has no input; subscribe it, or assign partitions to it, before";
+            Err(KafkaError::with_text(RDKafkaErrorCode::State, text))
+        }
+        Err(error) => Err(consumer_error("consumer", &error)),
+    }
+}
+
 /// Awaits a future. Returns `None` if the token is cancelled first.
 async fn unless_stopped<T>(stop: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
     // The future first: what has completed counts.
@@ -461,7 +483,7 @@ async fn unless_stopped<T>(stop: &CancellationToken, future: impl Future<Output 
 /// Takes the consumer back. If the token is cancelled meanwhile, the next call does that.
 async fn rewind_unless_stopped<K, R, E>(
     consumer: &Arc<StreamConsumer<K, R>>,
-    firsts: &[TopicPartitionOffset],
+    firsts: &Option<Vec<TopicPartitionOffset>>,
     options: &TransformOptions<E>,
 ) -> Result<(), Failed<E>>
 where
@@ -469,7 +491,7 @@ where
     R: Send + Sync + 'static,
     E: From<KafkaError>,
 {
-    let rewind = rewind_to(consumer, firsts.to_vec(), options.rewind_timeout);
+    let rewind = rewind_to(consumer, firsts.clone(), options.rewind_timeout);
     match unless_stopped(&options.stop, rewind).await {
         None | Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(of_consumer(error)),
@@ -635,7 +657,7 @@ where
         Some(Ok(())) => {}
         Some(Err(error)) => {
             let cause = transaction.failure();
-            log_failed_abort(timers.client_name(), transaction.abort().await);
+            transaction.abort_or_log().await;
             return Err(Failure {
                 error,
                 cause,
@@ -644,8 +666,7 @@ where
         }
     }
     if let Err(error) = transaction.send_consumed(&batch.consumed).await {
-        log_failed_abort(timers.client_name(), transaction.abort().await);
-        return Err(error.into());
+        return Err(failed_call(transaction.abort_after(error).await));
     }
     loop {
         let (same, error) = match transaction.commit().await {
@@ -665,15 +686,17 @@ where
                 same
             }
             Some(same) => {
-                let cause = same.failure().unwrap_or_else(|| error.clone());
-                log_failed_abort(timers.client_name(), same.abort().await);
-                return Err(Failure {
-                    cause: Some(cause),
-                    ..error.into()
-                });
+                return Err(failed_call(same.abort_after(error).await));
             }
             None => return Err(error.into()),
         };
+    }
+}
+
+fn failed_call<E: From<KafkaError>>((error, cause): (KafkaError, KafkaError)) -> Failure<E> {
+    Failure {
+        cause: Some(cause),
+        ..error.into()
     }
 }
 
