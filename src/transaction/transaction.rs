@@ -273,7 +273,8 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///   was refused because the queue was full does not count. The record's error is the source.
     ///   The code is [`Inconsistent`](crate::RDKafkaErrorCode::Inconsistent), or the one for which
     ///   librdkafka purged records.
-    /// - Otherwise it is librdkafka's error. [`KafkaError::is_retriable`],
+    /// - Otherwise it is librdkafka's error, also if librdkafka knows of a record that failed before
+    ///   the record's report is served. [`KafkaError::is_retriable`],
     ///   [`KafkaError::requires_abort`] and [`KafkaError::is_fatal`] say what to do.
     ///
     /// The error contains the transaction, and so borrows the producer. `?` cannot convert it into

@@ -194,7 +194,15 @@ impl fmt::Debug for ConsumedBatch<'_> {
 ///
 /// Create the consumer with `enable.auto.commit=false`, and with `isolation.level=read_committed`,
 /// which is the default, and subscribe it. [Initialize](TransactionalProducer::init) the producer.
-/// To share the work, run more instances in the same group, each with its own `transactional.id`.
+/// Both belong to the same cluster: a transaction with offsets of another cluster would not move the
+/// consumer's group. To share the work, run more instances in the same group, each with its own
+/// `transactional.id`.
+///
+/// Nothing else may poll or seek the consumer, or commit its offsets, while the loop runs. A record
+/// that another task takes from it is skipped: the next commit covers it.
+///
+/// The error of the function is any type that a [`KafkaError`] converts into: `KafkaError` itself,
+/// [`BoxError`](crate::BoxError), or an enum of yours.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -229,6 +237,9 @@ impl fmt::Debug for ConsumedBatch<'_> {
 /// back to them first, as by [`rewind`](crate::rewind). So after an error, a stop or the drop of
 /// its future the loop can be run again with the same consumer and producer.
 ///
+/// A group without committed offsets begins as `auto.offset.reset` of the consumer says. Its default
+/// is `latest`: the first start then skips what the topic has already. Set it to `earliest`.
+///
 /// # Errors and retries
 ///
 /// After a failure the transaction is aborted, the consumer goes back to its committed offsets, and
@@ -255,6 +266,8 @@ impl fmt::Debug for ConsumedBatch<'_> {
 ///   text begins with "consumer". Other errors of the consumer are logged as warnings;
 /// - `enable.auto.commit` or `isolation.level` of the consumer is not as above, or the consumer has
 ///   no `group.id`: [`field`](KafkaError::field) names the property;
+/// - [`State`](RDKafkaErrorCode::State): the consumer is not subscribed and has no partitions, or the
+///   producer is not initialized;
 /// - the system has no thread for a call of the consumer, or the runtime has no timers
 ///   (`enable_time`).
 ///
@@ -276,8 +289,14 @@ impl fmt::Debug for ConsumedBatch<'_> {
 /// # Time
 ///
 /// The consumer is not polled while a batch is worked on, and in pauses. Function and commit must
-/// take less than `transaction.timeout.ms`, and less than `max.poll.interval.ms` of the consumer.
-/// Otherwise it loses its partitions, and the batch is worked on again.
+/// take less than `max.poll.interval.ms` of the consumer (5 minutes). Otherwise it loses its
+/// partitions, and the batch is worked on again.
+///
+/// From the first record that the function sends to the commit, it must take less than
+/// `transaction.timeout.ms` of the producer (60 s). Otherwise the coordinator aborts the
+/// transaction, and the loop ends with an error that is [fenced](KafkaError::is_fenced). Nothing is
+/// lost: create and initialize another producer, and run the loop again. Set
+/// [`max_records`](TransformOptions::max_records) lower, or the time-out higher.
 ///
 /// Calls of the consumer that block run on threads named `rdkafka-block`.
 ///
