@@ -279,9 +279,10 @@ impl fmt::Debug for ConsumedBatch<'_> {
 ///
 /// Once the token is cancelled, no batch begins. If the function is running, it is dropped, and the
 /// transaction is aborted. If it has returned `Ok`, the batch is committed first. So a function
-/// stops the loop after its own batch if it cancels the token at its end. Nothing is left open. If
-/// the cluster answers, this takes milliseconds, otherwise up to `transaction.timeout.ms`, and an
-/// error says what could not be completed.
+/// stops the loop after its own batch if it cancels the token at its end. A batch whose commit fails
+/// after that is not tried again: the number that the loop returns does not count it, and the next
+/// start reads it. Nothing is left open. If the cluster answers, this takes milliseconds, otherwise
+/// up to `transaction.timeout.ms`, and an error says what could not be completed.
 ///
 /// The consumer stays in its group. Its drop leaves the group and blocks: drop the last `Arc` on a
 /// thread that may block, for instance in `tokio::task::spawn_blocking`.

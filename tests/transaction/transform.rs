@@ -532,6 +532,20 @@ async fn a_stop_drops_the_function_and_aborts() {
     setting.end().await;
 }
 
+/// The number tells that it is missing.
+#[tokio::test]
+async fn a_batch_whose_commit_fails_after_the_stop_is_left_for_the_next_start() {
+    let mut setting = Setting::new(5).await;
+    setting
+        .cluster
+        .request_errors(ApiKey::TxnOffsetCommit, &[Code::RebalanceInProgress]);
+    assert_eq!(setting.copy_until("4", 1).await.unwrap(), 0);
+    setting.assert_settled(TransactionOutcome::Aborted).await;
+    setting.stop = CancellationToken::new();
+    assert_eq!(setting.copy_until("4", 1).await.unwrap(), 5);
+    setting.end().await;
+}
+
 #[tokio::test]
 async fn a_stop_ends_the_wait_for_records_and_pauses() {
     let mut setting = Setting::new(0).await;
