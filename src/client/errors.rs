@@ -71,7 +71,7 @@ impl<O: Opaque> Core<O> {
             None => error.text,
         };
         let text = format!("{call}: {}", self.redact(&reason));
-        KafkaError::of_call(error.class, error.code, text)
+        KafkaError::of_call(error.class, error.code, explain(error.code.into(), text))
     }
 
     /// Returns a client-level error, with a diagnosis if it is about a connection.
@@ -84,7 +84,7 @@ impl<O: Opaque> Core<O> {
 
     pub(super) fn set_fatal(&self, (code, text): (i32, String)) -> KafkaError {
         self.fatal
-            .get_or_init(|| KafkaError::fatal(code, self.redact(&text)))
+            .get_or_init(|| KafkaError::fatal(code, explain(code.into(), self.shown(&text))))
             .clone()
     }
 
@@ -103,6 +103,16 @@ impl<O: Opaque> Core<O> {
     pub(crate) fn fatal_error(&self) -> Option<KafkaError> {
         let recorded = self.fatal.get().cloned();
         recorded.or_else(|| Some(self.set_fatal(self.client()?.fatal_error()?)))
+    }
+}
+
+/// Adds to the text what fencing may mean: librdkafka names only one of the two.
+fn explain(code: RDKafkaErrorCode, text: String) -> String {
+    if is_fencing(code) {
+        text + "; another producer with this transactional.id has taken over, or a transaction \
+                exceeded transaction.timeout.ms"
+    } else {
+        text
     }
 }
 

@@ -141,8 +141,7 @@ impl<C: ProducerContext> TransactionalProducer<C> {
                                 same
                             }
                             Some(same) => {
-                                let cause = same.failure().unwrap_or_else(|| error.clone());
-                                same.abort_or_log().await;
+                                let (error, cause) = same.abort_after(error).await;
                                 break (E::from(error), Some(cause), true);
                             }
                             None => break (E::from(error.clone()), Some(error), true),

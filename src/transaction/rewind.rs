@@ -11,6 +11,9 @@ use super::consumer_call::{consumer_error, on_thread};
 use crate::error::KafkaError;
 use crate::values::TopicPartitionOffset;
 
+/// The longest time limit that the crate rdkafka passes on: it converts milliseconds to an `i32`.
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// Takes a consumer back to the committed offsets of its partitions.
 ///
 /// Call it after a transaction was aborted, and before the consumer returns the next message:
@@ -53,13 +56,15 @@ where
     C: ConsumerContext,
     K: Consumer<C> + Send + Sync + 'static,
 {
-    rewind_to(&consumer, Vec::new(), timeout).await
+    rewind_to(&consumer, None, timeout).await
 }
 
-/// Rewinds a consumer. A partition without a committed offset goes to its offset of `firsts`.
+/// Rewinds a consumer. With `firsts` it rewinds only their partitions: the others have nothing that
+/// is not committed, and may have lost their committed offsets since. One of them without a
+/// committed offset goes to its offset of `firsts`.
 pub(super) async fn rewind_to<C, K>(
     consumer: &Arc<K>,
-    firsts: Vec<TopicPartitionOffset>,
+    firsts: Option<Vec<TopicPartitionOffset>>,
     timeout: Duration,
 ) -> Result<(), KafkaError>
 where
@@ -67,7 +72,7 @@ where
     K: Consumer<C> + Send + Sync + 'static,
 {
     let rewound = on_thread("rewind", consumer, move |consumer| {
-        seek_to_committed(consumer, &firsts, timeout)
+        seek_to_committed(consumer, firsts.as_deref(), timeout)
     });
     rewound
         .await?
@@ -76,16 +81,23 @@ where
 
 fn seek_to_committed<C: ConsumerContext>(
     consumer: &impl Consumer<C>,
-    firsts: &[TopicPartitionOffset],
+    firsts: Option<&[TopicPartitionOffset]>,
     timeout: Duration,
 ) -> KafkaResult<()> {
     let started = Instant::now();
+    let timeout = timeout.min(LONGEST);
+    let first_of = |topic: &str, partition: i32| {
+        let mut firsts = firsts.unwrap_or_default().iter();
+        firsts.find(|first| (first.topic(), first.partition()) == (topic, partition))
+    };
     // Without an offset: nothing of the partition was returned.
     let positions = consumer.position()?;
     let mut consumed = TopicPartitionList::new();
     for partition in positions.elements() {
-        if partition.offset() != Offset::Invalid {
-            consumed.add_partition(partition.topic(), partition.partition());
+        let (topic, number) = (partition.topic(), partition.partition());
+        let is_included = firsts.is_none() || first_of(topic, number).is_some();
+        if is_included && partition.offset() != Offset::Invalid {
+            consumed.add_partition(topic, number);
         }
     }
     if consumed.count() == 0 {
@@ -96,9 +108,7 @@ fn seek_to_committed<C: ConsumerContext>(
         // If the request failed, the offset is not valid.
         partition.error()?;
         if partition.offset() == Offset::Invalid {
-            let first = firsts.iter().find(|first| {
-                (first.topic(), first.partition()) == (partition.topic(), partition.partition())
-            });
+            let first = first_of(partition.topic(), partition.partition());
             let offset = first.map_or(Offset::Beginning, |first| Offset::Offset(first.offset()));
             partition.set_offset(offset)?;
         }

@@ -9,7 +9,7 @@ use super::calls::log_failed_abort;
 use super::producer::TransactionalProducer;
 use crate::client::{DefaultProducerContext, ProducerContext};
 use crate::driver::{FlushError, FlushReport, Step};
-use crate::error::{KafkaError, RDKafkaErrorCode};
+use crate::error::{KafkaError, RDKafkaErrorCode, is_purge};
 use crate::ffi::Client;
 use crate::producer::{Producer, SendOnly};
 use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
@@ -167,6 +167,21 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
         log_failed_abort(client, self.abort().await);
     }
 
+    /// Aborts after the error of a call. Returns the error with what has caused it: a record that
+    /// failed, if there is one, otherwise itself.
+    pub(super) async fn abort_after(self, error: KafkaError) -> (KafkaError, KafkaError) {
+        let owner = self.owner;
+        self.abort_or_log().await;
+        // Only now are all reports served. A call can fail because of a record before that. Records
+        // that were purged are no cause.
+        let failure = owner.failure();
+        match failure.filter(|failure| !failure.code().is_some_and(is_purge)) {
+            Some(cause) if error.source().is_none() => (error.caused_by(cause.clone()), cause),
+            Some(cause) => (error, cause),
+            None => (error.clone(), error),
+        }
+    }
+
     /// Returns why the transaction cannot be committed, if a record or offsets of it have failed.
     pub(super) fn failure(&self) -> Option<KafkaError> {
         self.owner.failure()
@@ -258,7 +273,8 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///   was refused because the queue was full does not count. The record's error is the source.
     ///   The code is [`Inconsistent`](crate::RDKafkaErrorCode::Inconsistent), or the one for which
     ///   librdkafka purged records.
-    /// - Otherwise it is librdkafka's error. [`KafkaError::is_retriable`],
+    /// - Otherwise it is librdkafka's error, also if librdkafka knows of a record that failed before
+    ///   the record's report is served. [`KafkaError::is_retriable`],
     ///   [`KafkaError::requires_abort`] and [`KafkaError::is_fatal`] say what to do.
     ///
     /// The error contains the transaction, and so borrows the producer. `?` cannot convert it into

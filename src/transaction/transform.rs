@@ -18,7 +18,6 @@ use rdkafka::message::BorrowedMessage;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::log_failed_abort;
 use super::consumed_offsets::ConsumedOffsets;
 use super::consumer_call::{consumer_error, is_lasting, on_thread};
 use super::producer::TransactionalProducer;
@@ -195,7 +194,15 @@ impl fmt::Debug for ConsumedBatch<'_> {
 ///
 /// Create the consumer with `enable.auto.commit=false`, and with `isolation.level=read_committed`,
 /// which is the default, and subscribe it. [Initialize](TransactionalProducer::init) the producer.
-/// To share the work, run more instances in the same group, each with its own `transactional.id`.
+/// Both belong to the same cluster: a transaction with offsets of another cluster would not move the
+/// consumer's group. To share the work, run more instances in the same group, each with its own
+/// `transactional.id`.
+///
+/// Nothing else may poll or seek the consumer, or commit its offsets, while the loop runs. A record
+/// that another task takes from it is skipped: the next commit covers it.
+///
+/// The error of the function is any type that a [`KafkaError`] converts into: `KafkaError` itself,
+/// [`BoxError`](crate::BoxError), or an enum of yours.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -230,6 +237,9 @@ impl fmt::Debug for ConsumedBatch<'_> {
 /// back to them first, as by [`rewind`](crate::rewind). So after an error, a stop or the drop of
 /// its future the loop can be run again with the same consumer and producer.
 ///
+/// A group without committed offsets begins as `auto.offset.reset` of the consumer says. Its default
+/// is `latest`: the first start then skips what the topic has already. Set it to `earliest`.
+///
 /// # Errors and retries
 ///
 /// After a failure the transaction is aborted, the consumer goes back to its committed offsets, and
@@ -256,6 +266,8 @@ impl fmt::Debug for ConsumedBatch<'_> {
 ///   text begins with "consumer". Other errors of the consumer are logged as warnings;
 /// - `enable.auto.commit` or `isolation.level` of the consumer is not as above, or the consumer has
 ///   no `group.id`: [`field`](KafkaError::field) names the property;
+/// - [`State`](RDKafkaErrorCode::State): the consumer is not subscribed and has no partitions, or the
+///   producer is not initialized;
 /// - the system has no thread for a call of the consumer, or the runtime has no timers
 ///   (`enable_time`).
 ///
@@ -267,9 +279,10 @@ impl fmt::Debug for ConsumedBatch<'_> {
 ///
 /// Once the token is cancelled, no batch begins. If the function is running, it is dropped, and the
 /// transaction is aborted. If it has returned `Ok`, the batch is committed first. So a function
-/// stops the loop after its own batch if it cancels the token at its end. Nothing is left open. If
-/// the cluster answers, this takes milliseconds, otherwise up to `transaction.timeout.ms`, and an
-/// error says what could not be completed.
+/// stops the loop after its own batch if it cancels the token at its end. A batch whose commit fails
+/// after that is not tried again: the number that the loop returns does not count it, and the next
+/// start reads it. Nothing is left open. If the cluster answers, this takes milliseconds, otherwise
+/// up to `transaction.timeout.ms`, and an error says what could not be completed.
 ///
 /// The consumer stays in its group. Its drop leaves the group and blocks: drop the last `Arc` on a
 /// thread that may block, for instance in `tokio::task::spawn_blocking`.
@@ -277,8 +290,14 @@ impl fmt::Debug for ConsumedBatch<'_> {
 /// # Time
 ///
 /// The consumer is not polled while a batch is worked on, and in pauses. Function and commit must
-/// take less than `transaction.timeout.ms`, and less than `max.poll.interval.ms` of the consumer.
-/// Otherwise it loses its partitions, and the batch is worked on again.
+/// take less than `max.poll.interval.ms` of the consumer (5 minutes). Otherwise it loses its
+/// partitions, and the batch is worked on again.
+///
+/// From the first record that the function sends to the commit, it must take less than
+/// `transaction.timeout.ms` of the producer (60 s). Otherwise the coordinator aborts the
+/// transaction, and the loop ends with an error that is [fenced](KafkaError::is_fenced). Nothing is
+/// lost: create and initialize another producer, and run the loop again. Set
+/// [`max_records`](TransformOptions::max_records) lower, or the time-out higher.
 ///
 /// Calls of the consumer that block run on threads named `rdkafka-block`.
 ///
@@ -306,14 +325,16 @@ where
 {
     check_consumer(&**consumer)?;
     producer.check_initialized().await?;
+    check_input(consumer).await?;
     let stop = options.stop.clone();
     let timers = producer.producer.clone();
     let mut messages = consumer.stream();
     let mut retries = options.retries;
     let mut attempt: u32 = 1;
     let mut committed = 0;
-    // The offsets of the first records that were consumed and not committed.
-    let mut firsts = Vec::new();
+    // The offsets of the first records that were consumed and not committed. Not known before the
+    // consumer has been taken back once.
+    let mut firsts = None;
     let mut must_rewind = true;
     loop {
         let failed = 'failed: {
@@ -327,7 +348,8 @@ where
                 }
             }
             must_rewind = true;
-            let filled = fill(consumer, &mut messages, &mut firsts, &timers, &options).await;
+            let firsts = firsts.get_or_insert_default();
+            let filled = fill(consumer, &mut messages, firsts, &timers, &options).await;
             let mut batch = match filled {
                 Ok(Some(batch)) => batch,
                 // Stopped; no transaction has begun.
@@ -449,6 +471,26 @@ fn check_consumer<K: ConsumerContext>(consumer: &impl Consumer<K>) -> Result<(),
     Ok(())
 }
 
+/// Refuses a consumer that would never return a record.
+async fn check_input<K, R>(consumer: &Arc<StreamConsumer<K, R>>) -> Result<(), KafkaError>
+where
+    K: ConsumerContext + 'static,
+    R: Send + Sync + 'static,
+{
+    let has_input = on_thread("consumer", consumer, |consumer| {
+        Ok(consumer.subscription()?.count() + consumer.assignment()?.count() > 0)
+    });
+    match has_input.await? {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let text =
+                "consumer: it has no input; subscribe it, or assign partitions to it, before";
+            Err(KafkaError::with_text(RDKafkaErrorCode::State, text))
+        }
+        Err(error) => Err(consumer_error("consumer", &error)),
+    }
+}
+
 /// Awaits a future. Returns `None` if the token is cancelled first.
 async fn unless_stopped<T>(stop: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
     // The future first: what has completed counts.
@@ -461,7 +503,7 @@ async fn unless_stopped<T>(stop: &CancellationToken, future: impl Future<Output 
 /// Takes the consumer back. If the token is cancelled meanwhile, the next call does that.
 async fn rewind_unless_stopped<K, R, E>(
     consumer: &Arc<StreamConsumer<K, R>>,
-    firsts: &[TopicPartitionOffset],
+    firsts: &Option<Vec<TopicPartitionOffset>>,
     options: &TransformOptions<E>,
 ) -> Result<(), Failed<E>>
 where
@@ -469,7 +511,7 @@ where
     R: Send + Sync + 'static,
     E: From<KafkaError>,
 {
-    let rewind = rewind_to(consumer, firsts.to_vec(), options.rewind_timeout);
+    let rewind = rewind_to(consumer, firsts.clone(), options.rewind_timeout);
     match unless_stopped(&options.stop, rewind).await {
         None | Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(of_consumer(error)),
@@ -635,7 +677,7 @@ where
         Some(Ok(())) => {}
         Some(Err(error)) => {
             let cause = transaction.failure();
-            log_failed_abort(timers.client_name(), transaction.abort().await);
+            transaction.abort_or_log().await;
             return Err(Failure {
                 error,
                 cause,
@@ -644,8 +686,7 @@ where
         }
     }
     if let Err(error) = transaction.send_consumed(&batch.consumed).await {
-        log_failed_abort(timers.client_name(), transaction.abort().await);
-        return Err(error.into());
+        return Err(failed_call(transaction.abort_after(error).await));
     }
     loop {
         let (same, error) = match transaction.commit().await {
@@ -665,15 +706,17 @@ where
                 same
             }
             Some(same) => {
-                let cause = same.failure().unwrap_or_else(|| error.clone());
-                log_failed_abort(timers.client_name(), same.abort().await);
-                return Err(Failure {
-                    cause: Some(cause),
-                    ..error.into()
-                });
+                return Err(failed_call(same.abort_after(error).await));
             }
             None => return Err(error.into()),
         };
+    }
+}
+
+fn failed_call<E: From<KafkaError>>((error, cause): (KafkaError, KafkaError)) -> Failure<E> {
+    Failure {
+        cause: Some(cause),
+        ..error.into()
     }
 }
 

@@ -16,6 +16,7 @@ use futures::StreamExt;
 use libtest_mimic::Trial;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::task::{JoinHandle, spawn, spawn_blocking};
 use tokio_rdkafka::{
     ConsumedBatch, KafkaError, Producer, ProducerRecord, RDKafkaErrorCode, Transaction,
@@ -55,6 +56,16 @@ pub fn trials() -> Vec<Trial> {
             many_threads,
             "the_older_of_two_producers_ends_fenced",
             fenced,
+        ),
+        MODULE.trial_on(
+            many_threads,
+            "a_transaction_that_times_out_in_the_function_loses_and_doubles_nothing",
+            timed_out,
+        ),
+        MODULE.trial_on(
+            many_threads,
+            "a_group_that_is_deleted_doubles_nothing",
+            deleted_group,
         ),
         MODULE.trial_alone(
             many_threads,
@@ -380,6 +391,109 @@ async fn fenced(cluster: Cluster) {
     written.await.unwrap();
     pipeline.await_end(COUNT).await;
     newer.stop().await;
+    pipeline.assert_each_once(COUNT).await;
+}
+
+/// The coordinator aborts it. A new producer goes on.
+async fn timed_out(cluster: Cluster) {
+    let pipeline = Pipeline::new(cluster).await;
+    const COUNT: usize = 200;
+    pipeline.write(0..COUNT).await.unwrap();
+    let consumer = Arc::new(pipeline.consumer());
+    let mut config = pipeline.cluster.config();
+    config
+        .set("transactional.id", &pipeline.output)
+        .set("transaction.timeout.ms", "1000")
+        .set("message.timeout.ms", "1000");
+    let mut producer: TransactionalProducer = config.create().unwrap();
+    producer.init(DEADLINE).await.unwrap();
+    let (brokers, output) = (&pipeline.cluster, &pipeline.output);
+    let run = consume_transform_produce(
+        &consumer,
+        &mut producer,
+        TransformOptions::new(),
+        async |batch, transaction| {
+            transform(batch, transaction, output, false).await?;
+            transaction.flush().await.unwrap();
+            let partition = batch[0].partition();
+            let (brokers, output) = (brokers.clone(), output.clone());
+            let is_aborted = move || {
+                let started = Instant::now();
+                let end = |brokers: &Cluster| brokers.end(&output, partition);
+                while brokers.last_stable(&output, partition) < end(&brokers) {
+                    assert!(started.elapsed() < DEADLINE, "no abort");
+                }
+            };
+            spawn_blocking(is_aborted).await.unwrap();
+            Ok(())
+        },
+    );
+    let run = tokio::time::timeout(DEADLINE * 2, run).await;
+    let error: KafkaError = run.expect("an end").unwrap_err();
+    assert!(error.is_fenced() && error.is_fatal(), "{error:?}");
+    assert!(
+        error.to_string().contains("transaction.timeout.ms"),
+        "{error}"
+    );
+    producer.close().await;
+    spawn_blocking(move || drop(consumer)).await.unwrap();
+    let next = pipeline.start().await;
+    pipeline.await_end(COUNT).await;
+    next.stop().await;
+    pipeline.assert_each_once(COUNT).await;
+}
+
+/// A consumer with an assignment of its own leaves the group empty, so that it can be deleted.
+async fn deleted_group(cluster: Cluster) {
+    let pipeline = Pipeline::new(cluster).await;
+    pipeline.write(0..PARTITIONS).await.unwrap();
+    let consumer = pipeline.consumer();
+    consumer.unsubscribe();
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        assignment
+            .add_partition_offset(&pipeline.input, partition as i32, Offset::Beginning)
+            .unwrap();
+    }
+    consumer.assign(&assignment).unwrap();
+    let consumer = Arc::new(consumer);
+    let mut producer = pipeline.producer("deleted").await;
+    let stop = CancellationToken::new();
+    let options = TransformOptions::new()
+        .cancellation_token(stop.clone())
+        .retry_if(|error: &KafkaError| error.code() == Some(RDKafkaErrorCode::MessageSizeTooLarge));
+    let done = AtomicUsize::new(0);
+    // Then one more round, of which the first batch fails.
+    const COUNT: usize = 2 * PARTITIONS;
+    let run = consume_transform_produce(
+        &consumer,
+        &mut producer,
+        options,
+        async |batch, transaction| {
+            let before = done.load(Ordering::Relaxed);
+            let fails = before == PARTITIONS && batch.attempt() == 1;
+            if fails {
+                pipeline.cluster.delete_group(&pipeline.input).await;
+            }
+            transform(batch, transaction, &pipeline.output, fails).await?;
+            match done.fetch_add(batch.len(), Ordering::Relaxed) + batch.len() {
+                PARTITIONS => {
+                    // One after another: the first batch has one partition.
+                    pipeline.write(PARTITIONS..PARTITIONS + 1).await.unwrap();
+                }
+                done if done == PARTITIONS + 1 => {
+                    pipeline.write(PARTITIONS + 1..COUNT).await.unwrap();
+                }
+                done if done >= COUNT => stop.cancel(),
+                _ => {}
+            }
+            Ok(())
+        },
+    );
+    let run = tokio::time::timeout(DEADLINE, run).await;
+    assert_eq!(run.expect("an end").unwrap(), COUNT as u64);
+    producer.close().await;
+    spawn_blocking(move || drop(consumer)).await.unwrap();
     pipeline.assert_each_once(COUNT).await;
 }
 

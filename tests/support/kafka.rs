@@ -181,6 +181,20 @@ impl Cluster {
             .for_each(|result| drop(result.expect("a topic to delete")));
     }
 
+    /// Deletes a group, once it has no members any more.
+    pub async fn delete_group(&self, group: &str) {
+        let started = Instant::now();
+        loop {
+            let options = Self::admin_options();
+            let deleted = self.admin().delete_groups(&[group], &options).await;
+            match deleted.expect("an answer").remove(0) {
+                Ok(_) => return,
+                Err((_, RDKafkaErrorCode::NonEmptyGroup)) if started.elapsed() < DEADLINE => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    }
+
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.rdkafka().create().expect("an admin client")
     }

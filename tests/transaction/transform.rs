@@ -435,6 +435,29 @@ async fn a_refused_record_ends_the_loop_unless_retry_if_says_otherwise() {
     setting.end().await;
 }
 
+/// Whichever call finds it.
+#[tokio::test]
+async fn a_refused_record_that_the_offsets_find_ends_the_loop_as_well() {
+    let mut setting = Setting::new(5).await;
+    let refused = [Code::InvalidRecord];
+    setting.cluster.request_errors(ApiKey::Produce, &refused);
+    let options = setting.options();
+    let tries = AtomicUsize::new(0);
+    let run = setting.run(options, async |_, transaction| {
+        tries.fetch_add(1, Ordering::Relaxed);
+        let record = ProducerRecord::to("out").payload("refused");
+        let _ignored = transaction.send(record).await.unwrap_err();
+        Ok(())
+    });
+    let error = run.await.unwrap_err().kafka();
+    let source = std::error::Error::source(&error).expect("the record's error");
+    let source: &KafkaError = source.downcast_ref().unwrap();
+    assert_eq!(source.code(), Some(Code::InvalidRecord), "{error:?}");
+    assert_eq!(tries.into_inner(), 1);
+    setting.assert_settled(TransactionOutcome::Aborted).await;
+    setting.end().await;
+}
+
 #[tokio::test]
 async fn fencing_ends_the_loop_whatever_the_function_returns() {
     for in_function in [false, true] {
@@ -509,6 +532,20 @@ async fn a_stop_drops_the_function_and_aborts() {
     setting.end().await;
 }
 
+/// The number tells that it is missing.
+#[tokio::test]
+async fn a_batch_whose_commit_fails_after_the_stop_is_left_for_the_next_start() {
+    let mut setting = Setting::new(5).await;
+    setting
+        .cluster
+        .request_errors(ApiKey::TxnOffsetCommit, &[Code::RebalanceInProgress]);
+    assert_eq!(setting.copy_until("4", 1).await.unwrap(), 0);
+    setting.assert_settled(TransactionOutcome::Aborted).await;
+    setting.stop = CancellationToken::new();
+    assert_eq!(setting.copy_until("4", 1).await.unwrap(), 5);
+    setting.end().await;
+}
+
 #[tokio::test]
 async fn a_stop_ends_the_wait_for_records_and_pauses() {
     let mut setting = Setting::new(0).await;
@@ -560,6 +597,48 @@ async fn a_loop_that_is_dropped_can_be_run_again() {
         setting.assert_settled(TransactionOutcome::Aborted).await;
     }
     assert_eq!(setting.copy_until("4", 1).await.unwrap(), 5);
+    setting.end().await;
+}
+
+/// As after the offsets of the group have expired, or were deleted.
+#[tokio::test]
+async fn a_failure_leaves_a_partition_where_it_is_if_all_of_it_was_committed() {
+    let mut setting = Setting::new(0).await;
+    setting.cluster.create_topic("two", 2, 1).unwrap();
+    let consumer: StreamConsumer = consumer_config(&setting.cluster).create().unwrap();
+    let mut assignment = rdkafka::TopicPartitionList::new();
+    for partition in [0, 1] {
+        let offset = rdkafka::Offset::Beginning;
+        assignment
+            .add_partition_offset("two", partition, offset)
+            .unwrap();
+    }
+    consumer.assign(&assignment).unwrap();
+    let subscribed = std::mem::replace(&mut setting.consumer, Arc::new(consumer));
+    spawn_blocking(move || drop(subscribed)).await.unwrap();
+    let sender: Producer = config(&setting.cluster).create().unwrap();
+    let send = async |partition, text| {
+        let record = ProducerRecord::to("two").partition(partition);
+        sender.send(record.payload(text)).await.unwrap();
+    };
+    send(0, "first").await;
+    let (options, stop) = (setting.options(), setting.stop.clone());
+    let options = options.retry_if(|error| matches!(error, Failed::Own("again")));
+    let seen = Mutex::new(Vec::new());
+    let run = setting.run(options, async |batch, _| {
+        let texts = texts(batch);
+        seen.lock().unwrap().extend(texts.clone());
+        match (texts[0].as_str(), batch.attempt()) {
+            ("first", 1) => send(1, "fails").await,
+            ("fails", 1) => return Err(Failed::Own("again")),
+            ("fails", _) => send(0, "last").await,
+            _ => stop.cancel(),
+        }
+        Ok(())
+    });
+    run.await.unwrap();
+    let seen = seen.into_inner().unwrap();
+    assert_eq!(seen, ["first", "fails", "fails", "last"]);
     setting.end().await;
 }
 
@@ -618,6 +697,25 @@ async fn a_consumer_that_would_lose_or_double_records_is_refused() {
         spawn_blocking(move || drop(consumer)).await.unwrap();
     }
     setting.end().await;
+}
+
+/// It would wait for ever.
+#[tokio::test]
+async fn a_consumer_without_input_is_refused() {
+    let setting = Setting::new(0).await;
+    let consumer: Arc<StreamConsumer> =
+        Arc::new(consumer_config(&setting.cluster).create().unwrap());
+    let mut producer = setting.producer;
+    let options = TransformOptions::new();
+    let run = consume_transform_produce(&consumer, &mut producer, options, async |_, _| Ok(()));
+    let run = tokio::time::timeout(DEADLINE, run).await;
+    let error: KafkaError = run.expect("an end").unwrap_err();
+    assert_eq!(error.code(), Some(Code::State));
+    assert!(error.to_string().contains("subscribe"), "{error}");
+    producer.close().await;
+    spawn_blocking(move || drop((consumer, setting.consumer)))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
