@@ -508,7 +508,9 @@ fn invalid_partition(partition: i32) -> KafkaError {
 fn invalid_timestamp(millis: i64) -> KafkaError {
     KafkaError::record(
         "timestamp",
-        &format!("is {millis} ms: it must be after the Unix epoch"),
+        &format!(
+            "is {millis} ms: it must be after the Unix epoch; leave it out for the current time"
+        ),
     )
 }
 

@@ -27,6 +27,7 @@ fn a_timestamp_that_is_not_after_the_epoch_is_an_error_that_names_the_field() {
         let record = ProducerRecord::to("t").timestamp(timestamp);
         let error = record.fields.check().unwrap_err();
         assert_eq!(error.field(), Some("timestamp"), "{error}");
+        assert!(error.to_string().contains("leave it out"), "{error}");
     }
 }
 
