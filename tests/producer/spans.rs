@@ -451,7 +451,7 @@ async fn a_subscriber_that_panics_loses_nothing() {
         let records = cluster.records("t").await.unwrap();
         let signatures = records.iter().flat_map(|it| it.headers().get("signature"));
         assert_eq!((records.len(), signatures.count()), (3, 3), "{at:?}");
-        assert_eq!(producer.close().await.failed, 1, "{at:?}");
+        assert_eq!(producer.close().await.undelivered, 0, "{at:?}");
     }
 }
 
