@@ -96,10 +96,20 @@ impl<O: Opaque> Core<O> {
         fields: &mut Fields<'_>,
         opaque: &mut C::DeliveryOpaque,
     ) {
+        let mut has_run = false;
         // Entering a span is foreign code, too.
-        let hook = || span.in_scope(|| self.call_hook(context, fields, opaque));
+        let hook = || {
+            span.in_scope(|| {
+                has_run = true;
+                self.call_hook(context, fields, opaque);
+            });
+        };
         if let Err(panic) = catch_panic(hook) {
             log(|| tracing::error!(client = self.client_name(), panic, "a span panicked"));
+        }
+        // A subscriber must not keep a record from its hook, which may sign or encrypt it.
+        if !has_run {
+            self.call_hook(context, fields, opaque);
         }
         fields.set_span(span);
     }

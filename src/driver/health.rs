@@ -45,6 +45,10 @@ impl<C: ProducerContext> Shared<C> {
         watch::Receiver<Health>,
         Option<impl Future<Output = ()> + Send + use<C>>,
     ) {
+        if self.has_reported() {
+            // The watch tells the other receivers. Here it could wait for a borrow of the caller's.
+            return (watch::channel(Health::Terminated).1, None);
+        }
         let mut slot = self.health.get();
         if let Some(sender) = &*slot {
             return (sender.subscribe(), None);
@@ -53,11 +57,16 @@ impl<C: ProducerContext> Shared<C> {
             self.health_without_brokers().unwrap_or_default(),
         ));
         let receiver = sender.subscribe();
-        if !self.has_reported() {
-            *slot = Some(Arc::clone(&sender));
-        }
+        *slot = Some(Arc::clone(&sender));
         drop(slot);
-        (receiver, Some(watch(Arc::clone(self), sender)))
+        (receiver, Some(self.watch(sender)))
+    }
+
+    /// Returns what is to be spawned. If it is dropped, also before it has run, its runtime has
+    /// ended, and so has the producer.
+    fn watch(self: &Arc<Self>, sender: HealthSender) -> impl Future<Output = ()> + Send + use<C> {
+        let shared = Arc::clone(self);
+        Watch { shared, sender }.run()
     }
 
     /// Hands those who look at the health over to a client that replaces this one. Returns what is
@@ -69,7 +78,7 @@ impl<C: ProducerContext> Shared<C> {
         let sender = self.health.get().take()?;
         self.brokers.notify();
         *successor.health.get() = Some(Arc::clone(&sender));
-        Some(watch(Arc::clone(successor), sender))
+        Some(successor.watch(sender))
     }
 
     fn health_without_brokers(&self) -> Option<Health> {
@@ -77,19 +86,6 @@ impl<C: ProducerContext> Shared<C> {
             return Some(Health::Terminated);
         }
         self.core.fatal_error().map(Health::Fatal)
-    }
-}
-
-/// Publishes the health until the producer has terminated, or nobody looks any more.
-async fn watch<C: ProducerContext>(shared: Arc<Shared<C>>, sender: HealthSender) {
-    let mut watch = Watch { shared, sender };
-    loop {
-        if let Watched::End = watch.until_up().await {
-            break;
-        }
-        if let Watched::End = watch.while_up().await {
-            break;
-        }
     }
 }
 
@@ -114,6 +110,18 @@ impl<C: ProducerContext> Drop for Watch<C> {
 type Round = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl<C: ProducerContext> Watch<C> {
+    /// Publishes the health until the producer has terminated, or nobody looks any more.
+    async fn run(mut self) {
+        loop {
+            if let Watched::End = self.until_up().await {
+                break;
+            }
+            if let Watched::End = self.while_up().await {
+                break;
+            }
+        }
+    }
+
     fn publish(&self, health: Health) {
         // Its wakers are foreign code.
         let _ = catch_panic(|| {

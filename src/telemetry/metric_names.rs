@@ -32,8 +32,12 @@ names! {
         "Records that were put into the queue";
     ENQUEUED_BYTES = "kafka.producer.enqueued.bytes", Counter, Bytes,
         "Payloads of records that were put into the queue";
+    FAILED_MESSAGES = "kafka.producer.failed.messages", Counter, Count,
+        "Records that were enqueued and not delivered";
     REFUSED_MESSAGES = "kafka.producer.refused.messages", Counter, Count,
         "Records that were never enqueued, because their call returned an error";
+    REFUSALS = "kafka.producer.refusals", Counter, Count,
+        "Records that were never enqueued, by the error.type that their call returned";
     RETRIES = "kafka.producer.retries", Counter, Count,
         "How often records were sent again after a broker's error or a lost answer";
     RENEWALS = "kafka.producer.renewals", Counter, Count,

@@ -126,6 +126,14 @@ impl Recorder {
                 metrics.enqueued.bytes,
                 last.enqueued.bytes,
             ),
+            // From the start, at 0. A count by error begins with its first error, and a rate of
+            // Prometheus does not see the first value of a series.
+            (
+                names::FAILED_MESSAGES,
+                metrics.failed.records,
+                last.failed.records,
+            ),
+            (names::REFUSED_MESSAGES, metrics.refused, last.refused),
             (
                 names::RETRIES,
                 metrics.retries.unwrap_or(0),
@@ -160,7 +168,7 @@ impl Recorder {
         for (code, count) in &metrics.refused_by_code {
             let before = last.refused_by_code.get(code).copied().unwrap_or(0);
             let labels = self.labels(&[("error.type", error_type(*code))]);
-            metrics::counter!(names::REFUSED_MESSAGES, labels).increment(count - before);
+            metrics::counter!(names::REFUSALS, labels).increment(count - before);
         }
         let waits = metrics.capacity_wait.since(&last.capacity_wait);
         record_all(names::CAPACITY_WAIT, &labels, &waits, seconds);

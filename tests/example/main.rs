@@ -1,5 +1,5 @@
-//! The examples as programs of their own: started, killed, run to their end. All but `produce` and
-//! `opentelemetry` run on real Apache Kafka.
+//! The examples as programs of their own: started, killed, run to their end. All but `produce` run on
+//! real Apache Kafka, `opentelemetry` on the mock cluster as well.
 //!
 //! `cargo test` without `--test` builds the examples by itself. Otherwise they have to be built
 //! first:
@@ -10,8 +10,8 @@
 //! tests/with-kafka cargo test --features full --test example secure:: -- --nocapture
 //! ```
 //!
-//! Tests that lack something show as ignored: all but those of these two without a
-//! cluster (`KAFKA_BOOTSTRAP_SERVERS`), and those that kill brokers without `KAFKA_NODECTL`.
+//! Tests that lack something show as ignored: those on Kafka without a cluster
+//! (`KAFKA_BOOTSTRAP_SERVERS`), and those that kill brokers without `KAFKA_NODECTL`.
 //!
 //! A binary of its own: it needs the programs of the examples, which `--test` alone does not build.
 

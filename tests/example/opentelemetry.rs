@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::example::program;
+use crate::support::kafka::Cluster;
 
 pub fn trials() -> Vec<Trial> {
     let trial = |name: &str, test: fn()| {
@@ -14,7 +15,11 @@ pub fn trials() -> Vec<Trial> {
             Ok::<_, Failed>(())
         })
     };
-    vec![trial("a_consumer_continues_the_trace", on_the_mock_cluster)]
+    let on_kafka = trial("a_consumer_continues_the_trace_on_kafka", on_kafka);
+    vec![
+        trial("a_consumer_continues_the_trace", on_the_mock_cluster),
+        on_kafka.with_ignored_flag(!Cluster::is_there()),
+    ]
 }
 
 /// A line of the example: a span that has ended.
@@ -42,9 +47,24 @@ fn spans(said: &str) -> Vec<Span<'_>> {
 }
 
 fn on_the_mock_cluster() {
+    assert_traces("orders", &[]);
+}
+
+fn on_kafka() {
+    let cluster = Cluster::from_env();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let topic = runtime.block_on(cluster.create_topic(1, 3));
+    let config = cluster.config();
+    let brokers = config.get("bootstrap.servers").expect("brokers");
+    assert_traces(&topic, &["--brokers", brokers, "--topic", &topic]);
+}
+
+/// The example with two orders prints two whole traces.
+fn assert_traces(topic: &str, arguments: &[&str]) {
     const FEATURES: &str = "mock,opentelemetry,rdkafka,tracing-spans";
     let mut example = Command::new(program("opentelemetry", FEATURES));
-    let example = example.args(["--orders", "2"]).stdin(Stdio::null());
+    let example = example.args(["--orders", "2"]).args(arguments);
+    let example = example.stdin(Stdio::null());
     let output = example.output().expect("the example starts");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -61,10 +81,10 @@ fn on_the_mock_cluster() {
             span.unwrap_or_else(|| panic!("no {what}: {said}"))
         };
         let request = of("Server \"POST /orders\"");
-        let record = of("Producer \"send orders\"");
+        let record = of(&format!("Producer \"send {topic}\""));
         let processing = of("Consumer \"process order\"");
         assert_eq!(record.parent, request.id);
         assert_eq!(processing.parent, record.id);
     }
-    assert!(said.contains("messaging.kafka.offset = 1"), "{said}");
+    assert!(said.contains("messaging.kafka.offset = 0"), "{said}");
 }

@@ -56,6 +56,8 @@ mod statistics;
 mod support;
 #[cfg(feature = "mock")]
 mod teardown;
+#[cfg(all(feature = "metrics", feature = "mock", feature = "statistics"))]
+mod telemetry;
 #[cfg(feature = "mock")]
 mod thinned_log;
 #[cfg(feature = "mock")]

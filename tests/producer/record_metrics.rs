@@ -138,6 +138,11 @@ async fn each_topic_and_each_error_has_its_count() {
     producer.record_metrics(OFTEN);
     // Another one would count everything twice.
     producer.clone().record_metrics(OFTEN);
+    // Before the first failure: Prometheus counts what a series grows by, not its first value.
+    for name in ["failed", "refused"] {
+        let name = format!("kafka.producer.{name}.messages{{client=\"shop\"}}");
+        until(|| recorded.state().counters.get(&name) == Some(&0)).await;
+    }
     for topic in ["a", "b", "b"] {
         let record = ProducerRecord::to(topic).payload("123");
         producer.send(record).await.unwrap();
@@ -173,7 +178,9 @@ async fn each_topic_and_each_error_has_its_count() {
     assert_eq!(shop("delivered.bytes{client=\"shop\",topic=\"b\"}"), 6);
     until(|| shop("enqueued.messages{client=\"shop\"}") == 4).await;
     assert_eq!(shop("enqueued.bytes{client=\"shop\"}"), 9);
-    let refused = "refused.messages{client=\"shop\",error.type=\"_MSG_SIZE_TOO_LARGE\"}";
+    until(|| shop("failed.messages{client=\"shop\"}") == 1).await;
+    until(|| shop("refused.messages{client=\"shop\"}") == 1).await;
+    let refused = "refusals{client=\"shop\",error.type=\"_MSG_SIZE_TOO_LARGE\"}";
     until(|| shop(refused) + shop(&refused.replace("_MSG", "MSG")) == 1).await;
 
     let health = |state: &str| {

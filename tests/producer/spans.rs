@@ -62,10 +62,24 @@ impl Visit for Seen {
 #[derive(Clone, Default)]
 struct Spans {
     seen: Arc<Mutex<Vec<Seen>>>,
-    panics: bool,
+    panics_at: Option<At>,
+}
+
+/// What a subscriber may do badly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum At {
+    New,
+    Record,
+    Enter,
+    Exit,
+    Close,
 }
 
 impl Spans {
+    fn panic_if(&self, at: At, name: &str) {
+        assert!(self.panics_at != Some(at) || name != "send", "as asked");
+    }
+
     /// Those of the crate.
     fn all(&self) -> Vec<Seen> {
         let seen = self.seen.lock().unwrap().clone();
@@ -112,7 +126,7 @@ impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for Spans {
         span.extensions_mut().insert(Place(all.len()));
         all.push(seen);
         drop(all);
-        assert!(!self.panics || span.name() != "send", "as asked");
+        self.panic_if(At::New, span.name());
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
@@ -121,6 +135,15 @@ impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for Spans {
         if let Some(seen) = self.seen.lock().unwrap().get_mut(place) {
             values.record(seen);
         }
+        self.panic_if(At::Record, span.name());
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        self.panic_if(At::Enter, context.span(id).unwrap().name());
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        self.panic_if(At::Exit, context.span(id).unwrap().name());
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
@@ -129,6 +152,7 @@ impl<S: Subscriber + for<'l> LookupSpan<'l>> Layer<S> for Spans {
         if let Some(seen) = self.seen.lock().unwrap().get_mut(place) {
             seen.is_closed = true;
         }
+        self.panic_if(At::Close, span.name());
     }
 }
 
@@ -401,18 +425,34 @@ async fn the_hook_runs_in_the_span_which_shows_what_it_has_made_of_the_record() 
     assert_eq!(header, Some(Some(&b"tokio_rdkafka::send"[..])));
 }
 
+/// It neither loses a record, nor keeps one from the context's hook.
 #[tokio::test]
-async fn a_subscriber_that_panics_loses_no_record() {
-    let (_guard, _spans) = seen_by(Spans {
-        panics: true,
-        ..Spans::default()
-    });
-    let cluster = cluster("t", 1);
-    let producer: Producer = config(&cluster).create().unwrap();
-    producer.send(record()).await.unwrap();
-    let results = producer.send_all([record(), record()]);
-    assert!(results.all(async |result| result.is_ok()).await);
-    assert_eq!(cluster.records("t").await.unwrap().len(), 3);
+async fn a_subscriber_that_panics_loses_nothing() {
+    struct Signing;
+    impl ClientContext for Signing {}
+    impl ProducerContext for Signing {
+        type DeliveryOpaque = ();
+        fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+        fn on_send(&self, record: &mut InterceptedRecord<'_, '_>) {
+            record.headers_mut().push("signature", "s");
+        }
+    }
+    for at in [At::New, At::Record, At::Enter, At::Exit, At::Close] {
+        let (_guard, _spans) = seen_by(Spans {
+            panics_at: Some(at),
+            ..Spans::default()
+        });
+        let cluster = cluster("t", 1);
+        let producer: Producer<Signing> = config(&cluster).create_with_context(Signing).unwrap();
+        producer.send(record()).await.unwrap();
+        let results = producer.send_all([record(), record()]);
+        assert!(results.all(async |result| result.is_ok()).await);
+        producer.send(record().partition(7)).await.unwrap_err();
+        let records = cluster.records("t").await.unwrap();
+        let signatures = records.iter().flat_map(|it| it.headers().get("signature"));
+        assert_eq!((records.len(), signatures.count()), (3, 3), "{at:?}");
+        assert_eq!(producer.close().await.undelivered, 0, "{at:?}");
+    }
 }
 
 /// A filter turns them off, and the record does without.

@@ -111,7 +111,6 @@ async fn killed_under_load_it_loses_nothing_that_it_accepted() {
         ] {
             assert!(metrics.contains(line), "{line}\n{metrics}");
         }
-        assert_dashboard_uses(&metrics);
         if std::env::var_os("SHOW_METRICS").is_some() {
             println!("{metrics}");
         }
@@ -131,22 +130,4 @@ async fn killed_under_load_it_loses_nothing_that_it_accepted() {
     let arrived: BTreeSet<_> = arrived.map(Result::unwrap).collect();
     let lost: Vec<_> = accepted.difference(&arrived).collect();
     assert!(lost.is_empty(), "{lost:?}");
-}
-
-/// Each metric of the dashboard is one that the service has. Refusals come with the first one.
-fn assert_dashboard_uses(metrics: &str) {
-    let dashboard = include_str!("../dashboard.json");
-    let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
-    let text = dashboard.to_string();
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let words = text.split(|c| !is_name(c));
-    let is_metric = |word: &&str| {
-        let is_ours = word.starts_with("kafka_producer_") || word.starts_with("messaging_client_");
-        is_ours && *word != "kafka_producer_refused_messages"
-    };
-    let names: BTreeSet<_> = words.filter(is_metric).collect();
-    assert!(names.len() > 10, "{names:?}");
-    for name in names {
-        assert!(metrics.contains(&format!("\n{name}{{")), "{name}");
-    }
 }
