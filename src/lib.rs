@@ -293,11 +293,12 @@
 //! ## Another librdkafka
 //!
 //! With `dynamic-linking` the build needs pkg-config to find librdkafka 2.12.1 or later. If an older
-//! one is loaded at run time, creating a producer fails with its version. Three things differ:
+//! one is loaded at run time, creating a producer fails with its version. Four things differ:
 //!
 //! - What it can do (TLS, zstd) depends on how it was built, and not on the features of this crate.
 //! - A transactional client whose epoch must be renewed is [replaced](TransactionalProducer#renewal).
 //! - `Metrics::retries` is `None`.
+//! - Transactions on a mock cluster may leave markers, which take offsets: those of 2.15.1 do.
 //!
 //! If another crate of the program enables `dynamic-linking` of `rdkafka` or `rdkafka-sys`, enable
 //! it here, too. Otherwise the linker does not find `rd_kafka_txn_set_abortable_error0`.
