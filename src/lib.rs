@@ -297,6 +297,7 @@
 //!
 //! - What it can do (TLS, zstd) depends on how it was built, and not on the features of this crate.
 //! - A transactional client whose epoch must be renewed is [replaced](TransactionalProducer#renewal).
+//!   The new one fences another producer that has taken over the `transactional.id`.
 //! - `Metrics::retries` is `None`.
 //! - Transactions on a mock cluster may leave markers, which take offsets: those of 2.15.1 do.
 //!

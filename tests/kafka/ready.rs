@@ -206,7 +206,10 @@ async fn wrong_host() {
             RDKafkaErrorCode::SSL,
             RDKafkaErrorCode::BrokerTransportFailure,
         ];
-        assert!(error.code().is_some_and(|it| codes.contains(&it)), "{error}");
+        assert!(
+            error.code().is_some_and(|it| codes.contains(&it)),
+            "{error}"
+        );
     }
     let mut config = client("SSL_WRONG_HOST_", 3, "ssl");
     config.set("ssl.endpoint.identification.algorithm", "none");
