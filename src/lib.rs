@@ -280,7 +280,8 @@
 //! | `ssl-vendored`, `gssapi-vendored`, `libz-static`, `curl-static` | the same, linked statically to bundled copies |
 //! | `zstd-pkg-config` | the system's zstd instead of the bundled one |
 //! | `external-lz4` | lz4 from the crate `lz4-sys` instead of librdkafka's copy |
-//! | `cmake-build`, `dynamic-linking` | other ways to build or link librdkafka |
+//! | `dynamic-linking` | the system's librdkafka, 2.12.1 or later; also enables `ssl` (see [below](#another-librdkafka)) |
+//! | `cmake-build` | for Windows only: elsewhere it does not compile (see [below](#another-librdkafka)) |
 //! | `metrics` | `Producer::record_metrics`: exports what is counted to the crate `metrics` |
 //! | `mock` | [`MockCluster`], and constructors of results for unit tests |
 //! | `rdkafka` | [`consume_transform_produce`] and [`ConsumedOffsets`]: consumers of the crate `rdkafka` 0.39 |
@@ -288,6 +289,25 @@
 //! | `statistics` | [`Statistics`]: librdkafka's statistics as structs |
 //! | `tracing-spans` | [a span for each record](docs::tracing#spans) |
 //! | `full` | `curl`, `gssapi`, `libz`, `metrics`, `mock`, `opentelemetry`, `rdkafka`, `ssl`, `statistics`, `tracing-spans`, `zstd` |
+//!
+//! ## Another librdkafka
+//!
+//! With `dynamic-linking` the build needs pkg-config to find librdkafka 2.12.1 or later. If an older
+//! one is loaded at run time, creating a producer fails with its version. Four things differ:
+//!
+//! - What it can do (TLS, zstd) depends on how it was built, and not on the features of this crate.
+//! - A transactional client whose epoch must be renewed is [replaced](TransactionalProducer#renewal).
+//!   The new one fences another producer that has taken over the `transactional.id`.
+//! - `Metrics::retries` is `None`.
+//! - Transactions on a mock cluster may leave markers, which take offsets: those of 2.15.1 do.
+//!
+//! If another crate of the program enables `dynamic-linking` of `rdkafka` or `rdkafka-sys`, enable
+//! it here, too. Otherwise the linker does not find `rd_kafka_txn_set_abortable_error0`.
+//!
+//! With `cmake-build`, librdkafka 2.12.1 never reports that all brokers are down, except on Windows:
+//! its `rd_atomic32_set` returns the new value instead of the old one (`rdatomic.h`). So this crate
+//! refuses to compile. It does not notice if only another crate enables `cmake-build` of `rdkafka`
+//! or `rdkafka-sys`.
 #![cfg_attr(
     not(all(
         feature = "mock",
@@ -310,6 +330,16 @@
 #![cfg_attr(not(feature = "statistics"), doc = "[`Statistics`]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unreachable_pub)]
+
+#[cfg(all(
+    feature = "cmake-build",
+    not(any(feature = "dynamic-linking", windows))
+))]
+compile_error!(
+    "the feature `cmake-build` is refused: librdkafka 2.12.1 built by CMake never reports that all \
+     brokers are down, because its rd_atomic32_set returns the new value instead of the old one; \
+     build without the feature, or link another librdkafka with the feature `dynamic-linking`"
+);
 
 pub mod docs {
     //! Guides, one page for each task. [`getting_started`] has a table of them.

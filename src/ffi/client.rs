@@ -22,6 +22,7 @@ use super::process::Process;
 use super::redeclared::{
     rd_kafka_fatal_error, rd_kafka_flush, rd_kafka_purge, rd_kafka_set_log_queue,
 };
+use super::version;
 use crate::values::{PurgeConfig, RDKafkaLogLevel};
 
 /// A producer client. All its messages carry opaques of the type that it was created for.
@@ -58,6 +59,10 @@ impl Client {
         mut conf: Conf,
         partitioner: Option<Box<PartitionerFn>>,
     ) -> Result<Arc<Self>, CreationFailure> {
+        version::check().map_err(|text| CreationFailure {
+            text,
+            logs: Vec::new(),
+        })?;
         #[cfg(feature = "ssl")]
         super::openssl::keep_at_exit();
         let partitioner = partitioner.map(Arc::new);

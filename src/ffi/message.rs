@@ -11,6 +11,7 @@ use super::headers::BorrowedHeaders;
 use super::redeclared::{
     rd_kafka_message_headers, rd_kafka_message_status, rd_kafka_message_timestamp,
 };
+use super::version;
 use crate::values::{Header, Persistence, TimestampKind};
 
 /// What the messages of a delivery event have in common; see `DeliveryEvent::next`.
@@ -60,13 +61,9 @@ struct Layout {
 }
 
 impl Layout {
-    /// The version that has this layout: the one that rdkafka-sys bundles.
-    const VERSION: c_int = 0x020c_01ff;
-
     /// Returns true if librdkafka has this layout. One that is not bundled may differ.
     pub(super) fn is_known() -> bool {
-        // SAFETY: the call takes no arguments.
-        !cfg!(feature = "dynamic-linking") && unsafe { sys::rd_kafka_version() } == Self::VERSION
+        !cfg!(feature = "dynamic-linking") && version::version() == version::BUNDLED
     }
 }
 

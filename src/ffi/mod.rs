@@ -14,6 +14,7 @@
 //! - `admin`, `answer`, `metadata`: asking brokers;
 //! - `transaction`, `offsets`, `oauth`, `certificate`;
 //! - `openssl`, `process`: the exit of the process, and its children;
+//! - `version`: which librdkafka it is;
 //! - `call_error`, `convert`, `redeclared`: what several of them use;
 //! - `mock`: the mock cluster.
 #![allow(unsafe_code)]
@@ -45,6 +46,7 @@ mod queue;
 mod redeclared;
 mod topic;
 mod transaction;
+mod version;
 
 pub(crate) use admin::AdminRequest;
 pub(crate) use answer::{Answer, Description};

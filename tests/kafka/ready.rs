@@ -201,7 +201,15 @@ async fn wrong_host() {
         let config = client("SSL_WRONG_HOST_", nodes, "ssl");
         let error = is_reported(&config, ConnectFailure::WrongHost).await;
         assert!(error.to_string().contains("another host"), "{error}");
-        assert_eq!(error.code(), Some(RDKafkaErrorCode::SSL));
+        // librdkafka raises either, depending on which of its calls gets the answer of OpenSSL.
+        let codes = [
+            RDKafkaErrorCode::SSL,
+            RDKafkaErrorCode::BrokerTransportFailure,
+        ];
+        assert!(
+            error.code().is_some_and(|it| codes.contains(&it)),
+            "{error}"
+        );
     }
     let mut config = client("SSL_WRONG_HOST_", 3, "ssl");
     config.set("ssl.endpoint.identification.algorithm", "none");

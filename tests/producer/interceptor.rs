@@ -458,6 +458,8 @@ async fn a_panic_loses_no_record() {
 #[tokio::test]
 async fn it_may_send_records_itself() {
     let cluster = cluster("t", 1);
+    // Otherwise it may be asked for its records before a client has had it created.
+    cluster.create_topic("audit", 1, 1).unwrap();
     let producer: Producer = config(&cluster).create().unwrap();
     let audit = producer.clone();
     let mut transactional: TransactionalProducer<Arc<Hooked>> = config(&cluster)
