@@ -74,6 +74,7 @@ fn name(ContenderName { kind, runtime }: ContenderName) -> String {
         Kind::FutureSend => "rdkafka FutureProducer::send".to_owned(),
         Kind::Ours => "tokio-rdkafka".to_owned(),
         Kind::OursSend => "tokio-rdkafka send".to_owned(),
+        Kind::OursSendAll => "tokio-rdkafka send_all".to_owned(),
         other => format!("tokio-rdkafka ({other})"),
     };
     match runtime {
