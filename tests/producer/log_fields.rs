@@ -200,24 +200,20 @@ fn two_producers_are_told_apart() {
 async fn the_crates_own_lines_name_the_client_and_quote_their_texts() {
     let (_guard, log) = captured(Level::INFO);
     let cluster = cluster("t", 1);
-    let producer: Producer = config(&cluster)
-        .set("client.id", "orders")
-        .set("linger.ms", "60000")
-        .create()
-        .unwrap();
-    producer
-        .try_enqueue_detached(ProducerRecord::to("t").payload("v"))
-        .unwrap();
-    drop(producer.close_timeout(Duration::ZERO).await);
-    let producer: Producer = config(&cluster)
-        .set("client.id", "orders")
-        .set("linger.ms", "60000")
-        .create()
-        .unwrap();
-    producer
-        .try_enqueue_detached(ProducerRecord::to("t").payload("v"))
-        .unwrap();
-    drop(producer);
+    let with_a_record_that_lingers = || {
+        let producer: Producer = config(&cluster)
+            .set("client.id", "orders")
+            .set("linger.ms", "60000")
+            .create()
+            .unwrap();
+        producer
+            .try_enqueue_detached(ProducerRecord::to("t").payload("v"))
+            .unwrap();
+        producer
+    };
+    let closed = with_a_record_that_lingers();
+    drop(closed.close_timeout(Duration::ZERO).await);
+    drop(with_a_record_that_lingers());
     until(|| log().contains("nobody awaits") && log().contains("last handle")).await;
     for line in log().lines() {
         assert!(line.contains("client=\"orders#producer-"), "{line}");
