@@ -297,3 +297,14 @@ impl<O: Opaque> Core<O> {
         drop(client);
     }
 }
+
+#[cfg(test)]
+impl Core<crate::ffi::Carried<()>> {
+    /// A client that reaches no broker, and whose queue nobody serves.
+    pub(super) fn without_brokers(mut config: ClientConfig) -> Self {
+        config.set("bootstrap.servers", "127.0.0.1:1");
+        let conf = config.to_conf().unwrap();
+        let context = Arc::new(super::context::DefaultProducerContext);
+        Self::new(&config, conf, &context).unwrap().0
+    }
+}

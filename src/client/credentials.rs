@@ -68,25 +68,18 @@ impl<O: Opaque> Core<O> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::client::{ClientConfig, DefaultProducerContext};
+    use crate::client::ClientConfig;
     use crate::ffi::Carried;
 
     fn core() -> Core<Carried<()>> {
         let mut config = ClientConfig::new();
         config
-            .set("bootstrap.servers", "127.0.0.1:1")
             .set("security.protocol", "sasl_plaintext")
             .set("sasl.mechanism", "PLAIN")
             .set("sasl.username", "before")
             .set("sasl.password", "password-before");
-        let conf = config.to_conf().unwrap();
-        let context = Arc::new(DefaultProducerContext);
-        let (core, queue) = Core::new(&config, conf, &context).unwrap();
-        drop(queue);
-        core
+        Core::without_brokers(config)
     }
 
     #[test]

@@ -46,9 +46,17 @@ impl<O: Opaque> Core<O> {
 
     /// Returns how many messages have been numbered and not settled.
     pub(crate) fn in_flight(&self) -> usize {
-        // Loading `settled` first keeps the difference from being negative.
-        let settled = self.settled();
-        usize::try_from(self.issued() - settled).unwrap_or(usize::MAX)
+        let mut settled = self.settled();
+        loop {
+            let issued = self.issued();
+            // The difference was true at one moment only if nothing was settled between the loads.
+            match self.settled() {
+                now if now == settled => {
+                    return usize::try_from(issued - settled).unwrap_or(usize::MAX);
+                }
+                now => settled = now,
+            }
+        }
     }
 
     /// Counts `count` messages as delivered.
@@ -70,5 +78,34 @@ impl<O: Opaque> Core<O> {
     /// Returns true if a message of the current transaction has been delivered.
     pub(crate) fn has_delivered_since_begin(&self) -> bool {
         self.delivered() > self.delivered_before.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::{hint, thread};
+
+    use super::*;
+    use crate::client::ClientConfig;
+
+    #[test]
+    fn what_was_settled_meanwhile_is_not_in_flight() {
+        let core = Core::without_brokers(ClientConfig::new());
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    core.issue(1);
+                    core.settle(1);
+                    hint::spin_loop();
+                }
+            });
+            let most = (0..1_000_000).map(|_| core.in_flight()).max();
+            is_over.store(true, Ordering::Relaxed);
+            assert!(most <= Some(1), "{most:?}");
+        });
+        core.close();
+        core.destroy();
     }
 }
