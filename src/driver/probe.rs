@@ -73,6 +73,14 @@ impl<C: ProducerContext> Shared<C> {
     pub(crate) fn broker_failure(&self) -> Option<KafkaError> {
         self.brokers.failure(self.core.delivered())
     }
+
+    /// Adds what is known of why no broker is up to an error that has this reason, if any.
+    pub(crate) fn caused_by_brokers(&self, error: KafkaError) -> KafkaError {
+        match self.broker_failure() {
+            Some(cause) => error.caused_by(cause),
+            None => error,
+        }
+    }
 }
 
 /// A waiter for a broker. Dropping it stops the wait.

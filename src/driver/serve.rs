@@ -220,10 +220,7 @@ impl<C: ProducerContext> Shared<C> {
         if !is_without_answer(code) {
             return error;
         }
-        match self.broker_failure() {
-            Some(cause) => error.caused_by(cause),
-            None => error,
-        }
+        self.caused_by_brokers(error)
     }
 
     /// A future was dropped with the failure of its message, which nobody has seen.

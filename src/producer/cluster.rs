@@ -37,8 +37,8 @@ impl<C: ProducerContext> Producer<C> {
     ///
     /// # Errors
     ///
-    /// - [Timed out](KafkaError::is_timed_out) if no answer arrives within `timeout`, for instance
-    ///   because no broker can be reached.
+    /// - [Timed out](KafkaError::is_timed_out) if no answer arrives within `timeout`. If no broker
+    ///   can be reached, the source of the error says why.
     /// - [Closed](KafkaError::is_closed) if the producer is closed before the answer arrives.
     ///
     /// # Cancel safety
@@ -144,7 +144,13 @@ impl<C: ProducerContext> Producer<C> {
     ) -> Result<T, KafkaError> {
         let answer = served(self.shared(), answer);
         let answer = Timer::limit_answer(self.runtime(), timeout, answer).await;
-        answer
-            .unwrap_or_else(|elapsed| Err(elapsed.explain(self.shared(), KafkaError::no_answer())))
+        match answer {
+            Err(elapsed) => {
+                let error = self.shared().caused_by_brokers(KafkaError::no_answer());
+                Err(elapsed.explain(self.shared(), error))
+            }
+            Ok(Err(error)) if error.is_timed_out() => Err(self.shared().caused_by_brokers(error)),
+            Ok(answer) => answer,
+        }
     }
 }

@@ -511,11 +511,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     let acquired = Box::pin(limited).await;
                     acquired.map_err(|elapsed| {
                         let full = KafkaError::no_capacity(timeout);
-                        // It is full because of that, if anything.
-                        let full = match self.shared().broker_failure() {
-                            Some(cause) => full.caused_by(cause),
-                            None => full,
-                        };
+                        let full = self.shared().caused_by_brokers(full);
                         elapsed.explain(self.shared(), full)
                     })?
                 }

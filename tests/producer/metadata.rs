@@ -1,5 +1,6 @@
 //! What a producer tells of its cluster, on the mock cluster.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::io::Read;
 use std::net::TcpListener;
@@ -158,6 +159,26 @@ async fn without_an_answer_they_time_out() {
     }
     let took = started.elapsed();
     assert!(took < never / 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn if_no_broker_answers_the_error_says_why() {
+    let producer = lonely();
+    let moment = Duration::from_millis(100);
+    let known = async {
+        while producer
+            .cluster(moment)
+            .await
+            .unwrap_err()
+            .source()
+            .is_none()
+        {}
+    };
+    time::timeout(DEADLINE, known).await.unwrap();
+    for error in all_errors(&producer, moment).await {
+        let why = error.source().expect("it is known").to_string();
+        assert!(why.contains("127.0.0.1:1"), "{why}");
+    }
 }
 
 /// No timer of tokio's is needed.
