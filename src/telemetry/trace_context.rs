@@ -48,21 +48,19 @@ impl Extractor for Headers {
 impl Headers {
     /// Returns OpenTelemetry's context that the headers carry, by the global propagator.
     ///
-    /// It is the current context if they carry none. A consumer continues the producer's trace with
-    /// it. For a message of the crate `rdkafka`, see `Headers::from_message`.
+    /// It is the current context if they carry none, or if no propagator is set. A consumer
+    /// continues the producer's trace with it: see [Trace
+    /// context](crate::docs::tracing#trace-context). For a message of the crate `rdkafka`, see
+    /// `Headers::from_message`.
     ///
     /// ```
-    /// use opentelemetry::trace::TraceContextExt;
-    /// use opentelemetry_sdk::propagation::TraceContextPropagator;
+    /// use opentelemetry::trace::{TraceContextExt, TraceId};
     /// use tokio_rdkafka::Headers;
     ///
-    /// // Once, at the start of the program.
-    /// opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-    ///
-    /// let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    /// let context = Headers::new().append("traceparent", traceparent).extract_context();
-    /// let trace = context.span().span_context().trace_id();
-    /// assert_eq!(trace.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+    /// // The program has set the global propagator.
+    /// fn trace_of(headers: &Headers) -> TraceId {
+    ///     headers.extract_context().span().span_context().trace_id()
+    /// }
     /// ```
     pub fn extract_context(&self) -> Context {
         global::get_text_map_propagator(|propagator| propagator.extract(self))
@@ -97,14 +95,13 @@ impl<D> InterceptedRecord<'_, '_, D> {
 /// With a layer of `tracing-opentelemetry` the current context is that of the current `tracing`
 /// span. With the feature `tracing-spans`, that is the span of the record.
 ///
+/// Nothing is written unless the program has set OpenTelemetry's global propagator: see [Trace
+/// context](crate::docs::tracing#trace-context).
+///
 /// ```no_run
-/// use opentelemetry_sdk::propagation::TraceContextPropagator;
 /// use tokio_rdkafka::{ClientConfig, OpenTelemetryContext, Producer, ProducerRecord};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// // Once, at the start of the program. Without it nothing is written.
-/// opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-///
 /// let producer: Producer<OpenTelemetryContext> = ClientConfig::new()
 ///     .set("bootstrap.servers", "localhost:9092")
 ///     .set("enable.idempotence", "true")

@@ -11,10 +11,12 @@
 //! - `calls`: librdkafka's blocking calls, one at a time on a thread;
 //! - `consumed_offsets`, `rewind`: offsets of a consumer of the crate `rdkafka`, and back to them;
 //! - `consumer_call`: calls of such a consumer that block, and its errors;
-//! - `transform`: consume, transform, produce, in a loop.
+//! - `transform_options`, `consumed_batch`, `transform`: consume, transform, produce, in a loop.
 
 mod builder;
 mod calls;
+#[cfg(feature = "rdkafka")]
+mod consumed_batch;
 #[cfg(feature = "rdkafka")]
 mod consumed_offsets;
 #[cfg(feature = "rdkafka")]
@@ -30,7 +32,11 @@ mod rewind;
 mod transaction;
 #[cfg(feature = "rdkafka")]
 mod transform;
+#[cfg(feature = "rdkafka")]
+mod transform_options;
 
+#[cfg(feature = "rdkafka")]
+pub use consumed_batch::ConsumedBatch;
 #[cfg(feature = "rdkafka")]
 pub use consumed_offsets::ConsumedOffsets;
 pub use producer::TransactionalProducer;
@@ -39,4 +45,6 @@ pub use retries::RetryPolicy;
 pub use rewind::rewind;
 pub use transaction::{CommitError, Transaction};
 #[cfg(feature = "rdkafka")]
-pub use transform::{ConsumedBatch, TransformOptions, consume_transform_produce};
+pub use transform::consume_transform_produce;
+#[cfg(feature = "rdkafka")]
+pub use transform_options::TransformOptions;

@@ -1,12 +1,9 @@
 //! Consume, transform, produce: a loop in which each record of an input counts exactly once.
 
-use std::fmt;
 use std::future::{Future, poll_fn};
-use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use futures_util::stream::StreamExt;
@@ -18,172 +15,20 @@ use rdkafka::message::BorrowedMessage;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::consumed_batch::ConsumedBatch;
 use super::consumed_offsets::ConsumedOffsets;
 use super::consumer_call::{consumer_error, is_lasting, on_thread};
 use super::producer::TransactionalProducer;
 use super::retries::RetryPolicy;
 use super::rewind::rewind_to;
 use super::transaction::Transaction;
+use super::transform_options::TransformOptions;
 use crate::client::ProducerContext;
 use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::ffi::property_of_client;
 use crate::producer::Producer;
 use crate::sync::{coop, log};
 use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
-
-/// How [`consume_transform_produce`] takes records, tries again, and stops.
-///
-/// ```
-/// use std::time::Duration;
-/// use tokio_rdkafka::{KafkaError, RetryPolicy, TransformOptions};
-/// use tokio_util::sync::CancellationToken;
-///
-/// let stop = CancellationToken::new();
-/// let options: TransformOptions<KafkaError> = TransformOptions::new()
-///     .max_records(1000)
-///     .max_wait(Duration::from_millis(50))
-///     .retries(RetryPolicy::new(10))
-///     .cancellation_token(stop.clone());
-/// ```
-#[must_use]
-pub struct TransformOptions<E = KafkaError> {
-    max_records: usize,
-    max_wait: Duration,
-    rewind_timeout: Duration,
-    retries: RetryPolicy,
-    stop: CancellationToken,
-    retry_if: Option<RetryIf<E>>,
-}
-
-/// Whether a batch is tried again after that error.
-type RetryIf<E> = Box<dyn Fn(&E) -> bool + Send + Sync>;
-
-impl<E> TransformOptions<E> {
-    /// Returns the defaults, which each method names.
-    pub fn new() -> Self {
-        Self {
-            max_records: 500,
-            max_wait: Duration::from_millis(100),
-            rewind_timeout: Duration::from_secs(30),
-            retries: RetryPolicy::new(60),
-            stop: CancellationToken::new(),
-            retry_if: None,
-        }
-    }
-
-    /// Sets how many records a batch has at most. The default is 500, as `max.poll.records` of
-    /// Java's consumer. 0 counts as 1.
-    ///
-    /// A batch keeps its records in the consumer's memory. The consumer goes on to fetch up to
-    /// `queued.max.messages.kbytes` for each partition.
-    pub fn max_records(mut self, records: usize) -> Self {
-        self.max_records = records.max(1);
-        self
-    }
-
-    /// Sets how long a batch waits for more records after its first one. The default is 100 ms.
-    ///
-    /// With zero a batch has the records that are there already.
-    pub fn max_wait(mut self, wait: Duration) -> Self {
-        self.max_wait = wait;
-        self
-    }
-
-    /// Sets how long the consumer may take to go back to its committed offsets. The default is
-    /// 30 s. After that it is tried again, as an aborted transaction is.
-    pub fn rewind_timeout(mut self, timeout: Duration) -> Self {
-        self.rewind_timeout = timeout;
-        self
-    }
-
-    /// Sets how many failures in a row are followed by another try, and the pauses between them.
-    ///
-    /// The default is `RetryPolicy::new(60)`: pauses of a minute altogether, and what the tries
-    /// themselves take. Each commit starts the count anew.
-    pub fn retries(mut self, policy: RetryPolicy) -> Self {
-        self.retries = policy;
-        self
-    }
-
-    /// Sets the token that stops the loop. See [`consume_transform_produce`](
-    /// consume_transform_produce#stop).
-    pub fn cancellation_token(mut self, token: CancellationToken) -> Self {
-        self.stop = token;
-        self
-    }
-
-    /// Says which errors of the function, and of the commit, are followed by another try of the
-    /// batch, besides those that [are in any case](consume_transform_produce#errors-and-retries).
-    ///
-    /// The default is none: such an error ends the loop.
-    pub fn retry_if(mut self, retry: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
-        self.retry_if = Some(Box::new(retry));
-        self
-    }
-}
-
-impl<E> Default for TransformOptions<E> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<E> fmt::Debug for TransformOptions<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TransformOptions")
-            .field("max_records", &self.max_records)
-            .field("max_wait", &self.max_wait)
-            .field("rewind_timeout", &self.rewind_timeout)
-            .field("retries", &self.retries)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The records of one transaction of [`consume_transform_produce`], in the order in which the
-/// consumer has returned them. It has at least one.
-///
-/// It is a slice of messages, and `for message in batch` iterates over them.
-pub struct ConsumedBatch<'c> {
-    messages: Vec<BorrowedMessage<'c>>,
-    consumed: ConsumedOffsets,
-    attempt: u32,
-}
-
-impl ConsumedBatch<'_> {
-    /// Returns 1, and one more for each failure since the last commit.
-    ///
-    /// Another try may have more or fewer records, but it begins with the same ones, unless the
-    /// group has rebalanced.
-    pub fn attempt(&self) -> u32 {
-        self.attempt
-    }
-}
-
-impl<'c> Deref for ConsumedBatch<'c> {
-    type Target = [BorrowedMessage<'c>];
-
-    fn deref(&self) -> &[BorrowedMessage<'c>] {
-        &self.messages
-    }
-}
-
-impl<'b, 'c> IntoIterator for &'b ConsumedBatch<'c> {
-    type Item = &'b BorrowedMessage<'c>;
-    type IntoIter = std::slice::Iter<'b, BorrowedMessage<'c>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.messages.iter()
-    }
-}
-
-impl fmt::Debug for ConsumedBatch<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConsumedBatch")
-            .field("messages", &self.messages.len())
-            .field("attempt", &self.attempt)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Consumes records, transforms them and produces the results, each exactly once.
 ///

@@ -1,5 +1,5 @@
 //! The examples as programs of their own: started, killed, run to their end. All but `produce` run on
-//! real Apache Kafka, `opentelemetry` on the mock cluster as well.
+//! real Apache Kafka. Examples that are packages have tests of their own.
 //!
 //! `cargo test` without `--test` builds the examples by itself. Otherwise they have to be built
 //! first:
@@ -17,13 +17,6 @@
 
 #[cfg(feature = "rdkafka")]
 mod exactly_once;
-#[cfg(all(
-    feature = "mock",
-    feature = "opentelemetry",
-    feature = "rdkafka",
-    feature = "tracing-spans"
-))]
-mod opentelemetry;
 #[cfg(feature = "mock")]
 mod produce;
 mod secure;
@@ -40,13 +33,6 @@ fn main() -> ExitCode {
         secure::trials(),
         #[cfg(feature = "mock")]
         produce::trials(),
-        #[cfg(all(
-            feature = "mock",
-            feature = "opentelemetry",
-            feature = "rdkafka",
-            feature = "tracing-spans"
-        ))]
-        opentelemetry::trials(),
         #[cfg(feature = "rdkafka")]
         exactly_once::trials(),
     ];

@@ -1,28 +1,40 @@
-//! The example `opentelemetry`: a trace goes from a request through a record to its consumer.
+//! The program: a trace goes from a request through a record to its consumer. Without a cluster the
+//! test on Kafka shows as ignored:
+//!
+//! ```sh
+//! tests/with-kafka cargo test -p opentelemetry-example
+//! ```
 
 use std::collections::HashMap;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::support::example::program;
-use crate::support::kafka::Cluster;
+use support::kafka::Cluster;
 
-pub fn trials() -> Vec<Trial> {
+/// What the tests of the library share.
+#[allow(dead_code)] // A part of it is used here.
+#[path = "../../../tests/support"]
+mod support {
+    pub mod kafka;
+}
+
+fn main() -> ExitCode {
     let trial = |name: &str, test: fn()| {
-        Trial::test(format!("opentelemetry::{name}"), move || {
+        Trial::test(name, move || {
             test();
             Ok::<_, Failed>(())
         })
     };
     let on_kafka = trial("a_consumer_continues_the_trace_on_kafka", on_kafka);
-    vec![
+    let trials = vec![
         trial("a_consumer_continues_the_trace", on_the_mock_cluster),
         on_kafka.with_ignored_flag(!Cluster::is_there()),
-    ]
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// A line of the example: a span that has ended.
+/// A line of the program: a span that has ended.
 struct Span<'l> {
     trace: &'l str,
     id: &'l str,
@@ -59,13 +71,12 @@ fn on_kafka() {
     assert_traces(&topic, &["--brokers", brokers, "--topic", &topic]);
 }
 
-/// The example with two orders prints two whole traces.
+/// The program with two orders prints two whole traces.
 fn assert_traces(topic: &str, arguments: &[&str]) {
-    const FEATURES: &str = "mock,opentelemetry,rdkafka,tracing-spans";
-    let mut example = Command::new(program("opentelemetry", FEATURES));
+    let mut example = Command::new(env!("CARGO_BIN_EXE_opentelemetry-example"));
     let example = example.args(["--orders", "2"]).args(arguments);
     let example = example.stdin(Stdio::null());
-    let output = example.output().expect("the example starts");
+    let output = example.output().expect("the program starts");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{errors}");

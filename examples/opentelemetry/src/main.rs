@@ -2,14 +2,14 @@
 //! headers of the records.
 //!
 //! ```sh
-//! cargo run --features mock,opentelemetry,rdkafka,tracing-spans --example opentelemetry
-//! cargo run --features mock,opentelemetry,rdkafka,tracing-spans --example opentelemetry -- \
-//!     --brokers localhost:9092 --topic orders
+//! cargo run -p opentelemetry-example  # on a mock cluster
+//! cargo run -p opentelemetry-example -- --brokers localhost:9092 --topic orders
 //! ```
 //!
 //! It prints each span when it ends. A service would export them by the crate `opentelemetry-otlp`
 //! instead: only `tracer_provider` would change.
 
+#[path = "../../common/mod.rs"]
 mod common;
 
 use std::error::Error;
