@@ -2,16 +2,21 @@
 //!
 //! A peer implements [`Client`]. A delivery that fails ends its process with a panic.
 
-use std::collections::VecDeque;
+mod job;
+mod works;
+
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use clap::{Parser, ValueEnum};
+use clap::Parser as _;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
+
+pub use crate::job::Job;
+use crate::job::Runtime;
+use crate::works::work;
 
 /// A producer, connected to a cluster, and the topic it sends to.
 pub trait Client: Send + Sync + Sized + 'static {
@@ -28,70 +33,6 @@ pub trait Client: Send + Sync + Sized + 'static {
     fn send(self: &Arc<Self>, payload: &Bytes) -> impl Future<Output = ()> + Send {
         async { self.enqueue(payload).await.await }
     }
-}
-
-/// Sends messages once to warm up, a tenth of them, and once to measure.
-#[derive(Clone, Debug, Parser)]
-pub struct Job {
-    /// bootstrap.servers
-    #[arg(long)]
-    pub brokers: String,
-    /// An existing topic
-    #[arg(long)]
-    pub topic: String,
-    #[arg(long)]
-    work: Work,
-    #[arg(long)]
-    runtime: Runtime,
-    /// Messages to send
-    #[arg(long)]
-    messages: u64,
-    /// Messages in flight
-    #[arg(long)]
-    pub in_flight: u64,
-    /// Bytes of a payload
-    #[arg(long)]
-    pub size: usize,
-    /// linger.ms
-    #[arg(long)]
-    pub linger: u64,
-}
-
-impl Job {
-    /// Returns the bytes of a batch for clients whose default is not librdkafka's, 1 MB.
-    pub fn batch_size(&self) -> usize {
-        1_000_000
-    }
-
-    /// Returns the properties of clients that use librdkafka, as in `benches/throughput`.
-    pub fn librdkafka(&self) -> Vec<(&'static str, String)> {
-        let mut properties = vec![
-            ("bootstrap.servers", self.brokers.clone()),
-            ("acks", "all".into()),
-            ("linger.ms", self.linger.to_string()),
-            ("queue.buffering.max.kbytes", "2147483647".into()),
-        ];
-        if self.size >= 1024 {
-            properties.push(("message.copy.max.bytes", "0".into()));
-        }
-        properties
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Work {
-    /// One task sends, and awaits the oldest delivery first
-    Window,
-    /// A task for each message in flight, which awaits its send before the next
-    Sends,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Runtime {
-    /// A current-thread runtime
-    Ct,
-    /// A multi-thread runtime with two workers
-    Mt,
 }
 
 /// Does the work that the command line asks for, and prints a line of JSON.
@@ -128,62 +69,6 @@ async fn measure<C: Client>(job: Job) -> String {
         percentile(50),
         percentile(99),
     )
-}
-
-/// Sends `messages`, and returns their latencies if the work has any.
-async fn work<C: Client>(
-    client: &Arc<C>,
-    payload: &Bytes,
-    job: &Job,
-    messages: u64,
-) -> Vec<Duration> {
-    match job.work {
-        Work::Window => {
-            window(client, payload, job.in_flight, messages).await;
-            Vec::new()
-        }
-        Work::Sends => sends(client, payload, job.in_flight, messages).await,
-    }
-}
-
-async fn window<C: Client>(client: &Arc<C>, payload: &Bytes, size: u64, messages: u64) {
-    let mut in_flight = VecDeque::with_capacity(size as usize);
-    for _ in 0..messages {
-        if in_flight.len() == size as usize {
-            in_flight.pop_front().expect("a window is not empty").await;
-        }
-        in_flight.push_back(client.enqueue(payload).await);
-    }
-    for delivery in in_flight {
-        delivery.await;
-    }
-}
-
-async fn sends<C: Client>(
-    client: &Arc<C>,
-    payload: &Bytes,
-    tasks: u64,
-    messages: u64,
-) -> Vec<Duration> {
-    let sent = Arc::new(AtomicU64::new(0));
-    let task = |_| {
-        let (client, payload, sent) = (client.clone(), payload.clone(), sent.clone());
-        tokio::spawn(async move {
-            let mut latencies = Vec::new();
-            while sent.fetch_add(1, Ordering::Relaxed) < messages {
-                let start = Instant::now();
-                client.send(&payload).await;
-                latencies.push(start.elapsed());
-            }
-            latencies
-        })
-    };
-    let tasks: Vec<_> = (0..tasks).map(task).collect();
-    let mut latencies = Vec::new();
-    for task in tasks {
-        latencies.extend(task.await.expect("no panic"));
-    }
-    latencies
 }
 
 /// Returns bytes that do not compress: the numbers of a linear congruential generator.

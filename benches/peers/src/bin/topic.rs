@@ -1,7 +1,8 @@
 //! `topic BROKERS TOPIC`: creates the topic if it does not exist, and prints how many records it
 //! has ever received.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -32,9 +33,14 @@ fn main() {
     }
 
     let consumer: BaseConsumer = config.create().expect("a client starts");
-    let end = |partition| {
-        let offsets = consumer.fetch_watermarks(&topic, partition, Duration::from_secs(30));
-        offsets.expect("the partition has a leader").1
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let end = |partition| loop {
+        match consumer.fetch_watermarks(&topic, partition, Duration::from_secs(30)) {
+            Ok((_, end)) => break end,
+            // The brokers learn one after the other of a topic that is new.
+            Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(100)),
+            Err(error) => panic!("{topic} {partition} has no leader: {error}"),
+        }
     };
     println!("{}", (0..PARTITIONS).map(end).sum::<i64>());
 }
