@@ -1,11 +1,13 @@
 //! What the Rust peers have in common: the arguments, the works, the measuring.
 //!
-//! A peer implements [`Client`]. A delivery that fails ends its process with a panic.
+//! A peer implements [`Client`]. A delivery that fails panics, which ends the process.
 
 mod job;
 mod works;
 
 use std::future::Future;
+use std::panic;
+use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,10 @@ pub trait Client: Send + Sync + Sized + 'static {
 
 /// Does the work that the command line asks for, and prints a line of JSON.
 pub fn run<C: Client>() {
+    panic::set_hook(Box::new(|panic| {
+        eprintln!("{panic}");
+        process::exit(1);
+    }));
     let job = Job::parse();
     let mut builder = match job.runtime {
         Runtime::Ct => Builder::new_current_thread(),
