@@ -26,7 +26,8 @@ const LATE: Duration = Duration::from_secs(5);
 async fn broker_down_for_longer_than_the_timeout(is_topic_known: bool) {
     let cluster = cluster("t", 1);
     let producer: Producer = hasty(&cluster)
-        .set("message.timeout.ms", "4000")
+        // Enough for a busy machine once the broker is back.
+        .set("message.timeout.ms", "8000")
         .create()
         .unwrap();
     if is_topic_known {
