@@ -26,7 +26,7 @@ fn has_threads_of_ours() -> bool {
 /// A cluster whose requests count, and a producer that is connected.
 async fn setting() -> (MockCluster, Producer) {
     let cluster = cluster("t", 1);
-    let producer: Producer = config(&cluster).set("linger.ms", "50").create().unwrap();
+    let producer: Producer = config(&cluster).set("linger.ms", "200").create().unwrap();
     producer.send(record()).await.unwrap();
     cluster.start_request_tracking();
     (cluster, producer)
@@ -70,8 +70,9 @@ async fn a_stream_that_trickles_is_batched_as_by_hand() {
         "requests: {} of the sink, {} by hand",
         requests.0, requests.1
     );
-    assert!(requests.0 * 100 <= requests.1 * 105, "{requests:?}");
-    // They are batches.
+    // By hand it is one for 40 records, if the machine is not busy. A sink that sent at each of its
+    // flushes would have one for each record.
+    assert!(requests.0 <= requests.1 * 3 / 2, "{requests:?}");
     assert!(requests.1 < RECORDS / 2, "{requests:?}");
     // A close flushes, on a thread.
     drop((to_sink, to_loop));

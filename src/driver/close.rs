@@ -1,6 +1,7 @@
 //! Closing a producer: the one place that decides that it has terminated, and what follows.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,7 @@ impl<C: ProducerContext> Shared<C> {
     }
 
     fn destroy_client(&self) {
+        self.is_ending.store(true, Ordering::SeqCst);
         // The client must outlive what is being served, also by another thread.
         let mut serving = loop {
             match self.serving.take() {

@@ -76,7 +76,7 @@ pub(crate) struct Shared<C: ProducerContext> {
     pub(super) stood_in: Mutex<Option<(u64, Instant)>>,
     /// The configuration of a token that librdkafka has requested while the driver did not run.
     pub(super) token_wanted: Mutex<Option<Option<String>>>,
-    /// The client is being destroyed in the driver's place.
+    /// The client is being destroyed: nobody serves in the driver's place any more.
     pub(super) is_ending: AtomicBool,
     pub(super) destroyed: Once,
     /// The report of the close, once the producer has terminated.

@@ -104,6 +104,12 @@ impl<C: ProducerContext> Shared<C> {
         wait: Duration,
         capacity_watch: &mut Option<CapacityWatch>,
     ) {
+        // Nothing is left to serve, and the end of the client needs what those who serve take out:
+        // on a busy machine it would not get it from several who take turns.
+        if self.is_ending.load(Ordering::SeqCst) {
+            thread::sleep(wait);
+            return;
+        }
         let (began, mut timeout, mut has_served) = (Instant::now(), wait, false);
         loop {
             match self.serve(timeout) {
@@ -186,5 +192,31 @@ impl<C: ProducerContext> Stalled for Shared<C> {
             && (self.core.in_flight() > 0
                 || self.core.is_closed()
                 || self.capacity.moves_if_awaited().is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::client::ClientConfig;
+    use crate::producer::Producer;
+
+    #[test]
+    fn nobody_serves_a_client_that_is_being_destroyed() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:1");
+        let producer = Producer::builder(&config).runtime(runtime.handle().clone());
+        let producer = producer.create().unwrap();
+        let shared = producer.shared();
+        let serves = || {
+            shared.stand_in(0, Duration::ZERO, &mut None);
+            lock(&shared.stood_in).take().is_some()
+        };
+        assert!(serves());
+        shared.is_ending.store(true, Ordering::SeqCst);
+        assert!(!serves());
     }
 }

@@ -20,10 +20,10 @@ use crate::support::trials::{Module, many_threads};
 const MODULE: Module = Module("late_requests");
 
 /// How long a client waits for an answer.
-const SOCKET_TIMEOUT: &str = "1000";
+const SOCKET_TIMEOUT: &str = "3000";
 
-/// Within which the last stable offset goes on.
-const SECONDS: Duration = Duration::from_secs(10);
+/// Within which the last stable offset goes on: half of what a transaction may be left open.
+const SECONDS: Duration = Duration::from_secs(30);
 
 /// `INVALID_PRODUCER_EPOCH`, `PRODUCER_FENCED`
 const FENCED: [i16; 2] = [47, 90];
@@ -132,9 +132,9 @@ async fn late_requests(cluster: Cluster) {
         .set("bootstrap.servers", setting.proxy.bootstrap_servers())
         .set("transactional.id", &setting.topic)
         .set("socket.timeout.ms", SOCKET_TIMEOUT)
-        .set("request.timeout.ms", "900")
+        .set("request.timeout.ms", "2900")
         // The client gives up a record.
-        .set("message.timeout.ms", "2500");
+        .set("message.timeout.ms", "8000");
     let mut producer: TransactionalProducer = config.create().unwrap();
     producer.init(DEADLINE).await.unwrap();
     for trial in 0..trials {
@@ -246,7 +246,7 @@ async fn counter_proof(cluster: Cluster) {
         .set("transactional.id", &setting.topic)
         .set("linger.ms", "0")
         .set("socket.timeout.ms", SOCKET_TIMEOUT)
-        .set("request.timeout.ms", "900")
+        .set("request.timeout.ms", "2900")
         .set("log_level", "3")
         .create()
         .unwrap();

@@ -122,7 +122,7 @@ async fn is_reported(config: &ClientConfig, failure: ConnectFailure) -> KafkaErr
         let took = started.elapsed();
         println!("{took:?}: {error}");
         assert_eq!(error.connect_failure(), Some(failure), "{error:?}");
-        assert!(!error.is_timed_out() && took < DEADLINE / 3, "{took:?}");
+        assert!(!error.is_timed_out() && took < DEADLINE, "{took:?}");
         recorded.record(format!("{error} {error:?}"));
     }
     // Nobody asks any more.

@@ -403,8 +403,8 @@ async fn timed_out(cluster: Cluster) {
     let mut config = pipeline.cluster.config();
     config
         .set("transactional.id", &pipeline.output)
-        .set("transaction.timeout.ms", "1000")
-        .set("message.timeout.ms", "1000");
+        .set("transaction.timeout.ms", "5000")
+        .set("message.timeout.ms", "5000");
     let mut producer: TransactionalProducer = config.create().unwrap();
     producer.init(DEADLINE).await.unwrap();
     let (brokers, output) = (&pipeline.cluster, &pipeline.output);

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake};
 use std::time::{Duration, Instant};
 
@@ -215,11 +215,15 @@ async fn a_wait_for_capacity_fails_at_its_time_limit_and_returns_the_record() {
     first.await.unwrap();
 }
 
-/// Spawns a send of each number, all of which are in the wait queue before there is capacity, and
-/// waits for them; how often each was polled.
-async fn send_from_tasks(producer: &Producer, count: usize) -> Vec<usize> {
+/// Sends "first", and then spawns a send of each number, all of which are in the wait queue before
+/// there is capacity, and waits for them; how often each was polled.
+async fn send_from_tasks(cluster: &MockCluster, producer: &Producer, count: usize) -> Vec<usize> {
     // A delivery that came before all wait would let one of those to come go first: it finds
     // capacity, while those who were let in by the delivery have not had their turn yet.
+    cluster.broker_down(1).unwrap();
+    // With a message in flight, the queue is not overbooked, however long the tasks take to start.
+    let first = ProducerRecord::to("t").payload("first");
+    let first = producer.try_enqueue(first).unwrap();
     let permits: Vec<_> = std::iter::from_fn(|| producer.try_reserve().ok()).collect();
     let waiting = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..count)
@@ -241,7 +245,9 @@ async fn send_from_tasks(producer: &Producer, count: usize) -> Vec<usize> {
         })
         .collect();
     until(|| waiting.load(Ordering::SeqCst) == count).await;
+    cluster.broker_up(1).unwrap();
     drop(permits);
+    first.await.unwrap();
     let polls = join_all(tasks).await;
     polls.into_iter().map(|task| task.unwrap()).collect()
 }
@@ -251,13 +257,14 @@ async fn twenty_thousand_waiters_are_let_in_in_order_and_woken_for_it_once() {
     const WAITERS: usize = 20_000;
     let cluster = cluster("t", 1);
     let producer = producer(&cluster, 100);
-    let polls = send_from_tasks(&producer, WAITERS).await;
+    let polls = send_from_tasks(&cluster, &producer, WAITERS).await;
     // To enter the wait queue, to be admitted, to learn of the delivery; and now and then the
     // cooperative budget lets others go first.
     let (most, sum) = (polls.iter().max().unwrap(), polls.iter().sum::<usize>());
     assert!(*most <= 5, "{most}");
     assert!(sum <= 3 * WAITERS + WAITERS / 50, "{sum}");
-    let expected: Vec<_> = (0..WAITERS).map(|index| index.to_string()).collect();
+    let numbers = (0..WAITERS).map(|index| index.to_string());
+    let expected: Vec<_> = ["first".to_owned()].into_iter().chain(numbers).collect();
     assert_eq!(payloads(&cluster, "t").await, expected);
     assert_capacity_is_whole(&producer, 100);
 }
@@ -316,17 +323,21 @@ async fn a_busy_task_keeps_the_limit_of_bytes() {
 async fn permits_of_busy_tasks_keep_the_limit() {
     let cluster = cluster("t", 1);
     let producer = producer(&cluster, 10);
-    let (permits, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    // The most permits and messages together, and how many permits there are: who looks at both
+    // holds the lock, so that nobody uses a permit meanwhile.
+    let counts = Arc::new(Mutex::new((0, 0)));
     let tasks = (0..60).map(|_| {
-        let producer = producer.clone();
-        let (permits, most) = (Arc::clone(&permits), Arc::clone(&most));
+        let (producer, counts) = (producer.clone(), Arc::clone(&counts));
         tokio::spawn(async move {
             let permit = producer.reserve().await.unwrap();
-            let now = permits.fetch_add(1, Ordering::SeqCst) + 1;
-            most.fetch_max(now + producer.in_flight_count(), Ordering::SeqCst);
+            {
+                let (most, permits) = &mut *counts.lock().unwrap();
+                *permits += 1;
+                *most = (*permits + producer.in_flight_count()).max(*most);
+            }
             tokio::task::yield_now().await;
             be_busy();
-            permits.fetch_sub(1, Ordering::SeqCst);
+            counts.lock().unwrap().1 -= 1;
             permit
                 .send(ProducerRecord::to("t").payload("v"))
                 .await
@@ -336,7 +347,8 @@ async fn permits_of_busy_tasks_keep_the_limit() {
     for task in join_all(tasks).await {
         task.unwrap();
     }
-    assert!(most.load(Ordering::SeqCst) <= 10, "{most:?}");
+    let (most, _) = *counts.lock().unwrap();
+    assert!(most <= 10, "{most}");
 }
 
 /// Unused permits keep their capacity for a second; then others get as much, once.

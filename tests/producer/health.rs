@@ -221,22 +221,36 @@ async fn until_terminated(health: &mut watch::Receiver<Health>) {
     until(health, |it| matches!(it, Health::Terminated)).await;
 }
 
-/// No change is published for a broker that closes a connection and answers again.
+/// No change is published for a broker that closes a connection and answers again in time.
 #[tokio::test]
 async fn a_connection_that_is_only_closed_changes_nothing() {
-    let (cluster, producer) = three(|_| {}).await;
+    /// The time that it has.
+    const IN_TIME: Duration = Duration::from_millis(400);
+    let (cluster, producer) = three(|config| {
+        config.set("reconnect.backoff.ms", "1");
+    })
+    .await;
     let mut health = producer.health();
-    until(&mut health, is_up).await;
-    health.mark_unchanged();
-    cluster.request_errors(
-        ApiKey::Metadata,
-        &[RDKafkaErrorCode::BrokerTransportFailure],
-    );
-    let timeout = Duration::from_secs(5);
-    producer.partitions_for("t", timeout).await.unwrap();
-    for partition in 0..3 {
-        let record = ProducerRecord::to("t").partition(partition);
-        producer.send(record).await.unwrap();
+    let started = Instant::now();
+    loop {
+        until(&mut health, is_up).await;
+        health.mark_unchanged();
+        let closed = Instant::now();
+        cluster.request_errors(
+            ApiKey::Metadata,
+            &[RDKafkaErrorCode::BrokerTransportFailure],
+        );
+        producer.partitions_for("t", DEADLINE).await.unwrap();
+        for partition in 0..3 {
+            let record = ProducerRecord::to("t").partition(partition);
+            producer.send(record).await.unwrap();
+        }
+        let has_changed = health.has_changed().unwrap();
+        // Only a machine that was quick enough tells anything.
+        if closed.elapsed() < IN_TIME {
+            assert!(!has_changed, "{:?}", *health.borrow());
+            break;
+        }
+        assert!(started.elapsed() < DEADLINE, "the machine is too slow");
     }
-    assert!(!health.has_changed().unwrap(), "{:?}", *health.borrow());
 }

@@ -205,7 +205,7 @@ async fn until_alone<T>(shared: &Arc<T>) {
 
 #[tokio::test]
 async fn a_token_is_asked_for_again_before_it_expires() {
-    let script = Script::new(&[Act::Token(2), Act::Token(2), Act::Token(600)]);
+    let script = Script::new(&[Act::Token(5), Act::Token(5), Act::Token(600)]);
     let mut config = config();
     config.set("sasl.oauthbearer.config", "for the context");
     let producer: Producer<_> = config.create_with_context(Arc::clone(&script)).unwrap();
@@ -391,7 +391,7 @@ fn a_base_producer_is_asked_in_poll_and_answers() {
     let error = producer.set_oauth_token(expired).unwrap_err();
     assert_eq!(error.code(), Some(RDKafkaErrorCode::InvalidArgument));
     assert!(!format!("{error} {error:?}").contains("t0p-s3cret"));
-    producer.set_oauth_token(token(2)).unwrap();
+    producer.set_oauth_token(token(5)).unwrap();
     poll_until(&|| script.calls() == 3);
     // To C it is empty.
     producer.set_oauth_token_failure("\0").unwrap();

@@ -202,7 +202,7 @@ async fn asked_again_at_once_it_does_not_spin() {
 async fn a_silent_broker_takes_all_the_time_and_no_worker() {
     let (_listener, address) = silent();
     let producer = producer(&address);
-    let timeout = Duration::from_millis(500);
+    let timeout = Duration::from_secs(2);
     let mut ticks = 0;
     let mut ready = Box::pin(producer.ready(timeout));
     let error = loop {
@@ -213,10 +213,7 @@ async fn a_silent_broker_takes_all_the_time_and_no_worker() {
     };
     assert!(error.is_timed_out() && error.connect_failure().is_none());
     let text = error.to_string();
-    assert!(
-        text.starts_with("no broker was up within 500ms ("),
-        "{text}"
-    );
+    assert!(text.starts_with("no broker was up within 2s ("), "{text}");
     assert!(ticks >= 5, "{ticks}");
     let error = producer.ready(Duration::ZERO).await.unwrap_err();
     assert!(error.is_timed_out());

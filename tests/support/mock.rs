@@ -56,12 +56,12 @@ pub async fn until(condition: impl Fn() -> bool) {
     }
 }
 
-/// The same, holding the thread.
+/// The same, holding the thread. It pauses: a condition may take a lock that others need.
 pub fn blocking_until(condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < DEADLINE, "the condition never came");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_micros(100));
     }
 }
 

@@ -438,7 +438,7 @@ async fn begin_asks_for_an_init_that_has_succeeded() {
 async fn offsets_whose_future_is_dropped_are_in_the_transaction_or_fail_it() {
     let cluster = cluster("t", 1);
     let mut config = transactional(&cluster);
-    config.set("transaction.timeout.ms", "3000");
+    config.set("transaction.timeout.ms", "6000");
     let mut producer = initialized(&config).await;
     let assert_fails = async |transaction: Transaction<'_>, text: &str| {
         let error = transaction.commit().await.unwrap_err();

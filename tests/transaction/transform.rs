@@ -9,6 +9,7 @@ use futures::future::{join, pending};
 use rdkafka::Message;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use tokio::runtime::Builder;
+use tokio::sync::Notify;
 use tokio::task::{spawn, spawn_blocking};
 use tokio_rdkafka::{
     ApiKey, ConsumedBatch, ConsumerGroupMetadata, KafkaError, MockCluster, Producer,
@@ -196,7 +197,7 @@ async fn a_batch_waits_for_max_wait_and_not_longer() {
     let mut setting = Setting::new(3).await;
     // The last one comes while the first batch waits for more.
     let sender: Producer = config(&setting.cluster).create().unwrap();
-    let options = setting.options().max_wait(Duration::from_secs(2));
+    let options = setting.options().max_wait(Duration::from_secs(10));
     let stop = setting.stop.clone();
     let late = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -582,7 +583,7 @@ async fn a_stop_ends_the_wait_for_records_and_pauses() {
 async fn a_loop_that_is_dropped_can_be_run_again() {
     let mut setting = Setting::new(5).await;
     for _ in 0..2 {
-        let began = tokio::sync::Notify::new();
+        let began = Notify::new();
         let options = setting.options();
         let run = setting.run(options, async |batch, transaction| {
             copy(batch, transaction).await?;
@@ -746,23 +747,13 @@ async fn errors_of_the_consumer_that_go_away_are_logged() {
 /// Brokers that take their time do not hold a thread of the runtime.
 #[test]
 fn calls_of_the_consumer_leave_the_runtime_its_thread() {
+    const ROUND_TRIP: Duration = Duration::from_secs(6);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut setting = Setting::new(5).await;
-        let longest = Arc::new(Mutex::new(Duration::ZERO));
-        let ticks = {
-            let longest = Arc::clone(&longest);
-            spawn(async move {
-                loop {
-                    let before = std::time::Instant::now();
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                    let mut longest = longest.lock().unwrap();
-                    *longest = (*longest).max(before.elapsed());
-                }
-            })
-        };
         let options = setting.options().retry_if(|_| true);
         let (stop, cluster) = (setting.stop.clone(), &setting.cluster);
+        let is_slow = Notify::new();
         let run = consume_transform_produce(
             &setting.consumer,
             &mut setting.producer,
@@ -770,8 +761,8 @@ fn calls_of_the_consumer_leave_the_runtime_its_thread() {
             async |batch, transaction| {
                 if batch.attempt() == 1 {
                     // The committed offsets are asked for over a slow connection.
-                    let rtt = Duration::from_secs(1);
-                    cluster.broker_round_trip_time(1, rtt).unwrap();
+                    cluster.broker_round_trip_time(1, ROUND_TRIP).unwrap();
+                    is_slow.notify_one();
                     return Err(Failed::Own("again"));
                 }
                 copy(batch, transaction).await?;
@@ -781,10 +772,21 @@ fn calls_of_the_consumer_leave_the_runtime_its_thread() {
                 Ok(())
             },
         );
-        assert_eq!(run.await.unwrap(), 5);
-        ticks.abort();
-        let longest = *longest.lock().unwrap();
-        assert!(longest < Duration::from_millis(700), "{longest:?}");
+        let others = async {
+            is_slow.notified().await;
+            let mut longest = Duration::ZERO;
+            for _ in 0..400 {
+                let before = std::time::Instant::now();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                longest = longest.max(before.elapsed());
+            }
+            cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+            longest
+        };
+        let (copied, longest) = join(run, others).await;
+        assert_eq!(copied.unwrap(), 5);
+        // A call that held the thread would do so for a round trip.
+        assert!(longest < ROUND_TRIP - Duration::from_secs(1), "{longest:?}");
         setting.end().await;
     });
 }

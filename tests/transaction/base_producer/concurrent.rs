@@ -11,7 +11,7 @@ use tokio_rdkafka::{
     ProducerContext, ProducerRecord, RDKafkaErrorCode as Code, TopicPartitionOffset,
 };
 
-use super::{SHORT, counting, delay_end, plain_error, requests, send, setting, transactional};
+use super::{SHORT, counting, plain_error, requests, send, setting, transactional};
 use crate::support::mock::{DEADLINE, blocking_until, cluster, config};
 
 /// Calls back into its producer, and keeps their results.
@@ -120,7 +120,9 @@ fn calls_of_another_thread_are_refused_while_one_is_under_way() {
     let (cluster, producer) = setting();
     cluster.start_request_tracking();
     send(&producer, 0..10);
-    delay_end(&cluster);
+    producer.flush(DEADLINE).unwrap();
+    // The answer to the end of the transaction comes when all have been refused.
+    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
     thread::scope(|scope| {
         let commit = scope.spawn(|| producer.commit_transaction(DEADLINE));
         blocking_until(|| requests(&cluster, ApiKey::EndTxn) == 1);
@@ -149,6 +151,7 @@ fn calls_of_another_thread_are_refused_while_one_is_under_way() {
         assert_eq!(refused.code(), Some(Code::State));
         assert_eq!(refused.into_record().get_opaque(), &7);
         assert!(!commit.is_finished());
+        cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
         commit.join().unwrap().unwrap();
     });
     assert_eq!(requests(&cluster, ApiKey::EndTxn), 1);

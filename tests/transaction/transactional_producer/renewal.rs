@@ -212,11 +212,12 @@ async fn whoever_is_fenced_stays_fenced() {
 async fn a_renewal_that_takes_too_long_tells_why_and_is_resumed() {
     let cluster = cluster("t", 1);
     let mut config = transactional(&cluster);
-    config.set("transaction.timeout.ms", "1500");
-    config.set("message.timeout.ms", "1500");
+    // Long enough for a record on a busy machine.
+    config.set("transaction.timeout.ms", "5000");
+    config.set("message.timeout.ms", "5000");
     let mut producer = initialized(&config).await;
     refused(&cluster, &mut producer).await;
-    let busy = [RDKafkaErrorCode::ConcurrentTransactions; 5];
+    let busy = [RDKafkaErrorCode::ConcurrentTransactions; 100];
     cluster.request_errors(ApiKey::InitProducerId, &busy);
     let error = producer.begin().await.unwrap_err();
     assert!(error.is_retriable(), "{error:?}");

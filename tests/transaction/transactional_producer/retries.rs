@@ -124,11 +124,12 @@ async fn a_fatal_error_is_tried_again_if_nothing_was_committed() {
 async fn a_commit_that_takes_long_is_resumed_and_not_run_again() {
     let cluster = cluster("t", 1);
     let mut config = transactional(&cluster);
-    config.set("transaction.timeout.ms", "1000");
-    config.set("message.timeout.ms", "1000");
+    // Long enough for a record on a busy machine.
+    config.set("transaction.timeout.ms", "5000");
+    config.set("message.timeout.ms", "5000");
     let mut producer = initialized(&config).await;
-    // librdkafka waits longer and longer between its own tries: for more than a second in all.
-    let busy = [RDKafkaErrorCode::CoordinatorLoadInProgress; 5];
+    // librdkafka waits longer and longer between its own tries, up to a second: for longer in all.
+    let busy = [RDKafkaErrorCode::CoordinatorLoadInProgress; 10];
     cluster.request_errors(ApiKey::EndTxn, &busy);
     let (tries, result) = tries(&mut producer, at_once(9)).await;
     result.unwrap();

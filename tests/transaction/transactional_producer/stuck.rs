@@ -70,7 +70,7 @@ async fn offsets_reach_the_next_coordinator_of_the_group() {
 #[tokio::test]
 async fn a_group_without_a_coordinator_holds_nobody() {
     let (cluster, mut config) = with_coordinator_of_the_group();
-    config.set("transaction.timeout.ms", "3000");
+    config.set("transaction.timeout.ms", "6000");
     let mut producer = initialized(&config).await;
     cluster.broker_down(2).unwrap();
     let transaction = producer.begin().await.unwrap();
@@ -107,7 +107,7 @@ async fn a_group_without_a_coordinator_holds_nobody() {
 #[tokio::test]
 async fn a_close_does_not_wait_for_offsets_that_are_overdue() {
     let (cluster, mut config) = with_coordinator_of_the_group();
-    config.set("transaction.timeout.ms", "3000");
+    config.set("transaction.timeout.ms", "6000");
     let context = Arc::new(Counting::default());
     let mut producer: TransactionalProducer<_> =
         config.create_with_context(Arc::clone(&context)).unwrap();
@@ -252,7 +252,7 @@ async fn an_abort_that_fails_after_a_drop_is_made_again() {
 #[tokio::test]
 async fn a_commit_that_is_stuck_stays_unknown_when_the_producer_is_closed() {
     let (cluster, mut config) = with_coordinator_of_the_transactions();
-    config.set("transaction.timeout.ms", "3000");
+    config.set("transaction.timeout.ms", "6000");
     let mut producer = initialized(&config).await;
     let transaction = producer.begin().await.unwrap();
     transaction.send(record(0)).await.unwrap();
