@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn without_linger_few_requests_are_in_flight() {
+    fn without_linger_one_request_is_in_flight() {
         let with = |properties: &[(&str, &str)]| {
             let value = |property| value_with(property, properties);
             (
@@ -361,7 +361,7 @@ mod tests {
             for millis in ["0", "0.0", "0.999"] {
                 assert_eq!(
                     with(&[(linger, millis)]),
-                    are("5", "10"),
+                    are("1", "10"),
                     "{linger} {millis}"
                 );
             }
@@ -379,7 +379,7 @@ mod tests {
             assert_eq!(with(&[linger, (name, "7")]), are("7", "10"));
         }
         let sticky = ("sticky.partitioning.linger.ms", "0");
-        assert_eq!(with(&[linger, sticky]), are("5", "0"));
+        assert_eq!(with(&[linger, sticky]), are("1", "0"));
     }
 
     fn max_idle_with(properties: &[(&str, &str)]) -> String {

@@ -91,10 +91,9 @@ pub(crate) struct QueueLimits {
 /// values.
 ///
 /// librdkafka sends what is in the queue whenever it is woken. Without a limit of requests in flight,
-/// each of many concurrent senders gets a request of its own, and a broker answers those of one
-/// connection one after another. With a limit, the records that are enqueued meanwhile go together,
-/// and a record that finds less in flight goes at once. The limit is that of Java's client: fewer
-/// would fit brokers that are near, and slow down those that are far.
+/// each of many concurrent senders gets a request of its own. A broker works on one request of a
+/// connection at a time, so more in flight only hide the round trip to it. With one in flight, the
+/// records that are enqueued meanwhile go together, and a record that finds none goes at once.
 ///
 /// Without linger, librdkafka also turns off the sticky partitioner, so that each record goes to
 /// another partition. It has its default here.
@@ -109,7 +108,7 @@ pub(super) fn batches_without_linger(
         is_transactional(conf) || conf.get("enable.idempotence").as_deref() == Some("true");
     let in_flight: &[&str] = &["max.in.flight", "max.in.flight.requests.per.connection"];
     let sticky: &[&str] = &["sticky.partitioning.linger.ms"];
-    let in_flight = (is_brief && !is_idempotent).then_some((in_flight, "5"));
+    let in_flight = (is_brief && !is_idempotent).then_some((in_flight, "1"));
     in_flight
         .into_iter()
         .chain(is_brief.then_some((sticky, "10")))

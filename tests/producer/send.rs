@@ -746,7 +746,7 @@ async fn concurrent_sends_without_linger_share_requests() {
         sent.unwrap();
     }
     drop(sends);
-    // Five a round trip at most. With librdkafka's defaults, these are 750 and more.
+    // One a round trip at most. With librdkafka's defaults, these are 750 and more.
     let requests = produce_requests(&cluster) - 5;
     assert!(requests <= 400, "{requests} requests");
     producer.close().await;
