@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 use tokio_rdkafka::{
-    ApiKey, BaseProducer, Headers, KafkaError, MockCluster, MockRequest, Persistence, Producer,
-    ProducerContext, ProducerRecord, PurgeConfig, RDKafkaErrorCode, SendError, WeakProducer,
+    ApiKey, BaseProducer, ClientConfig, Headers, KafkaError, MockCluster, MockRequest, Persistence,
+    Producer, ProducerContext, ProducerRecord, PurgeConfig, RDKafkaErrorCode, SendError,
+    WeakProducer,
 };
 
 use crate::support::mock::{
@@ -730,7 +731,11 @@ async fn concurrent_sends_without_linger_share_requests() {
     const SENDERS: usize = 256;
     const RECORDS: usize = 10_000;
     let cluster = cluster("t", 4);
-    let producer: Producer = config(&cluster).create().unwrap();
+    let producer: Producer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("linger.ms", "0")
+        .create()
+        .unwrap();
     // One after another, each leaves at once.
     cluster.start_request_tracking();
     for _ in 0..5 {

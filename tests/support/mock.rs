@@ -25,7 +25,10 @@ pub fn config(cluster: &MockCluster) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", cluster.bootstrap_servers())
-        .set("linger.ms", "0");
+        .set("linger.ms", "0")
+        // With the default of 1, a request of another kind would keep records back for as long as a
+        // test delays its answer.
+        .set("max.in.flight", "5");
     config
 }
 
