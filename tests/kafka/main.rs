@@ -41,9 +41,17 @@ use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
 
+use crate::support::trials::alone_last;
+
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // They wait for brokers more than they compute.
+    arguments.test_threads.get_or_insert(4);
     let trials = [
+        // The longest tests first, beside the others.
+        #[cfg(feature = "rdkafka")]
+        transform::trials(),
+        late_requests::trials(),
         records::trials(),
         verdicts::trials(),
         metadata::trials(),
@@ -54,11 +62,8 @@ fn main() -> ExitCode {
         capacity::trials(),
         transactional_producer::trials(),
         renewal::trials(),
-        late_requests::trials(),
         #[cfg(feature = "rdkafka")]
         consumed::trials(),
-        #[cfg(feature = "rdkafka")]
-        transform::trials(),
         #[cfg(feature = "statistics")]
         statistics::trials(),
         frozen::trials(),
@@ -66,5 +71,5 @@ fn main() -> ExitCode {
         chaos::trials(),
     ];
     let trials = trials.into_iter().flatten().collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    libtest_mimic::run(&arguments, alone_last(trials)).exit_code()
 }

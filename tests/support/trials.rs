@@ -10,6 +10,15 @@ use super::kafka::Cluster;
 /// A test that stops nodes must not run beside others of its binary.
 static NODES: RwLock<()> = RwLock::new(());
 
+/// The kind of a test that stops nodes.
+const ALONE: &str = "alone";
+
+/// Puts the tests that run alone behind the others, which so run beside each other.
+pub fn alone_last(mut trials: Vec<Trial>) -> Vec<Trial> {
+    trials.sort_by_key(|trial| trial.kind() == ALONE);
+    trials
+}
+
 /// A module with such tests. Its name precedes theirs, as in the names of other Rust tests.
 #[derive(Clone, Copy, Debug)]
 pub struct Module(pub &'static str);
@@ -59,6 +68,7 @@ impl Module {
     ) -> Trial {
         let nodes = || NODES.write().unwrap_or_else(PoisonError::into_inner);
         self.holding(nodes, name, test)
+            .with_kind(ALONE)
             .with_ignored_flag(!Cluster::has_nodes_to_kill())
     }
 
