@@ -12,8 +12,8 @@ use crate::values::RDKafkaLogLevel;
 ///
 /// Every producer needs `bootstrap.servers`. A property that is not set has librdkafka's default.
 /// The page [`docs::configuration`](crate::docs::configuration) has those that most users meet, with
-/// Java's names and how the time limits nest. librdkafka's [CONFIGURATION.md] lists all. They are applied in the
-/// order in which they were set.
+/// Java's names and how the time limits nest. librdkafka's [CONFIGURATION.md] lists all. Properties
+/// are applied in the order in which they were set.
 ///
 /// ```no_run
 /// use tokio_rdkafka::{ClientConfig, Producer};
