@@ -167,10 +167,13 @@ use crate::sync::{coop, log};
 ///
 /// One more thread destroys the client, at the end of `close` or after the runtime has shut down.
 ///
-/// The process has one thread named `rdkafka-timer`, for all producers, while a call waits for a time
-/// limit, a flush, a purge, a close, metadata or a transaction, and for up to 1 s afterwards. It
-/// keeps time limits also while the runtime is blocked: see
-/// [`docs::blocking`](crate::docs::blocking).
+/// Another thread serves the producer while the runtime does not run the driver for 1 s and more,
+/// because all of its threads are blocked: see [`docs::blocking`](crate::docs::blocking).
+///
+/// The process has one thread named `rdkafka-timer`, for all producers. It runs while a call waits
+/// for a time limit, a flush, a purge, a close, metadata or a transaction, for 1 s after something
+/// has woken the driver, and for up to 1 s afterwards. It keeps time limits also while the runtime
+/// is blocked.
 ///
 /// # Shutdown
 ///

@@ -70,7 +70,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// limit of the call (`max_block`, `timeout`) limits these waits too. All other calls, and
     /// those in a transaction, refuse the record and start the request.
     ///
-    /// For the errors after that, see [`DeliveryFuture`].
+    /// For the errors of a record that was enqueued, see [`DeliveryFuture`].
     ///
     /// # Cancel safety
     ///
@@ -139,7 +139,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         self.wait_and_produce::<Tracked>(record, self.max_block())
     }
 
-    /// Enqueues as [`enqueue`](Self::enqueue) does, but waits for capacity for up to `timeout`.
+    /// Enqueues as [`enqueue`](Self::enqueue) does, but waits for capacity, and for a partition that is
+    /// unknown, for up to `timeout`.
     ///
     /// # Errors
     ///
