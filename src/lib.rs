@@ -150,8 +150,8 @@
 //!
 //! # From blocking code
 //!
-//! `blocking_send` and its like are for threads outside of the runtime. [`docs::blocking`] has each
-//! case, also foreign executors and what a `Drop` should do.
+//! `blocking_send` and its like block the thread, and work on every thread. [`docs::blocking`] has
+//! each case, also foreign executors and what a `Drop` should do.
 //!
 //! # Shutdown
 //!
@@ -195,8 +195,9 @@
 //! producer's client (`CLIENT.ID#producer-1`). A log line has the fields `facility` and `level`, and
 //! `broker` if it is about one. See [`docs::tracing`].
 //!
-//! Events about librdkafka and unawaited records are thinned out. The first of a kind is logged at once. Those
-//! like it are counted, and logged with their number 10 s after it, or at the end of the producer.
+//! Events about librdkafka and unawaited records are thinned out. The first of a kind is logged at
+//! once. Those like it are counted, and logged with their number 10 s after it, or at the end of the
+//! producer.
 //! Lines of librdkafka are of one kind if they differ only in numbers, times and states, and are
 //! about the same broker. Debug lines and fatal errors are all logged.
 //!
@@ -224,7 +225,8 @@
 //! librdkafka's log lines and errors are [`tracing`] events, unless the context handles them.
 //! [`ProducerContext::on_send`] sees each record before it is produced, and can write trace context
 //! into its headers. With the feature `tracing-spans` each record has a span. [`docs::tracing`]
-//! describes all of these. [`Producer::set_log_level`] changes their level while the producer runs.
+//! describes all of these. [`Producer::set_log_level`] changes which of librdkafka's lines are logged
+//! while the producer runs.
 //!
 //! librdkafka writes statistics of its brokers, topics and partitions every
 //! `statistics.interval.ms` milliseconds. [`ClientContext::stats`] gets them as JSON. With the

@@ -63,7 +63,8 @@ type Sent<D> = (D, SendSpan);
 /// The limits are librdkafka's own: `queue.buffering.max.messages` and
 /// `queue.buffering.max.kbytes`. Nothing waits for capacity. If the queue is full, call
 /// [`poll`](Self::poll) and send again, as above: librdkafka counts a message until `poll` has
-/// served its delivery report.
+/// served its delivery report. A payload that alone is larger than `queue.buffering.max.kbytes`
+/// finds the queue full each time, so keep payloads below that limit.
 ///
 /// # Drop
 ///

@@ -12,8 +12,8 @@ use crate::values::RDKafkaLogLevel;
 ///
 /// Every producer needs `bootstrap.servers`. A property that is not set has librdkafka's default.
 /// The page [`docs::configuration`](crate::docs::configuration) has those that most users meet, with
-/// Java's names and how the time limits nest. librdkafka's [CONFIGURATION.md] lists all. They are applied in the
-/// order in which they were set.
+/// Java's names and how the time limits nest. librdkafka's [CONFIGURATION.md] lists all. Properties
+/// are applied in the order in which they were set.
 ///
 /// ```no_run
 /// use tokio_rdkafka::{ClientConfig, Producer};
@@ -69,10 +69,10 @@ use crate::values::RDKafkaLogLevel;
 ///
 /// If `linger.ms` is below 1 ms, `sticky.partitioning.linger.ms` stays 10 ms and, without
 /// idempotence, `max.in.flight` is 1, unless they are set. A record that finds no request in flight
-/// to its broker is sent at once. The records that come while one is in flight go together after the
-/// answer. librdkafka's defaults are 0 and no limit: each of hundreds of concurrent sends then gets a
-/// request of its own, and brokers answer those one after another. For brokers that are far away, set
-/// [more](crate::docs::configuration#lingerms-below-1).
+/// to its broker is sent at once. The records that come while one is in flight wait for its answer
+/// and share the next requests. librdkafka's defaults are twice `linger.ms` and no limit: each of
+/// hundreds of concurrent sends then gets a request of its own, and brokers answer those one after
+/// another. For brokers that are far away, set [more](crate::docs::configuration#lingerms-below-1).
 ///
 /// If `transactional.id` is set and `connections.max.idle.ms` is not, the latter becomes half of
 /// `transaction.timeout.ms`, but at least 10 and at most 30 seconds. With librdkafka's default of 0

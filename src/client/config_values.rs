@@ -93,12 +93,13 @@ pub(crate) struct QueueLimits {
 /// librdkafka sends what is in the queue whenever it is woken. Without a limit of requests in flight,
 /// each of many concurrent senders gets a request of its own. A broker works on one request of a
 /// connection at a time, so more in flight only hide the round trip to it. With one in flight, the
-/// records that are enqueued meanwhile go together, and a record that finds none goes at once.
+/// records that are enqueued meanwhile share the next requests, and a record that finds none goes at
+/// once.
 ///
 /// Without linger, librdkafka also turns off the sticky partitioner, so that each record goes to
 /// another partition. It has its default here.
 ///
-/// An idempotent producer has a limit already: one batch of a partition.
+/// An idempotent producer has a limit already: five records of a partition, and so mostly one batch.
 pub(super) fn batches_without_linger(
     conf: &Conf,
 ) -> impl Iterator<Item = (&'static [&'static str], &'static str)> + use<> {

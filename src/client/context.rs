@@ -33,8 +33,8 @@ use crate::values::RDKafkaLogLevel;
 pub trait ClientContext: Send + Sync + 'static {
     /// Called for each log line of librdkafka.
     ///
-    /// `facility` names the part of librdkafka that logs, such as `FAIL` or `CONNECT`. Values of the configuration that may be
-    /// secret are replaced by `[redacted]`.
+    /// `facility` names the part of librdkafka that logs, such as `FAIL` or `CONNECT`. Values of the
+    /// configuration that may be secret are replaced by `[redacted]`.
     ///
     /// The default emits a [`tracing`] event with the target `librdkafka::FACILITY`. It
     /// [thins out](crate#logs) lines that repeat. A method of your own is called for all of them.

@@ -38,7 +38,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// # }
 /// ```
 ///
-/// A clone shares the error. Neither `Display` nor `Debug` shows a configuration value.
+/// A clone shares the error. Neither `Display` nor `Debug` shows a configuration value that may be
+/// secret.
 #[derive(Clone)]
 pub struct KafkaError(Arc<Inner>);
 

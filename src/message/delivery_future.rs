@@ -22,7 +22,8 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 /// Waits for the delivery report of an enqueued message, and resolves with its result.
 ///
 /// [`Producer::enqueue`](crate::Producer::enqueue) returns it. The order of the message among
-/// others is fixed by then; retries keep it [under a condition](crate::Producer#order). The future does not keep the producer alive.
+/// others is fixed by then; retries keep it [under a condition](crate::Producer#order). The future
+/// does not keep the producer alive.
 ///
 /// # A deadline of your own
 ///
@@ -53,7 +54,8 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 ///
 /// `timeout(limit, producer.send(record))` is a trap: it drops the future at the deadline. The
 /// record may be delivered all the same, and nobody learns of it. If it fails, the record is lost,
-/// and only a [log line](crate::Producer#failures-that-nobody-awaits) tells of it. A record must not be sent again then: it could be written twice.
+/// and only a [log line](crate::Producer#failures-that-nobody-awaits) tells of it. Do not send the
+/// record again after that deadline: it could be written twice.
 ///
 /// # Errors
 ///

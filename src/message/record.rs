@@ -13,8 +13,8 @@ use crate::values::{Headers, IntoPayload, Payload, Timestamp};
 
 /// The least length, in bytes, at which librdkafka borrows an owned payload instead of copying it.
 ///
-/// A payload guard costs moving the payload twice. 1 KiB is the smallest size at which it was measured to pay
-/// (`--work window` of the benches, `ours-bytes` beside `ours`).
+/// A payload guard costs moving the payload twice. 1 KiB is the smallest size at which it was
+/// measured to pay (`--work window` of the benches, `ours-bytes` beside `ours`).
 pub(crate) const ZERO_COPY_FROM: usize = 1024;
 
 /// A record for any of the producers.

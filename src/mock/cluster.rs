@@ -54,15 +54,15 @@ const CONFIG: &[(&str, &str)] = &[
 ///
 /// # What it does not check
 ///
-/// - It checks no sequence numbers of idempotent producers. It appends a batch that is out of order
-///   or that it already has. So it shows neither the order nor the duplicates that a broker prevents
-///   with `enable.idempotence`, and an error of a sequence comes only if it is pushed.
+/// - It checks sequence numbers of transactional producers only. From other producers it appends a
+///   batch that is out of order or that it already has. So it shows neither the order nor the
+///   duplicates that a broker prevents with `enable.idempotence`, and an error of a sequence comes
+///   only if it is pushed.
 /// - It validates no records: no keys of compacted topics, no timestamps, no `max.message.bytes`.
 /// - What a producer reports as persisted need not be in its log. With `enable.idempotence`
 ///   librdkafka takes a batch for written once the mock accepts a later one, as a real broker would
 ///   refuse that (`rd_kafka_dr_implicit_ack`). It also does so after a pushed
 ///   [`DuplicateSequenceNumber`](RDKafkaErrorCode::DuplicateSequenceNumber).
-/// - It keeps the newest 5 MiB of a partition, and at most 100 000 batches.
 ///
 /// Test these on real Kafka.
 ///
@@ -87,7 +87,6 @@ const CONFIG: &[(&str, &str)] = &[
 /// - **Timestamps.** The timestamp of a delivery is always
 ///   [`LogAppendTime(1234)`](crate::Timestamp::LogAppendTime). The record in the log keeps the
 ///   producer's timestamp.
-/// - **Idempotence.** It checks sequence numbers of transactional producers only.
 /// - **Transactions.** Commit and abort write no markers. Consumers see the records of open and
 ///   aborted transactions at any isolation level. Offsets that a transaction commits are dropped.
 /// - **Fencing.** Each producer gets a new producer id, so a second producer with the same

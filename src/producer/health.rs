@@ -51,9 +51,10 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// log go unnoticed.
     ///
     /// A [degraded](Health::Degraded) producer is up again as soon as the missing brokers answer.
-    /// librdkafka reconnects after at most `reconnect.backoff.max.ms`, 10 s by default. A broker that
-    /// the cluster stops to list is up as soon as it is listed again. If that does not happen for 5
-    /// minutes, it was removed, and counts no more.
+    /// librdkafka reconnects after at most `reconnect.backoff.max.ms`, 500 ms by
+    /// [default](crate::ClientConfig#changed-defaults). A broker that the cluster stops to list is up
+    /// as soon as it is listed again. If that does not happen for 5 minutes, it was removed, and
+    /// counts no more.
     ///
     /// # Cost
     ///

@@ -80,10 +80,11 @@ use crate::sync::{coop, log};
 /// A waiter that was granted capacity, but whose task did not poll it for that second, loses its
 /// turn and waits again.
 ///
-/// With a small queue and `linger.ms`, also set `max.in.flight` or `enable.idempotence`, which
-/// allows 5 requests per broker. By default librdkafka does not limit the requests in flight and
-/// sends one as soon as `linger.ms` has passed. If a full queue admits records one by one, each
-/// small request then leads to more small ones.
+/// With a small queue and a `linger.ms` of 1 or more, also set `max.in.flight` or
+/// `enable.idempotence`, which allows 5 requests per broker. By default librdkafka does not limit
+/// the requests in flight and sends one as soon as `linger.ms` has passed. If a full queue admits
+/// records one by one, each small request then leads to more small ones. With a `linger.ms` below 1,
+/// this crate sets [a limit](crate::ClientConfig#changed-defaults).
 ///
 /// # Order
 ///
@@ -91,14 +92,13 @@ use crate::sync::{coop, log};
 /// Concurrent calls have no order between them.
 ///
 /// That is the order in which librdkafka first sends them. A retry keeps it only with
-/// `enable.idempotence=true`, or with `max.in.flight=1` (one request at a time). librdkafka's
-/// defaults are neither, unlike those of Java's client: with up to 1 000 000 requests in flight, a
-/// batch that is retried comes after those that were sent in the meantime. So set
+/// `enable.idempotence=true`. librdkafka's default is false, unlike that of Java's client: a batch
+/// that is retried comes after those that were sent in the meantime. `max.in.flight=1` does not
+/// prevent that: see [`docs::order`](crate::docs::order#what-the-producer-keeps). So set
 /// `enable.idempotence=true` unless order does not matter. It also keeps retries from writing
 /// records twice. (On top of that, a record that a caller sends again after its error comes last.)
 ///
-/// Sources: `enable.idempotence`, `max.in.flight.requests.per.connection` and `retries` in
-/// librdkafka's CONFIGURATION.md.
+/// Sources: `enable.idempotence` and `retries` in librdkafka's CONFIGURATION.md.
 ///
 /// # Topics
 ///
@@ -167,10 +167,13 @@ use crate::sync::{coop, log};
 ///
 /// One more thread destroys the client, at the end of `close` or after the runtime has shut down.
 ///
-/// The process has one thread named `rdkafka-timer`, for all producers, while a call waits for a time
-/// limit, a flush, a purge, a close, metadata or a transaction, and for up to 1 s afterwards. It
-/// keeps time limits also while the runtime is blocked: see
-/// [`docs::blocking`](crate::docs::blocking).
+/// Another thread serves the producer while the runtime does not run the driver for 1 s and more,
+/// because all of its threads are blocked: see [`docs::blocking`](crate::docs::blocking).
+///
+/// The process has one thread named `rdkafka-timer`, for all producers. It runs while a call waits
+/// for a time limit, a flush, a purge, a close, metadata or a transaction, for 1 s after something
+/// has woken the driver, and for up to 1 s afterwards. It keeps time limits also while the runtime
+/// is blocked.
 ///
 /// # Shutdown
 ///

@@ -70,7 +70,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// limit of the call (`max_block`, `timeout`) limits these waits too. All other calls, and
     /// those in a transaction, refuse the record and start the request.
     ///
-    /// For the errors after that, see [`DeliveryFuture`].
+    /// For the errors of a record that was enqueued, see [`DeliveryFuture`].
     ///
     /// # Cancel safety
     ///
@@ -107,7 +107,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Waits for capacity, enqueues a record and returns the future of its delivery.
     ///
     /// When the call returns, the record's place in the [order](Self#order) is fixed. Retries keep
-    /// it only with `enable.idempotence=true` or `max.in.flight=1`.
+    /// it only with `enable.idempotence=true`.
     ///
     /// ```no_run
     /// # use tokio_rdkafka::{Producer, ProducerRecord};
@@ -139,7 +139,8 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
         self.wait_and_produce::<Tracked>(record, self.max_block())
     }
 
-    /// Enqueues as [`enqueue`](Self::enqueue) does, but waits for capacity for up to `timeout`.
+    /// Enqueues as [`enqueue`](Self::enqueue) does, but waits for capacity, and for a partition that is
+    /// unknown, for up to `timeout`.
     ///
     /// # Errors
     ///

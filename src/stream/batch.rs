@@ -48,9 +48,9 @@ impl<'p, 'a, C: ProducerContext, A: Access> Batch<'p, 'a, C, A> {
         }
     }
 
-    /// Lets the context change the record, and acquires capacity for it if it is valid, if there is some and nobody waits. `upcoming` is how
-    /// many records may follow, this one included. If it returns false, call
-    /// [`poll_enqueue`](Self::poll_enqueue).
+    /// Lets the context change the record. If the record is valid, there is capacity and nobody
+    /// waits, acquires capacity for it. `upcoming` is how many records may follow, this one
+    /// included. If it returns false, call [`poll_enqueue`](Self::poll_enqueue).
     #[inline]
     pub(crate) fn try_acquire(
         &mut self,

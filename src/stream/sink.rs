@@ -79,8 +79,8 @@ const MIN_SWEEP: usize = 1024;
 /// # Cancel safety
 ///
 /// Dropping the sink gives up its place in the wait queue. Records that were enqueued are delivered
-/// nevertheless, and the [`statistics`](Self::statistics) still count them. Only
-/// [`ProducerContext::delivery`] then reports their failures.
+/// nevertheless, and the [`statistics`](Self::statistics) still count them. Their failures are
+/// [logged](Producer#failures-that-nobody-awaits), and [`ProducerContext::delivery`] gets them.
 ///
 /// [`forward`]: https://docs.rs/futures/0.3/futures/stream/trait.StreamExt.html#method.forward
 #[must_use = "a sink does nothing unless it is used"]

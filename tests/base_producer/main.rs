@@ -69,6 +69,22 @@ fn the_eleventh_of_ten_is_refused_and_goes_after_a_poll() {
     assert_eq!(block_on(cluster.records("t")).unwrap().len(), 11);
 }
 
+/// librdkafka does not tell it from a queue that is full for a while.
+#[test]
+fn a_payload_that_can_never_fit_is_a_full_queue() {
+    let cluster = cluster("t", 1);
+    let producer: BaseProducer = config(&cluster)
+        .set("queue.buffering.max.kbytes", "1")
+        .create()
+        .unwrap();
+    let record = |bytes| ProducerRecord::to("t").payload(vec![0; bytes]);
+    let error = producer.send(record(1_025)).unwrap_err();
+    assert!(error.is_queue_full());
+    assert_eq!(producer.in_flight_count(), 0);
+    producer.send(record(1_024)).unwrap();
+    producer.flush(DEADLINE).unwrap();
+}
+
 #[test]
 fn poll_returns_once_it_has_served() {
     let cluster = cluster("t", 1);

@@ -1,6 +1,6 @@
 //! Records that failed, and are sent again.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -155,4 +155,52 @@ async fn the_loop_of_the_documentation_leaves_what_may_be_written_to_the_caller(
     assert_eq!(error.code(), Some(codes[1]));
     assert_eq!(error.persistence(), PossiblyPersisted);
     assert!(error.is_retriable());
+}
+
+/// Whether a request with one record is built and not sent yet, by librdkafka's statistics.
+#[derive(Default)]
+struct Built(AtomicBool);
+
+impl ClientContext for Built {
+    fn stats(&self, json: &str) {
+        let is_built = json.contains("\"outbuf_msg_cnt\":1,");
+        self.0.store(is_built, Ordering::SeqCst);
+    }
+}
+
+impl ProducerContext for Built {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// While a request is in flight, librdkafka builds the next one. If the first one fails, its records
+/// come after those of the second one.
+#[tokio::test]
+async fn one_request_in_flight_does_not_keep_the_order() {
+    let cluster = cluster("t", 1);
+    let mut config = config(&cluster);
+    config
+        .set("max.in.flight", "1")
+        .set("linger.ms", "5")
+        .set("statistics.interval.ms", "20");
+    let producer = Producer::builder(&config)
+        .context(Built::default())
+        .create()
+        .unwrap();
+    let record = |text: &'static str| ProducerRecord::to("t").payload(text);
+    producer.send(record("0")).await.unwrap();
+    let round_trip = Duration::from_secs(2);
+    cluster.broker_round_trip_time(1, round_trip).unwrap();
+    cluster.request_errors(ApiKey::Produce, &[Code::NotEnoughReplicas]);
+    cluster.start_request_tracking();
+    let first = producer.enqueue(record("1")).await.unwrap();
+    until(|| produce_requests(&cluster) == 1).await;
+    let second = producer.enqueue(record("2")).await.unwrap();
+    until(|| producer.context().0.load(Ordering::SeqCst)).await;
+    first.await.unwrap();
+    second.await.unwrap();
+    cluster.broker_round_trip_time(1, Duration::ZERO).unwrap();
+    assert_eq!(payloads(&cluster, "t").await, ["0", "2", "1"]);
+    producer.close().await;
 }
