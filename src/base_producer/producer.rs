@@ -63,8 +63,7 @@ type Sent<D> = (D, SendSpan);
 /// The limits are librdkafka's own: `queue.buffering.max.messages` and
 /// `queue.buffering.max.kbytes`. Nothing waits for capacity. If the queue is full, call
 /// [`poll`](Self::poll) and send again, as above: librdkafka counts a message until `poll` has
-/// served its delivery report. A payload that alone is larger than `queue.buffering.max.kbytes`
-/// finds the queue full each time, so keep payloads below that limit.
+/// served its delivery report.
 ///
 /// # Drop
 ///
@@ -110,7 +109,7 @@ impl<C: ProducerContext> BaseProducer<C> {
     /// Returns the record with its opaque, and runs no callback, if:
     ///
     /// - the [queue is full](EnqueueError::is_queue_full): see [capacity](Self#capacity);
-    /// - the record is larger than `message.max.bytes`;
+    /// - the payload is larger than `queue.buffering.max.kbytes` or `message.max.bytes` allows;
     /// - the topic or the partition is known not to exist;
     /// - a field of the record is invalid;
     /// - the producer has had a fatal error;
@@ -126,7 +125,10 @@ impl<C: ProducerContext> BaseProducer<C> {
         } = record;
         self.core
             .intercept(&*self.context, &mut fields, &mut opaque);
-        if let Err(error) = fields.check() {
+        let checked = fields
+            .check()
+            .and_then(|()| self.limits.check_payload(fields.payload_len()));
+        if let Err(error) = checked {
             lock(&self.counts).refused(&error);
             return Err(EnqueueError::new(error, ProducerRecord { fields, opaque }));
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::error::KafkaError;
 use crate::ffi::Conf;
 
 /// The property that closes idle connections.
@@ -149,6 +150,16 @@ impl QueueLimits {
         Self {
             messages: if messages == 0 { usize::MAX } else { messages },
             bytes: kbytes.saturating_mul(1024),
+        }
+    }
+
+    /// Refuses a payload that can never fit.
+    #[inline]
+    pub(crate) fn check_payload(self, len: usize) -> Result<(), KafkaError> {
+        if len > self.bytes {
+            Err(KafkaError::never_fits(len, self.bytes))
+        } else {
+            Ok(())
         }
     }
 }

@@ -80,12 +80,7 @@ impl Capacity {
     /// Refuses a payload that can never fit.
     #[inline]
     pub(crate) fn check_payload(&self, len: usize) -> Result<(), KafkaError> {
-        let limit = self.limits.bytes;
-        if len > limit {
-            Err(KafkaError::never_fits(len, limit))
-        } else {
-            Ok(())
-        }
+        self.limits.check_payload(len)
     }
 
     /// Acquires capacity for one message with `bytes` of payload, if it fits and nobody waits.

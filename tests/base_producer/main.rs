@@ -69,9 +69,9 @@ fn the_eleventh_of_ten_is_refused_and_goes_after_a_poll() {
     assert_eq!(block_on(cluster.records("t")).unwrap().len(), 11);
 }
 
-/// librdkafka does not tell it from a queue that is full for a while.
+/// Whoever polls and sends again while the queue is full must not do so forever.
 #[test]
-fn a_payload_that_can_never_fit_is_a_full_queue() {
+fn a_payload_that_can_never_fit_is_too_large() {
     let cluster = cluster("t", 1);
     let producer: BaseProducer = config(&cluster)
         .set("queue.buffering.max.kbytes", "1")
@@ -79,7 +79,17 @@ fn a_payload_that_can_never_fit_is_a_full_queue() {
         .unwrap();
     let record = |bytes| ProducerRecord::to("t").payload(vec![0; bytes]);
     let error = producer.send(record(1_025)).unwrap_err();
-    assert!(error.is_queue_full());
+    assert!(!error.is_queue_full());
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::MessageSizeTooLarge));
+    let text = error.to_string();
+    assert!(
+        text.contains("queue.buffering.max.kbytes allows 1024 bytes"),
+        "{text}"
+    );
+    assert_eq!(
+        error.into_record().get_payload().map(<[u8]>::len),
+        Some(1_025)
+    );
     assert_eq!(producer.in_flight_count(), 0);
     producer.send(record(1_024)).unwrap();
     producer.flush(DEADLINE).unwrap();
