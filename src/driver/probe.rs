@@ -14,7 +14,7 @@ use crate::ffi::Answerer;
 /// How long one question waits for its answer, at first and at most. A broker that takes longer is
 /// not up.
 const FIRST_SLICE: Duration = Duration::from_millis(200);
-const LAST_SLICE: Duration = Duration::from_secs(1);
+const LAST_SLICE: Duration = Duration::from_secs(3);
 
 /// The least time between two questions: at first after an answer of a bootstrap server, and
 /// otherwise.

@@ -49,8 +49,10 @@ impl<C: ProducerContext> Producer<C> {
     /// # }
     /// ```
     ///
+    /// A broker that needs more than 3 s for an answer to a metadata request is not up.
+    ///
     /// All callers share one thread that asks the brokers: see [threads](Self#threads). It ends
-    /// within 1 s after the last caller has stopped waiting, and [`close`](Self::close) waits for
+    /// within 3 s after the last caller has stopped waiting, and [`close`](Self::close) waits for
     /// it.
     ///
     /// Source: `rd_kafka_metadata` (`orig_broker_id`) and the event `RD_KAFKA_EVENT_ERROR` with the

@@ -220,6 +220,17 @@ async fn a_silent_broker_takes_all_the_time_and_no_worker() {
     producer.close().await;
 }
 
+/// Its answers take longer than the first questions wait for them.
+#[tokio::test]
+async fn a_slow_broker_is_ready() {
+    let cluster = cluster("t", 1);
+    let slow = Duration::from_millis(1_200);
+    cluster.broker_round_trip_time(1, slow).unwrap();
+    let producer: Producer = config(&cluster).create().unwrap();
+    producer.ready(DEADLINE).await.unwrap();
+    producer.close().await;
+}
+
 #[tokio::test]
 async fn a_timeout_has_the_reason_as_its_source() {
     let (_listener, address) = silent();
