@@ -378,6 +378,13 @@ impl BrokerWatch {
         is_awaited
     }
 
+    /// Returns true if a broker has answered or taken a record, and none has failed since.
+    pub(crate) fn is_known_up(&self, delivered: u64) -> bool {
+        let mut state = lock(&self.state);
+        state.disprove_by_deliveries(delivered);
+        state.has_been_up && state.all_down.is_none() && state.failures.is_empty()
+    }
+
     /// Returns the reason why no broker is up, for one who has waited since then, or for how long
     /// nothing is to be said.
     pub(crate) fn failing(&self, since: Instant) -> Result<Option<KafkaError>, Option<Duration>> {

@@ -53,9 +53,13 @@ impl<C: ProducerContext> Shared<C> {
         if let Some(sender) = &*slot {
             return (sender.subscribe(), None);
         }
-        let sender = Arc::new(watch::Sender::new(
-            self.health_without_brokers().unwrap_or_default(),
-        ));
+        let known = self.health_without_brokers().unwrap_or_else(|| {
+            match self.brokers.is_known_up(self.core.delivered()) {
+                true => Health::Up,
+                false => Health::Connecting,
+            }
+        });
+        let sender = Arc::new(watch::Sender::new(known));
         let receiver = sender.subscribe();
         *slot = Some(Arc::clone(&sender));
         drop(slot);

@@ -42,6 +42,10 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Clone the value out of a receiver, and do not hold its `borrow` across an `.await`: changes
     /// wait for the end of a borrow, and block a thread of the runtime meanwhile.
     ///
+    /// Call it once, and keep the receiver. One that is created while nobody holds another starts with
+    /// what is known: [`Up`](Health::Up) if a broker has answered or taken a record and none has
+    /// failed since, otherwise [`Connecting`](Health::Connecting). It knows more after half a second.
+    ///
     /// # What it notices
     ///
     /// It knows what librdkafka knows. A broker that hangs, or whose host is cut off, is noticed

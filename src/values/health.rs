@@ -18,7 +18,7 @@ use crate::error::KafkaError;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Health {
-    /// No broker has answered yet, and none is known to fail.
+    /// No broker is known to answer yet, nor to fail.
     #[default]
     Connecting,
     /// Brokers answer, and none is known to fail.

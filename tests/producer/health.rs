@@ -71,6 +71,31 @@ async fn an_idle_producer_comes_up_and_terminates() {
         .unwrap_err();
 }
 
+/// As in a handler that asks anew for each request.
+#[tokio::test]
+async fn a_new_receiver_starts_with_what_is_known() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).create().unwrap();
+    assert!(!producer.health().borrow().is_ready());
+    producer.send(ProducerRecord::to("t")).await.unwrap();
+    for _ in 0..3 {
+        assert!(producer.health().borrow().is_ready());
+        tokio::task::yield_now().await;
+    }
+    cluster.broker_down(1).unwrap();
+    let failed = |health: &Health| matches!(health, Health::Failing(_));
+    until(&mut producer.health(), failed).await;
+    // Nobody holds a receiver any more, and the watch ends.
+    timeout(DEADLINE, async {
+        while producer.health().borrow().is_ready() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    producer.close_timeout(Duration::ZERO).await;
+}
+
 #[tokio::test]
 async fn a_broker_that_goes_is_named_until_it_comes_back() {
     let (cluster, producer) = three(|_| {}).await;
