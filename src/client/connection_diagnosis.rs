@@ -13,6 +13,10 @@ fn failure_of(
     // OpenSSL's words for an alert of the broker: in the handshake, or with TLS 1.3 after it.
     let is_refused = says(&["alert "]) && says(&["certificate", "unknown ca"]);
     match code {
+        // A listener without logins knows no request of a login (ILLEGAL_SASL_STATE).
+        RDKafkaErrorCode::Authentication if says(&["Request not valid in current SASL state"]) => {
+            Some(ConnectFailure::SecurityProtocol)
+        }
         RDKafkaErrorCode::Authentication => Some(ConnectFailure::Authentication),
         RDKafkaErrorCode::SSL if is_refused => {
             Some(certificate.unwrap_or(ConnectFailure::ClientCertificate))
@@ -233,6 +237,23 @@ mod tests {
         );
         assert_eq!(failure(&format!("{closed} in state UP)")), None);
         assert_eq!(failure("h:1/1: Disconnected (after 9ms in state UP)"), None);
+    }
+
+    /// From a listener of Kafka without logins, by PLAIN and by SCRAM.
+    #[test]
+    fn a_listener_without_logins_has_another_protocol() {
+        let failure = |text: &str| failure_of(RDKafkaErrorCode::Authentication, text, None);
+        for text in [
+            "sasl_plaintext://h:1/bootstrap: SASL PLAIN mechanism handshake failed: Broker: Request \
+             not valid in current SASL state: broker's supported mechanisms: (empty) (after 1ms in \
+             state AUTH_HANDSHAKE)",
+            "sasl_plaintext://h:1/bootstrap: SASL SCRAM-SHA-256 mechanism handshake failed: Broker: \
+             Request not valid in current SASL state: broker's supported mechanisms: (empty)",
+        ] {
+            assert_eq!(failure(text), Some(ConnectFailure::SecurityProtocol));
+        }
+        let wrong = "sasl_ssl://h:1/bootstrap: SASL authentication error: Authentication failed";
+        assert_eq!(failure(wrong), Some(ConnectFailure::Authentication));
     }
 
     #[test]

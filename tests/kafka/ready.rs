@@ -256,6 +256,13 @@ async fn protocol() {
         let error = is_reported(&config, ConnectFailure::SecurityProtocol).await;
         assert!(error.to_string().contains("security.protocol"), "{error}");
     }
+    let mut config = client("", 3, "sasl_plaintext");
+    config
+        .set("sasl.mechanism", "PLAIN")
+        .set("sasl.username", "writer")
+        .set("sasl.password", "any");
+    let error = is_reported(&config, ConnectFailure::SecurityProtocol).await;
+    assert!(error.to_string().contains("security.protocol"), "{error}");
     // This broker says which requests it takes, and then takes none without a login: it may as well
     // have gone away.
     let producer: Producer = client("SASL_SSL_", 3, "ssl").create().unwrap();
