@@ -220,7 +220,11 @@ impl<C: ProducerContext> Shared<C> {
         if !is_without_answer(code) {
             return error;
         }
-        self.caused_by_brokers(error)
+        match self.broker_failure() {
+            Some(cause) => error.caused_by(cause),
+            None if code == RDKafkaErrorCode::MessageTimedOut => KafkaError::timed_out_in_queue(),
+            None => error,
+        }
     }
 
     /// A future was dropped with the failure of its message, which nobody has seen.

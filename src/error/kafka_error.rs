@@ -123,6 +123,18 @@ impl KafkaError {
         Self::new(Kind::Code, Some(code.into()), text)
     }
 
+    /// The error of a record that no broker has acknowledged in time, while none was known to fail.
+    #[cold]
+    pub(crate) fn timed_out_in_queue() -> Self {
+        let code = RDKafkaErrorCode::MessageTimedOut;
+        let text = format!(
+            "{}, and no broker is known to fail: its topic may not exist, its partition may have no \
+             leader or too few replicas in sync, or the brokers are slow",
+            code.description()
+        );
+        Self::with_text(code, text)
+    }
+
     pub(crate) fn fatal(code: impl Into<RDKafkaErrorCode>, text: impl Into<String>) -> Self {
         Self::new(Kind::Fatal, Some(code.into()), text)
     }

@@ -106,6 +106,12 @@ impl<D> SendError<D> {
         }))
     }
 
+    /// Adds how long the record had waited for capacity, in tenths of a second.
+    pub(crate) fn after_wait(mut self, waited: u16) -> Self {
+        self.0.delays.for_capacity = Duration::from_millis(100) * u32::from(waited);
+        self
+    }
+
     /// Undoes what the context's hook has changed, and so makes it the caller's.
     pub(crate) fn settled(mut self) -> Self {
         let Inner { record, error, .. } = &mut *self.0;
@@ -180,7 +186,8 @@ impl<D> SendError<D> {
     /// the first failure of the broker, if it was of another kind. It is a [`KafkaError`],
     /// whose [`connect_failure`](KafkaError::connect_failure) tells a refused connection from an
     /// unknown host or a rejected login. There is no source if no broker has failed since a message
-    /// was last delivered.
+    /// was last delivered. Then the topic may not exist, for example:
+    /// [`partitions_for`](crate::Producer::partitions_for) tells.
     pub fn error(&self) -> &KafkaError {
         &self.0.error
     }
@@ -203,8 +210,8 @@ impl<D> SendError<D> {
         self.0.delays.in_queue
     }
 
-    /// Returns how long the record had waited for capacity before it was enqueued, in steps of
-    /// 100 ms.
+    /// Returns how long the record had waited for capacity, in steps of 100 ms, also if it found
+    /// none.
     ///
     /// Known for the records of `send`, `enqueue` and their forms with a time limit. Zero for all
     /// others, and for those that did not wait.

@@ -250,26 +250,22 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
             let (refused, waited) = match why {
                 NotNow::Refused(error) => (SendError::unsettled(error, record), 0),
                 NotNow::Full(bytes) => {
+                    let started = tenths();
                     let admitted = match topic_name::check_name(record.fields.topic.as_str()) {
                         Ok(()) => {
-                            let started = tenths();
-                            let waited = self
-                                .wait_for_capacity(bytes, Purpose::Produce, timeout)
-                                .await;
-                            waited.map(|_| u16::try_from(tenths() - started).unwrap_or(u16::MAX))
+                            self.wait_for_capacity(bytes, Purpose::Produce, timeout)
+                                .await
                         }
                         Err(error) => Err(error),
                     };
-                    let waited = match admitted {
-                        Ok(waited) => waited,
-                        Err(error) => {
-                            let error = self.record_failure(error);
-                            self.shared().count_refused(&error);
-                            return Err(SendError::refused(error, record));
-                        }
-                    };
+                    let waited = u16::try_from(tenths() - started).unwrap_or(u16::MAX);
+                    if let Err(error) = admitted {
+                        let error = self.record_failure(error);
+                        self.shared().count_refused(&error);
+                        return Err(SendError::refused(error, record).after_wait(waited));
+                    }
                     match self.produce::<K, _>(record, waited, SendError::unsettled) {
-                        Err(error) => (error, waited),
+                        Err(error) => (error.after_wait(waited), waited),
                         produced => return produced,
                     }
                 }

@@ -327,6 +327,49 @@ async fn a_record_over_the_clients_own_limit_names_it_with_the_size() {
     }
 }
 
+#[tokio::test]
+async fn the_error_of_a_record_that_found_no_capacity_tells_how_long_it_waited() {
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster)
+        .set("queue.buffering.max.messages", "1")
+        .create()
+        .unwrap();
+    let permit = producer.try_reserve().unwrap();
+    let limit = Duration::from_millis(300);
+    let send = producer.send_timeout(ProducerRecord::to("t"), limit);
+    let error = send.await.unwrap_err();
+    assert!(error.is_queue_full());
+    assert!(
+        error.waited_for_capacity() >= Duration::from_millis(200),
+        "{error}"
+    );
+    assert!(error.latency().is_none());
+    assert!(error.to_string().contains(" s for capacity): "), "{error}");
+    drop(permit);
+    producer.close().await;
+}
+
+/// librdkafka does not tell that it is about the topic, nor that replicas are missing.
+#[tokio::test]
+async fn a_time_out_without_a_failed_broker_names_other_reasons() {
+    let cluster = cluster("t", 1);
+    cluster.partition_leader("t", 0, None).unwrap();
+    let producer: Producer = config(&cluster)
+        .set("message.timeout.ms", "1000")
+        .create()
+        .unwrap();
+    let error = producer.send(ProducerRecord::to("t")).await.unwrap_err();
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::MessageTimedOut));
+    assert!(std::error::Error::source(&error).is_none());
+    let text = error.to_string();
+    assert!(
+        text.contains("Local: Message timed out, and no broker"),
+        "{text}"
+    );
+    assert!(text.contains("may have no leader"), "{text}");
+    producer.close().await;
+}
+
 /// One line tells how long it waited for what, and why no broker took it.
 #[tokio::test]
 async fn the_error_of_a_record_that_waited_tells_its_story() {
