@@ -8,12 +8,14 @@ use futures::FutureExt;
 use futures::executor::block_on;
 use futures::future::join_all;
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 use tokio_rdkafka::{
     ClientContext, DeliveryFuture, DeliveryResult, MockCluster, Persistence, Producer,
     ProducerContext, ProducerRecord, PurgeConfig, RDKafkaErrorCode, WeakProducer,
 };
+use tokio_util::task::TaskTracker;
 
-use crate::support::mock::{Counting, blocking_until, cluster, config, until_records};
+use crate::support::mock::{Counting, blocking_until, cluster, config, until, until_records};
 
 #[tokio::test]
 async fn close_delivers_what_is_in_flight_and_reports_it() {
@@ -202,6 +204,32 @@ async fn a_close_from_a_callback_counts_the_records_that_it_returns() {
     let report = producer.close().await;
     assert_eq!(producer.context().failed.load(Ordering::SeqCst), 5);
     assert_eq!((report.undelivered, report.records().len()), (2, 2));
+}
+
+/// The order of docs/shutdown.md, while no broker answers the `send` of a worker.
+#[tokio::test]
+async fn a_close_resolves_the_send_of_a_worker_that_has_not_ended() {
+    let cluster = cluster("t", 1);
+    cluster.broker_down(1).unwrap();
+    let producer: Producer = config(&cluster).create().unwrap();
+    let workers = TaskTracker::new();
+    let worker = workers.spawn({
+        let producer = producer.clone();
+        async move { producer.send(ProducerRecord::to("t").payload("v")).await }
+    });
+    workers.close();
+    until(|| producer.in_flight_count() == 1).await;
+    timeout(Duration::from_millis(10), workers.wait())
+        .await
+        .unwrap_err();
+
+    let report = producer.close_timeout(Duration::from_millis(10)).await;
+    workers.wait().await;
+    assert_eq!((report.undelivered, report.failed), (1, 0));
+    // The worker awaits it.
+    assert!(report.records().is_empty());
+    let error = worker.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Some(RDKafkaErrorCode::PurgeQueue));
 }
 
 #[tokio::test]
