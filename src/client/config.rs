@@ -29,8 +29,9 @@ use crate::values::RDKafkaLogLevel;
 /// ```
 ///
 /// `Debug` replaces values that may be secret by `[redacted]`. These are the properties that
-/// librdkafka calls sensitive, those that it does not know, and logins in URLs. Of a name it shows
-/// what is before a space, an equals sign or a colon.
+/// librdkafka calls sensitive, those that it does not know, keys and certificates in PEM, and logins
+/// and parameters in URLs and lists of servers. Of a name it shows what is before a space, an equals
+/// sign or another separator.
 ///
 /// # Refused properties
 ///

@@ -8,12 +8,9 @@ use super::config_values::{
     max_idle, max_reconnect_backoff, socket_timeout, transaction_timeout,
 };
 use super::properties::MECHANISMS;
-use super::secrets::Secrets;
+use super::secrets::{SERVERS, Secrets};
 use crate::error::KafkaError;
 use crate::ffi::Conf;
-
-/// The properties that list the bootstrap servers.
-const SERVERS: &[&str] = &["bootstrap.servers", "metadata.broker.list"];
 
 impl ClientConfig {
     /// Returns the librdkafka configuration for these properties.

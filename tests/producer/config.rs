@@ -143,6 +143,8 @@ fn a_value_behind_the_name_is_not_shown() {
         "sasl.password=t0p-s3cret",
         "sasl.password: t0p-s3cret",
         "sasl.password t0p-s3cret",
+        "sasl.password,t0p-s3cret",
+        "sasl.password;t0p-s3cret",
     ] {
         names(&[(wrong, "")], "sasl.password", "t0p-s3cret");
         let mut config = ClientConfig::new();
@@ -557,6 +559,39 @@ fn debug_shows_no_secret() {
             debug.contains("shown") && debug.contains(property),
             "{debug}"
         );
+    }
+}
+
+/// A secret under the name of a property that has none.
+#[test]
+fn debug_shows_no_secret_in_servers_and_urls_and_no_pasted_key() {
+    let pem = "-----BEGIN PRIVATE KEY-----\nt0p-s3cret\n-----END PRIVATE KEY-----";
+    for (property, value) in [
+        ("bootstrap.servers", "alice:t0p-s3cret@h:9092"),
+        ("metadata.broker.list", "h:9092,alice:t0p-s3cret@h:9092"),
+        ("bootstrap.servers", "h:9092?password=t0p-s3cret"),
+        (
+            "bootstrap.servers",
+            "Endpoint=sb://h/;SharedAccessKeyName=Root;SharedAccessKey=t0p-s3cret",
+        ),
+        (
+            "sasl.oauthbearer.token.endpoint.url",
+            "https://idp/token?client_secret=t0p-s3cret",
+        ),
+        ("ssl.certificate.location", pem),
+        ("ssl.keystore.location", pem),
+        ("ssl.ca.location", pem),
+        ("client.id", pem),
+    ] {
+        let mut config = ClientConfig::new();
+        config.set("linger.ms", "5").set(property, value);
+        let debug = format!("{config:?} {config:#?}");
+        assert!(!debug.contains("t0p-s3cret"), "{debug}");
+        assert!(debug.contains(property) && debug.contains('5'), "{debug}");
+        if let Err(error) = config.create::<BaseProducer>() {
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("t0p-s3cret"), "{shown}");
+        }
     }
 }
 
