@@ -113,6 +113,14 @@ impl ClientConfig {
                 "librdkafka would call the text as a function; remove it",
             ));
         }
+        // librdkafka drops the white space, and takes what is left for an id.
+        let id = self.get("transactional.id").unwrap_or_default();
+        if !id.is_empty() && id.trim().is_empty() {
+            return Err(refused(
+                "transactional.id",
+                "it is blank; set it to a text, or remove it",
+            ));
+        }
         for property in ["client.software.name", "client.software.version"] {
             let value = conf.get(property).unwrap_or_default();
             if !value.contains(|c: char| c.is_ascii_alphanumeric()) {

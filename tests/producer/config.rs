@@ -340,6 +340,8 @@ fn what_cannot_work_is_refused_with_a_reason() {
         ("client.software.version", "...", "letter or a digit"),
         ("ut_handle_ProduceResponse", "f", "as a function"),
         ("enable_sasl_queue", "true", "nobody serves"),
+        // librdkafka would begin a client whose every record fails.
+        ("transactional.id", " ", "it is blank"),
         (
             "linger.ms",
             "300000",
