@@ -623,6 +623,14 @@ mod tls {
 
     use super::create;
 
+    #[test]
+    fn a_library_of_openssl_is_named() {
+        for property in ["ssl.providers", "ssl.engine.location"] {
+            let error = refused(&[(property, "no-such-library")]);
+            assert_eq!(error.field(), Some(property), "{error}");
+        }
+    }
+
     /// A folder with keys and certificates, removed at the end.
     struct Folder(PathBuf);
 
