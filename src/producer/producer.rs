@@ -91,14 +91,17 @@ use crate::sync::{coop, log};
 /// Concurrent calls have no order between them.
 ///
 /// That is the order in which librdkafka first sends them. A retry keeps it only with
-/// `enable.idempotence=true`, or with `max.in.flight=1` (one request at a time). librdkafka's
-/// defaults are neither, unlike those of Java's client: with up to 1 000 000 requests in flight, a
-/// batch that is retried comes after those that were sent in the meantime. So set
-/// `enable.idempotence=true` unless order does not matter. It also keeps retries from writing
-/// records twice. (On top of that, a record that a caller sends again after its error comes last.)
+/// `enable.idempotence=true`. That is not librdkafka's default, unlike that of Java's client: with up
+/// to 1 000 000 requests in flight, a batch that is retried comes after those that were sent in the
+/// meantime. So set `enable.idempotence=true` unless order does not matter. It also keeps retries from
+/// writing records twice. (On top of that, a record that a caller sends again after its error comes
+/// last.)
 ///
-/// Sources: `enable.idempotence`, `max.in.flight.requests.per.connection` and `retries` in
-/// librdkafka's CONFIGURATION.md.
+/// `max.in.flight=1` keeps the order if a connection breaks. If a broker refuses a request for the
+/// moment, the next one, which librdkafka has built meanwhile, goes out before the retry.
+///
+/// Sources: `enable.idempotence` and `retries` in librdkafka's CONFIGURATION.md, and
+/// `rd_kafka_broker_outbufs_space`.
 ///
 /// # Topics
 ///

@@ -107,7 +107,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
     /// Waits for capacity, enqueues a record and returns the future of its delivery.
     ///
     /// When the call returns, the record's place in the [order](Self#order) is fixed. Retries keep
-    /// it only with `enable.idempotence=true` or `max.in.flight=1`.
+    /// it only with `enable.idempotence=true`.
     ///
     /// ```no_run
     /// # use tokio_rdkafka::{Producer, ProducerRecord};

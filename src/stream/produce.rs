@@ -27,8 +27,8 @@ pub trait ProduceExt: Stream + Sized {
     /// `Option`, an array, a `Vec`. The value is yielded unchanged: an offset to commit, a row to
     /// mark, a channel for the reply. Results come in the order of the stream, unless
     /// [`unordered`](Produce::unordered) is set. An item without records keeps its place in that
-    /// order. In the log, retries keep it only with `enable.idempotence=true` or `max.in.flight=1`;
-    /// see [order](crate::Producer#order).
+    /// order. In the log, retries keep it only with `enable.idempotence=true`; see
+    /// [order](crate::Producer#order).
     ///
     /// To pass on errors of the stream, turn them into values without records.
     ///

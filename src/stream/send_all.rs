@@ -48,7 +48,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
 /// The stream that [`Producer::send_all`] returns: the result of each record, in order.
 ///
 /// The records are enqueued in the order of the iterator. Retries keep that order in the log only
-/// with `enable.idempotence=true` or `max.in.flight=1`; see [order](crate::Producer#order).
+/// with `enable.idempotence=true`; see [order](crate::Producer#order).
 ///
 /// It continues after a failure. It takes a record from the iterator only while it is polled, and
 /// only if [`max_in_flight`](Self::max_in_flight) allows more. Records wait for capacity as in

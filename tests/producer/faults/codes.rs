@@ -1,10 +1,14 @@
 //! The errors that a broker answers a record with: which are retried, and which fail.
 
+use std::time::Duration;
+
 use futures::future::join_all;
-use tokio_rdkafka::{ApiKey, MockCluster, Persistence, Producer, RDKafkaErrorCode as Code};
+use tokio_rdkafka::{
+    ApiKey, MockCluster, Persistence, Producer, ProducerRecord, RDKafkaErrorCode as Code,
+};
 
 use super::{assert_as_given, hasty, record};
-use crate::support::mock::{cluster, config, payloads, produce_requests};
+use crate::support::mock::{cluster, config, payloads, produce_requests, until};
 
 use Persistence::{NotPersisted, Persisted, PossiblyPersisted};
 
@@ -91,6 +95,28 @@ async fn retried_codes_are_delivered_once(idempotence: &str) {
         assert_eq!(payloads(&cluster, &topic).await, ["p"], "{code}");
     }
     assert!(producer.fatal_error().is_none());
+}
+
+/// librdkafka builds the next request while one is in flight, and sends it before the retry. So the docs
+/// promise the order only with idempotence.
+#[tokio::test]
+async fn with_one_request_in_flight_a_refused_one_is_overtaken() {
+    let to_t = |payload: &'static str| ProducerRecord::to("t").payload(payload);
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster).set("max.in.flight", "1").create().unwrap();
+    producer.send(to_t("known")).await.unwrap();
+    cluster.request_errors(ApiKey::Produce, &[Code::NotEnoughReplicas]);
+    cluster
+        .broker_round_trip_time(1, Duration::from_millis(500))
+        .unwrap();
+    cluster.start_request_tracking();
+    let first = producer.try_enqueue(to_t("first")).unwrap();
+    until(|| produce_requests(&cluster) == 1).await;
+    let second = producer.send(to_t("second"));
+    let (first, second) = futures::join!(first, second);
+    assert!(first.is_ok() && second.is_ok());
+    let arrived = payloads(&cluster, "t").await;
+    assert_eq!(arrived, ["known", "second", "first"]);
 }
 
 #[tokio::test]
