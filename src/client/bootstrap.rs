@@ -32,12 +32,16 @@ pub(super) fn problem(servers: &str, security_protocol: &str) -> Option<String> 
         return Some("it names no server; write host:port, with commas between several".to_owned());
     }
     entries.find_map(|entry| {
-        // The parameters of a URL may be secret.
-        if let Some((before, _)) = entry.split_once('?') {
+        // The parameters of a URL may be secret, and those of a connection string are.
+        if let Some(begin) = entry.find(['?', '=']) {
+            let sign = match entry[begin..].starts_with('?') {
+                true => "a question mark",
+                false => "an equals sign",
+            };
             return Some(format!(
-                "{} is followed by a question mark and {REDACTED}; write host:port, and set the \
-                 parameters as properties",
-                shown(before)
+                "{} is followed by {sign} and {REDACTED}; write host:port, and set the parameters \
+                 as properties",
+                shown(&entry[..begin])
             ));
         }
         let problem = problem_of_entry(entry, security_protocol)?;
@@ -204,6 +208,7 @@ mod tests {
             ("9092", "a number in place of its host"),
             ("h,9092", "\"9092\" has a number"),
             ("h:1?a=b", "\"h:1\" is followed by a question mark"),
+            ("h:1,a=b", "\"a\" is followed by an equals sign"),
             ("h:1:2", "[IPv6 address]:port"),
             ("[::1", "[IPv6 address]:port"),
             ("[h]:1", "[IPv6 address]:port"),
@@ -220,6 +225,10 @@ mod tests {
         for servers in [
             "h:1?password=pass-word",
             "http://h/?a=pass-word,b=pass-word",
+            "Endpoint=sb://h/;SharedAccessKeyName=Root;SharedAccessKey=pass-word",
+            "h:9093;SharedAccessKey=pass-word",
+            "h:9093,password=pass-word",
+            "h:9093 password=pass-word",
         ] {
             let problem = problem(servers, "plaintext").expect(servers);
             assert!(!problem.contains("pass-word"), "{problem}");

@@ -29,8 +29,9 @@ use crate::values::RDKafkaLogLevel;
 /// ```
 ///
 /// `Debug` replaces values that may be secret by `[redacted]`. These are the properties that
-/// librdkafka calls sensitive, those that it does not know, and logins in URLs. Of a name it shows
-/// what is before a space, an equals sign or a colon.
+/// librdkafka calls sensitive, those that it does not know, keys and certificates in PEM, and logins
+/// and parameters in URLs and lists of servers. Of a name it shows what is before a space, an equals
+/// sign or another separator.
 ///
 /// # Refused properties
 ///
@@ -45,6 +46,7 @@ use crate::values::RDKafkaLogLevel;
 /// - `ut_handle_ProduceResponse`: librdkafka would call the text as a function.
 /// - `linger.ms` not less than `message.timeout.ms`, or for a transactional producer not less than
 ///   `transaction.timeout.ms`: no record could be sent. A `message.timeout.ms` of 0 sets no limit.
+/// - A `transactional.id` of white space alone.
 /// - A number that librdkafka would read as another one, as `5m` or the octal `010`.
 /// - `bootstrap.servers` that librdkafka would misread: no server, a port that is not from 1 to
 ///   65535, a number in place of a host, a scheme that does not fit `security.protocol`, a login,

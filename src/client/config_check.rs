@@ -8,12 +8,9 @@ use super::config_values::{
     max_idle, max_reconnect_backoff, socket_timeout, transaction_timeout,
 };
 use super::properties::MECHANISMS;
-use super::secrets::Secrets;
+use super::secrets::{SERVERS, Secrets};
 use crate::error::KafkaError;
 use crate::ffi::Conf;
-
-/// The properties that list the bootstrap servers.
-const SERVERS: &[&str] = &["bootstrap.servers", "metadata.broker.list"];
 
 impl ClientConfig {
     /// Returns the librdkafka configuration for these properties.
@@ -114,6 +111,14 @@ impl ClientConfig {
             return Err(refused(
                 "ut_handle_ProduceResponse",
                 "librdkafka would call the text as a function; remove it",
+            ));
+        }
+        // librdkafka drops the white space, and takes what is left for an id.
+        let id = self.get("transactional.id").unwrap_or_default();
+        if !id.is_empty() && id.trim().is_empty() {
+            return Err(refused(
+                "transactional.id",
+                "it is blank; set it to a text, or remove it",
             ));
         }
         for property in ["client.software.name", "client.software.version"] {

@@ -212,12 +212,19 @@ pub(super) fn missing_for_mechanism(mechanism: &str) -> Option<&'static str> {
     (!has_feature(builtin)).then_some(feature)
 }
 
+/// What librdkafka's errors say instead of the property's name.
+const UNNAMED: &[(&str, &str)] = &[
+    ("OpenSSL provider", "ssl.providers"),
+    ("OpenSSL engine", "ssl.engine.location"),
+];
+
 /// Returns the error for a configuration that librdkafka refuses as a whole.
 ///
 /// librdkafka's text names the property, with a dot in it or between backticks. It does not say its
 /// value, nor the alias under which it was set.
 pub(super) fn creation_error(text: &str, config: &ClientConfig, secrets: &Secrets) -> KafkaError {
-    let named = property_in(text);
+    let says = |(phrase, _): &&(&str, _)| text.contains(phrase);
+    let named = property_in(text).or_else(|| Some(UNNAMED.iter().find(says)?.1));
     let set = named.and_then(|named| {
         let main = properties::find(named)?.main_name().to_owned();
         let set = config.iter().filter_map(|(name, value)| {

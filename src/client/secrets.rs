@@ -41,11 +41,12 @@ pub(crate) fn is_sensitive(property: &str) -> bool {
 
 /// Returns the part of a property's name that may be shown, and true if there is more.
 ///
-/// A name such as `sasl.password=secret` comes from a line that was not split.
+/// A name such as `sasl.password=secret` comes from a line that was not split, one with commas or
+/// other signs from a table.
 pub(crate) fn shown_name(name: &str) -> (&str, bool) {
     const MOST: usize = 100;
     let begin = name.len() - name.trim_start().len();
-    let is_end = |c: char| matches!(c, '=' | ':') || c.is_whitespace();
+    let is_end = |c: char| matches!(c, '=' | ':' | ',' | ';' | '|' | '>') || c.is_whitespace();
     let most = || name.char_indices().nth(MOST).map(|(end, _)| end);
     match name.trim_end()[begin.min(name.trim_end().len())..].find(is_end) {
         Some(len) => (&name[..begin + len], true),
@@ -66,6 +67,9 @@ const MAX_LATER: usize = 32;
 
 /// The property with the claims of an unsecured token. librdkafka's errors quote parts of it.
 const TOKEN_CLAIMS: &str = "sasl.oauthbearer.config";
+
+/// The properties that list the bootstrap servers.
+pub(super) const SERVERS: &[&str] = &["bootstrap.servers", "metadata.broker.list"];
 
 /// The properties that enable OAuth tokens.
 const MECHANISMS: &[&str] = &["sasl.mechanism", "sasl.mechanisms"];
@@ -91,7 +95,8 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// Collects the values of sensitive properties, and the logins in URLs of the others.
+    /// Collects the values of sensitive properties. Of the others, collects keys that were pasted into
+    /// them, and the logins and parameters of URLs and servers.
     pub(crate) fn of<'p>(properties: impl Iterator<Item = (&'p str, &'p str)>) -> Self {
         let mut secrets = Self::default();
         for (property, value) in properties {
@@ -99,8 +104,11 @@ impl Secrets {
             let value = value.trim_start();
             secrets.has_tokens |= property == TOKEN_CLAIMS
                 || (MECHANISMS.contains(&property) && value.eq_ignore_ascii_case("OAUTHBEARER"));
-            if !is_sensitive(property) {
-                secrets.values.extend(url_logins(value).map(str::to_owned));
+            // A text that belongs under another name, such as the key of `ssl.key.location`.
+            let is_pem = value.contains("-----BEGIN");
+            if !is_sensitive(property) && !is_pem {
+                let parts = url_logins(value).chain(parameters(property, value));
+                secrets.values.extend(parts.map(str::to_owned));
                 continue;
             }
             if !value.is_empty() {
@@ -190,6 +198,20 @@ fn url_logins(text: &str) -> impl Iterator<Item = &str> {
         .flatten()
 }
 
+/// Returns the query of a URL, and of a list of servers what is before an at sign or after an equals
+/// sign or a question mark: it may be a login, or a connection string with a key.
+fn parameters<'v>(property: &str, value: &'v str) -> impl Iterator<Item = &'v str> + use<'v> {
+    let is_of_servers = SERVERS.contains(&property);
+    let login = value.rsplit_once('@').filter(|_| is_of_servers);
+    let begin = match is_of_servers {
+        true => value.find(['?', '=']),
+        false => value.contains("://").then(|| value.find('?')).flatten(),
+    };
+    let behind = begin.map(|begin| &value[begin + 1..]);
+    let parts = [login.map(|(login, _)| login), behind];
+    parts.into_iter().flatten().filter(|part| !part.is_empty())
+}
+
 /// Cuts a text off where a token or a part of its claims begins.
 pub(crate) fn without_claims(text: &str) -> Cow<'_, str> {
     let ends = BEFORE_CLAIM
@@ -274,6 +296,10 @@ mod tests {
             ("ü", None),
             ("sasl.password=secret", Some("sasl.password")),
             (" sasl.password: secret", Some(" sasl.password")),
+            ("sasl.password,secret", Some("sasl.password")),
+            ("sasl.password;secret", Some("sasl.password")),
+            ("sasl.password|secret", Some("sasl.password")),
+            ("sasl.password->secret", Some("sasl.password-")),
             ("sasl.password secret", Some("sasl.password")),
             ("=secret", Some("")),
             (&"x".repeat(101), Some(&*"x".repeat(100))),

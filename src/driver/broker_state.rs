@@ -82,6 +82,8 @@ struct Failure {
     is_lasting: bool,
     /// Whether the broker was up.
     was_up: bool,
+    /// Whether a broker has answered a request for metadata since then.
+    is_before_answer: bool,
     /// When it first failed, since one has been up.
     first: Instant,
     /// When it last failed; if that is lasting, when it first did so.
@@ -175,6 +177,7 @@ impl State {
                 failure.is_lasting() && !is_guess
             }),
             was_up: text.contains("in state UP"),
+            is_before_answer: false,
             first: at,
             at,
         };
@@ -366,6 +369,24 @@ impl BrokerWatch {
     pub(crate) fn bootstrap_answered(&self, advertised: impl Iterator<Item = Advertised>) {
         lock(&self.state).bootstrap_answered(advertised);
         self.notify();
+    }
+
+    /// A broker, or a bootstrap server, has answered a request for metadata. The failures before it do
+    /// not explain why a later one gets no answer. They may still be why records are not delivered.
+    pub(crate) fn metadata_answered(&self) {
+        let mut state = lock(&self.state);
+        let failures = state.failures.values_mut();
+        failures.for_each(|failure| failure.is_before_answer = true);
+    }
+
+    /// The failure that says the most about why no broker answers a request for metadata.
+    pub(crate) fn metadata_failure(&self, delivered: u64) -> Option<KafkaError> {
+        let mut state = lock(&self.state);
+        state.disprove_by_deliveries(delivered);
+        let mut failures = state.failures.values();
+        let may_explain =
+            state.failures.is_empty() || failures.any(|failure| !failure.is_before_answer);
+        may_explain.then(|| state.reason()).flatten()
     }
 
     /// Calls `leave` if nobody waits for an answer; whether somebody does.

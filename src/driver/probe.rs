@@ -81,6 +81,14 @@ impl<C: ProducerContext> Shared<C> {
             None => error,
         }
     }
+
+    /// Adds what is known of why no broker answers a request for metadata to the error of one.
+    pub(crate) fn unanswered(&self, error: KafkaError) -> KafkaError {
+        match self.brokers.metadata_failure(self.core.delivered()) {
+            Some(cause) => error.caused_by(cause),
+            None => error,
+        }
+    }
 }
 
 /// A waiter for a broker. Dropping it stops the wait.

@@ -146,11 +146,11 @@ impl<C: ProducerContext> Producer<C> {
         let answer = Timer::limit_answer(self.runtime(), timeout, answer).await;
         match answer {
             Err(elapsed) => {
-                let error = self.shared().caused_by_brokers(KafkaError::no_answer());
+                let error = self.shared().unanswered(KafkaError::no_answer());
                 Err(elapsed.explain(self.shared(), error))
             }
-            Ok(Err(error)) if error.is_timed_out() => Err(self.shared().caused_by_brokers(error)),
-            Ok(answer) => answer,
+            Ok(Err(error)) if error.is_timed_out() => Err(self.shared().unanswered(error)),
+            Ok(answer) => answer.inspect(|_| self.shared().brokers.metadata_answered()),
         }
     }
 }

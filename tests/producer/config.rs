@@ -143,6 +143,8 @@ fn a_value_behind_the_name_is_not_shown() {
         "sasl.password=t0p-s3cret",
         "sasl.password: t0p-s3cret",
         "sasl.password t0p-s3cret",
+        "sasl.password,t0p-s3cret",
+        "sasl.password;t0p-s3cret",
     ] {
         names(&[(wrong, "")], "sasl.password", "t0p-s3cret");
         let mut config = ClientConfig::new();
@@ -338,6 +340,8 @@ fn what_cannot_work_is_refused_with_a_reason() {
         ("client.software.version", "...", "letter or a digit"),
         ("ut_handle_ProduceResponse", "f", "as a function"),
         ("enable_sasl_queue", "true", "nobody serves"),
+        // librdkafka would begin a client whose every record fails.
+        ("transactional.id", " ", "it is blank"),
         (
             "linger.ms",
             "300000",
@@ -560,6 +564,39 @@ fn debug_shows_no_secret() {
     }
 }
 
+/// A secret under the name of a property that has none.
+#[test]
+fn debug_shows_no_secret_in_servers_and_urls_and_no_pasted_key() {
+    let pem = "-----BEGIN PRIVATE KEY-----\nt0p-s3cret\n-----END PRIVATE KEY-----";
+    for (property, value) in [
+        ("bootstrap.servers", "alice:t0p-s3cret@h:9092"),
+        ("metadata.broker.list", "h:9092,alice:t0p-s3cret@h:9092"),
+        ("bootstrap.servers", "h:9092?password=t0p-s3cret"),
+        (
+            "bootstrap.servers",
+            "Endpoint=sb://h/;SharedAccessKeyName=Root;SharedAccessKey=t0p-s3cret",
+        ),
+        (
+            "sasl.oauthbearer.token.endpoint.url",
+            "https://idp/token?client_secret=t0p-s3cret",
+        ),
+        ("ssl.certificate.location", pem),
+        ("ssl.keystore.location", pem),
+        ("ssl.ca.location", pem),
+        ("client.id", pem),
+    ] {
+        let mut config = ClientConfig::new();
+        config.set("linger.ms", "5").set(property, value);
+        let debug = format!("{config:?} {config:#?}");
+        assert!(!debug.contains("t0p-s3cret"), "{debug}");
+        assert!(debug.contains(property) && debug.contains('5'), "{debug}");
+        if let Err(error) = config.create::<BaseProducer>() {
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("t0p-s3cret"), "{shown}");
+        }
+    }
+}
+
 #[test]
 fn an_error_shows_no_secret() {
     for property in SECRETS {
@@ -585,6 +622,14 @@ mod tls {
     use tokio_rdkafka::{KafkaError, RDKafkaErrorCode};
 
     use super::create;
+
+    #[test]
+    fn a_library_of_openssl_is_named() {
+        for property in ["ssl.providers", "ssl.engine.location"] {
+            let error = refused(&[(property, "no-such-library")]);
+            assert_eq!(error.field(), Some(property), "{error}");
+        }
+    }
 
     /// A folder with keys and certificates, removed at the end.
     struct Folder(PathBuf);

@@ -181,6 +181,32 @@ async fn if_no_broker_answers_the_error_says_why() {
     }
 }
 
+/// Why no broker answered before is not why none answers now.
+#[tokio::test]
+async fn an_answer_disproves_what_failed_before_it() {
+    const LIMIT: Duration = Duration::from_secs(1);
+    let cluster = cluster("t", 1);
+    let producer: Producer = config(&cluster)
+        .set_log_level(RDKafkaLogLevel::Emerg)
+        .create()
+        .unwrap();
+    producer.cluster(DEADLINE).await.unwrap();
+    cluster.broker_down(1).unwrap();
+    for error in all_errors(&producer, LIMIT).await {
+        assert!(error.source().is_some(), "{error:?}");
+    }
+    cluster.broker_up(1).unwrap();
+    producer.cluster(DEADLINE).await.unwrap();
+    // It is up, and late.
+    cluster.broker_round_trip_time(1, DEADLINE).unwrap();
+    for error in all_errors(&producer, LIMIT).await {
+        assert!(
+            error.is_timed_out() && error.source().is_none(),
+            "{error:?}"
+        );
+    }
+}
+
 /// No timer of tokio's is needed.
 #[test]
 fn they_need_no_time_driver_and_block_no_worker() {
