@@ -52,10 +52,11 @@ pub(crate) type CompleterPool<D> = Completers<MessageState<D>, Outcome<D>>;
 /// # }
 /// ```
 ///
-/// `timeout(limit, producer.send(record))` is a trap: it drops the future at the deadline. The
-/// record may be delivered all the same, and nobody learns of it. If it fails, the record is lost,
-/// and only a [log line](crate::Producer#failures-that-nobody-awaits) tells of it. Do not send the
-/// record again after that deadline: it could be written twice.
+/// `timeout(limit, producer.send(record))` is a trap: it drops the future at the deadline. A record
+/// that still waits for capacity is not sent then, and is lost. One that is in flight may be
+/// delivered all the same; if it fails, it is lost, and only a
+/// [log line](crate::Producer#failures-that-nobody-awaits) tells of it. The caller cannot tell the two
+/// apart, so sending the record again could write it twice.
 ///
 /// # Errors
 ///

@@ -38,8 +38,6 @@ func main() {
 		kgo.DefaultProduceTopic(*topic),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.DisableIdempotentWrite(),
-		// As with idempotence; without it the default is 1.
-		kgo.MaxProduceRequestsInflightPerBroker(5),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerLinger(time.Duration(*linger)*time.Millisecond),
 		kgo.MaxBufferedRecords(int(*inFlight)),
