@@ -334,7 +334,8 @@ async fn the_error_of_a_record_that_found_no_capacity_tells_how_long_it_waited()
         .set("queue.buffering.max.messages", "1")
         .create()
         .unwrap();
-    let permit = producer.try_reserve().unwrap();
+    cluster.broker_down(1).unwrap();
+    let first = producer.try_enqueue(ProducerRecord::to("t")).unwrap();
     let limit = Duration::from_millis(300);
     let send = producer.send_timeout(ProducerRecord::to("t"), limit);
     let error = send.await.unwrap_err();
@@ -345,8 +346,8 @@ async fn the_error_of_a_record_that_found_no_capacity_tells_how_long_it_waited()
     );
     assert!(error.latency().is_none());
     assert!(error.to_string().contains(" s for capacity): "), "{error}");
-    drop(permit);
-    producer.close().await;
+    producer.close_timeout(Duration::ZERO).await;
+    first.await.unwrap_err();
 }
 
 /// librdkafka does not tell that it is about the topic, nor that replicas are missing.
