@@ -54,9 +54,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a question about the end of the input may take.
 const TRY: Duration = Duration::from_secs(5);
 
-/// The consumer's `reconnect.backoff.max.ms`. After the loss of a broker librdkafka looks up the new
-/// coordinator each time that it cannot connect to the old one. rdkafka's default of 10 s delays
-/// this. The producer's default is 500 ms.
+/// `reconnect.backoff.max.ms` of both. After the loss of a broker librdkafka looks up the new
+/// coordinator each time that it cannot connect to the old one. The consumer's default, librdkafka's
+/// 10 s, delays this.
 const BACKOFF: &str = "1000";
 
 #[derive(Debug, Parser)]
@@ -120,7 +120,8 @@ async fn run(arguments: Arguments) -> Result<u64, BoxError> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &arguments.brokers)
-        .set("transactional.id", &arguments.transactional_id);
+        .set("transactional.id", &arguments.transactional_id)
+        .set("reconnect.backoff.max.ms", BACKOFF);
     config.extend(arguments.properties.iter().cloned());
     let mut producer: TransactionalProducer = config.create()?;
     // Aborts a transaction that an earlier process has left open.
