@@ -35,10 +35,9 @@ use crate::support::kafka::{Cluster, DEADLINE, Isolation};
 use crate::support::trials::Module;
 
 /// How long it may take until something is written, or committed. A node that is dead is given up
-/// after 4 s (`tests/with-kafka`), and where librdkafka waits for the group's coordinator
-/// meanwhile, it asks for the next one within 30 s; the rest is for a busy machine. It is less than
-/// `transaction.timeout.ms`, so nothing can be waiting for that.
-const LIMIT: Duration = Duration::from_secs(55);
+/// after 4 s (`tests/with-kafka`). Where librdkafka waits for a coordinator on that node meanwhile, it
+/// asks for the next one within 30 s, and it may do so for several requests, one after the other.
+const LIMIT: Duration = Duration::from_secs(150);
 
 /// How long a single question to the cluster may take.
 const TRY: Duration = Duration::from_secs(5);
@@ -193,7 +192,7 @@ fn interrupted_it_ends_at_once_and_the_next_goes_on() {
         let started = Instant::now();
         assert!(running.wait().success());
         let took = started.elapsed();
-        assert!(took < LIMIT / 4, "{took:?}");
+        assert!(took < Duration::from_secs(14), "{took:?}");
     }
     let mut last = pipeline.start(&["--until-end"]);
     pipeline.await_end(&mut last);
