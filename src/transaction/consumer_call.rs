@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use rdkafka::error::KafkaError as ConsumerError;
+use rdkafka::consumer::{Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError as ConsumerError, KafkaResult};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::oneshot;
 
 use crate::error::{Class, KafkaError, RDKafkaErrorCode};
 use crate::sync::catch_panic;
+
+/// The longest time limit that the crate rdkafka passes on: it converts milliseconds to an `i32`.
+pub(super) const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// Runs a call of a consumer on a thread of its own. It is completed, even if the future is
 /// dropped.
@@ -39,6 +45,21 @@ where
         let text = format!("{name}: a callback of the consumer's context panicked");
         KafkaError::with_text(RDKafkaErrorCode::State, text)
     })
+}
+
+/// Asks for the committed offsets of partitions. That of a partition without one is
+/// `Offset::Invalid`. It blocks.
+pub(super) fn committed<C: ConsumerContext>(
+    consumer: &impl Consumer<C>,
+    partitions: TopicPartitionList,
+    timeout: Duration,
+) -> KafkaResult<TopicPartitionList> {
+    let committed = consumer.committed_offsets(partitions, timeout.min(LONGEST))?;
+    for partition in committed.elements() {
+        // If it could not be fetched, the offset is not valid either.
+        partition.error()?;
+    }
+    Ok(committed)
 }
 
 /// Converts the error of a consumer's call.

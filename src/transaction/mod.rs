@@ -11,6 +11,7 @@
 //! - `calls`: librdkafka's blocking calls, one at a time on a thread;
 //! - `consumed_offsets`, `rewind`: offsets of a consumer of the crate `rdkafka`, and back to them;
 //! - `consumer_call`: calls of such a consumer that block, and its errors;
+//! - `positions`: whether such a consumer has gone elsewhere by itself;
 //! - `transform_options`, `consumed_batch`, `transform`: consume, transform, produce, in a loop.
 
 mod builder;
@@ -23,6 +24,8 @@ mod consumed_offsets;
 mod consumer_call;
 mod metrics;
 mod past;
+#[cfg(feature = "rdkafka")]
+mod positions;
 mod producer;
 mod renewal;
 mod retries;

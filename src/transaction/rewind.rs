@@ -7,12 +7,9 @@ use rdkafka::consumer::{Consumer, ConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::consumer_call::{consumer_error, on_thread};
+use super::consumer_call::{LONGEST, committed, consumer_error, on_thread};
 use crate::error::KafkaError;
 use crate::values::TopicPartitionOffset;
-
-/// The longest time limit that the crate rdkafka passes on: it converts milliseconds to an `i32`.
-const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// Takes a consumer back to the committed offsets of its partitions.
 ///
@@ -85,7 +82,6 @@ fn seek_to_committed<C: ConsumerContext>(
     timeout: Duration,
 ) -> KafkaResult<()> {
     let started = Instant::now();
-    let timeout = timeout.min(LONGEST);
     let first_of = |topic: &str, partition: i32| {
         let mut firsts = firsts.unwrap_or_default().iter();
         firsts.find(|first| (first.topic(), first.partition()) == (topic, partition))
@@ -103,10 +99,8 @@ fn seek_to_committed<C: ConsumerContext>(
     if consumed.count() == 0 {
         return Ok(());
     }
-    let offsets = consumer.committed_offsets(consumed, timeout)?;
+    let offsets = committed(consumer, consumed, timeout)?;
     for mut partition in offsets.elements() {
-        // If the request failed, the offset is not valid.
-        partition.error()?;
         if partition.offset() == Offset::Invalid {
             let first = first_of(partition.topic(), partition.partition());
             let offset = first.map_or(Offset::Beginning, |first| Offset::Offset(first.offset()));
@@ -114,7 +108,7 @@ fn seek_to_committed<C: ConsumerContext>(
         }
     }
     let left = timeout.saturating_sub(started.elapsed());
-    let sought = consumer.seek_partitions(offsets, left)?;
+    let sought = consumer.seek_partitions(offsets, left.min(LONGEST))?;
     sought
         .elements()
         .iter()

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::consumed_batch::ConsumedBatch;
 use super::consumed_offsets::ConsumedOffsets;
 use super::consumer_call::{consumer_error, is_lasting, on_thread};
+use super::positions::Positions;
 use super::producer::TransactionalProducer;
 use super::retries::RetryPolicy;
 use super::rewind::rewind_to;
@@ -81,6 +82,11 @@ use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 /// At the committed offsets of the group. A consumer that has returned messages before is taken
 /// back to them first, as by [`rewind`](crate::rewind). So after an error, a stop or the drop of
 /// its future the loop can be run again with the same consumer and producer.
+///
+/// After each rebalance it compares the first record of each partition with the committed offset,
+/// and takes the consumer back there if they differ: librdkafka may begin at `auto.offset.reset`
+/// instead, if the group rebalances while a transaction of another instance is being committed.
+/// Nor does it follow a consumer that goes back behind what the loop has committed.
 ///
 /// A group without committed offsets begins as `auto.offset.reset` of the consumer says. Its default
 /// is `latest`: the first start then skips what the topic has already. Set it to `earliest`.
@@ -180,6 +186,7 @@ where
     // The offsets of the first records that were consumed and not committed. Not known before the
     // consumer has been taken back once.
     let mut firsts = None;
+    let mut positions = Positions::default();
     let mut must_rewind = true;
     loop {
         let failed = 'failed: {
@@ -201,9 +208,27 @@ where
                 Ok(None) => return Ok(committed),
                 Err(failed) => break 'failed Some(failed),
             };
+            let checked = positions.check(consumer, &batch, options.rewind_timeout);
+            match unless_stopped(&stop, checked).await {
+                Some(Ok(true)) => {}
+                Some(Ok(false)) => {
+                    let client = producer.client_name();
+                    log(|| {
+                        tracing::debug!(
+                            client,
+                            "the consumer is not at its committed offsets; it is taken back"
+                        )
+                    });
+                    break 'failed None;
+                }
+                // It stops.
+                None => break 'failed None,
+                Some(Err(error)) => break 'failed Some(of_consumer(error)),
+            }
             batch.attempt = attempt;
             match transact(producer, &mut retries, &options, &batch, &mut function).await {
                 Ok(true) => {
+                    positions.committed(&batch);
                     committed += batch.len() as u64;
                     retries = options.retries;
                     attempt = 1;

@@ -8,19 +8,22 @@
 
 use std::env;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libtest_mimic::Trial;
-use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::join;
 use tokio::task::{JoinHandle, spawn, spawn_blocking};
 use tokio_rdkafka::{
-    ConsumedBatch, KafkaError, Producer, ProducerRecord, RDKafkaErrorCode, Transaction,
-    TransactionalProducer, TransformOptions, consume_transform_produce,
+    ConsumedBatch, ConsumerGroupMetadata, KafkaError, Producer, ProducerRecord, RDKafkaErrorCode,
+    TopicPartitionOffset, Transaction, TransactionalProducer, TransformOptions,
+    consume_transform_produce,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +70,11 @@ pub fn trials() -> Vec<Trial> {
             "a_group_that_is_deleted_doubles_nothing",
             deleted_group,
         ),
+        MODULE.trial_on(
+            many_threads,
+            "a_rebalance_while_a_transaction_is_pending_doubles_nothing",
+            pending_offsets,
+        ),
         MODULE.trial_alone(
             many_threads,
             "nodes_that_die_lose_and_double_nothing",
@@ -96,6 +104,7 @@ struct Pipeline {
 struct Instance {
     stop: CancellationToken,
     done: Arc<AtomicUsize>,
+    consumer: Weak<StreamConsumer>,
     task: JoinHandle<Result<u64, KafkaError>>,
 }
 
@@ -138,12 +147,13 @@ impl Pipeline {
         })
     }
 
-    fn consumer(&self) -> StreamConsumer {
-        let config = self.cluster.config();
-        let consumer: StreamConsumer = rdkafka::ClientConfig::new()
+    fn consumer_config(&self) -> rdkafka::ClientConfig {
+        let servers = self.cluster.config();
+        let mut config = rdkafka::ClientConfig::new();
+        config
             .set(
                 "bootstrap.servers",
-                config.get("bootstrap.servers").unwrap(),
+                servers.get("bootstrap.servers").unwrap(),
             )
             .set("group.id", &self.input)
             .set("enable.auto.commit", "false")
@@ -151,11 +161,29 @@ impl Pipeline {
             .set("heartbeat.interval.ms", "500")
             .set("session.timeout.ms", "6000")
             .set("reconnect.backoff.max.ms", "1000")
-            .set("log_level", "3")
-            .create()
-            .unwrap();
+            .set("log_level", "3");
+        config
+    }
+
+    fn consumer(&self) -> StreamConsumer {
+        let consumer: StreamConsumer = self.consumer_config().create().unwrap();
         consumer.subscribe(&[&self.input]).unwrap();
         consumer
+    }
+
+    /// Another member joins the group. It commits nothing.
+    async fn join(&self) -> BaseConsumer {
+        let member: BaseConsumer = self.consumer_config().create().unwrap();
+        member.subscribe(&[&self.input]).unwrap();
+        let joined = spawn_blocking(move || {
+            let started = Instant::now();
+            while member.assignment().unwrap().count() == 0 {
+                assert!(started.elapsed() < DEADLINE, "no partitions");
+                drop(member.poll(Duration::from_millis(50)));
+            }
+            member
+        });
+        joined.await.unwrap()
     }
 
     async fn producer(&self, id: &str) -> TransactionalProducer {
@@ -181,6 +209,7 @@ impl Pipeline {
 
     async fn start_as(&self, id: &str) -> Instance {
         let consumer = Arc::new(self.consumer());
+        let weak = Arc::downgrade(&consumer);
         let mut producer = self.producer(id).await;
         let stop = CancellationToken::new();
         let done = Arc::new(AtomicUsize::new(0));
@@ -199,7 +228,7 @@ impl Pipeline {
                 options,
                 async move |batch, transaction| {
                     let number = counted.fetch_add(1, Ordering::Relaxed);
-                    let is_spoilt = number % REFUSED == 0 && batch.attempt() == 1;
+                    let is_spoilt = number % REFUSED == REFUSED - 1 && batch.attempt() == 1;
                     transform(batch, transaction, &output, is_spoilt).await
                 },
             );
@@ -208,7 +237,12 @@ impl Pipeline {
             spawn_blocking(move || drop(consumer)).await.unwrap();
             result
         });
-        Instance { stop, done, task }
+        Instance {
+            stop,
+            done,
+            consumer: weak,
+            task,
+        }
     }
 
     /// Waits until the group has committed all of the input.
@@ -271,6 +305,23 @@ impl Instance {
             assert!(started.elapsed() < 2 * DEADLINE, "no batch");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Waits until its consumer has handed out something, for no longer than that.
+    async fn await_a_record(&self, longest: Duration) {
+        let consumer = self.consumer.clone();
+        let awaited = spawn_blocking(move || {
+            let started = Instant::now();
+            while started.elapsed() < longest {
+                let positions = consumer.upgrade().unwrap().position().unwrap();
+                let mut found = positions.elements().into_iter();
+                if found.any(|it| it.offset() != Offset::Invalid) {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        awaited.await.unwrap();
     }
 
     /// Stops it, perhaps within a batch.
@@ -495,6 +546,41 @@ async fn deleted_group(cluster: Cluster) {
     assert_eq!(run.expect("an end").unwrap(), COUNT as u64);
     producer.close().await;
     spawn_blocking(move || drop(consumer)).await.unwrap();
+    pipeline.assert_each_once(COUNT).await;
+}
+
+/// librdkafka asks for the committed offsets, and has to wait for the transaction. If the group
+/// rebalances then, it begins at `auto.offset.reset`, though the offsets are committed later.
+async fn pending_offsets(cluster: Cluster) {
+    let pipeline = Pipeline::new(cluster).await;
+    const DONE: usize = 5 * PARTITIONS;
+    const COUNT: usize = 2 * DONE;
+    pipeline.write(0..COUNT).await.unwrap();
+    // What another instance has done.
+    let mut other = pipeline.producer("other").await;
+    let transaction = other.begin().await.unwrap();
+    for number in 0..DONE {
+        let record = ProducerRecord::to(&pipeline.output)
+            .partition((number % PARTITIONS) as i32)
+            .payload(number.to_string());
+        transaction.enqueue_detached(record).await.unwrap();
+    }
+    let next = |partition| TopicPartitionOffset::new(&pipeline.input, partition as i32, 5);
+    let offsets: Vec<_> = (0..PARTITIONS).map(next).collect();
+    let group = ConsumerGroupMetadata::new(&pipeline.input);
+    transaction.send_offsets(&offsets, &group).await.unwrap();
+
+    let instance = pipeline.start().await;
+    let member = pipeline.join().await;
+    instance.await_a_record(Duration::from_secs(5)).await;
+    let commit = async {
+        transaction.commit().await.unwrap();
+    };
+    join!(instance.await_batches(1), commit);
+    other.close().await;
+    spawn_blocking(move || drop(member)).await.unwrap();
+    pipeline.await_end(COUNT).await;
+    instance.stop().await;
     pipeline.assert_each_once(COUNT).await;
 }
 

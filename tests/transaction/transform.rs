@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{join, pending};
-use rdkafka::Message;
-use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, StreamConsumer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Message};
 use tokio::runtime::Builder;
 use tokio::sync::Notify;
 use tokio::task::{spawn, spawn_blocking};
@@ -344,6 +346,78 @@ async fn a_consumer_that_has_lost_its_membership_sends_no_offsets() {
     run.expect("an end").unwrap();
     assert!(was_lost.into_inner());
     setting.end().await;
+}
+
+/// Begins at that offset, whatever was committed.
+struct Astray(i64);
+
+impl ClientContext for Astray {}
+
+impl ConsumerContext for Astray {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let done = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            partitions.set_all_offsets(Offset::Offset(self.0)).unwrap();
+            consumer.assign(partitions)
+        } else {
+            consumer.unassign()
+        };
+        done.unwrap();
+    }
+}
+
+/// As librdkafka may do by itself: see tests/kafka.
+#[tokio::test]
+async fn a_consumer_that_goes_elsewhere_is_taken_back_to_the_committed_offset() {
+    for begin in [0, 8] {
+        let mut setting = Setting::new(20).await;
+        let consumer: StreamConsumer<Astray> = consumer_config(&setting.cluster)
+            .set("group.id", "other")
+            .create_with_context(Astray(begin))
+            .unwrap();
+        let mut offsets = TopicPartitionList::new();
+        offsets
+            .add_partition_offset("in", 0, Offset::Offset(5))
+            .unwrap();
+        consumer.commit(&offsets, CommitMode::Sync).unwrap();
+        consumer.subscribe(&["in"]).unwrap();
+        let consumer = Arc::new(consumer);
+
+        let (options, stop) = (setting.options(), setting.stop.clone());
+        let seen = Mutex::new(Vec::new());
+        let run = consume_transform_produce(
+            &consumer,
+            &mut setting.producer,
+            options,
+            async |batch, _| {
+                let offsets = batch.iter().map(|message| message.offset());
+                let is_first = {
+                    let mut seen = seen.lock().unwrap();
+                    seen.push(offsets.collect::<Vec<_>>());
+                    seen.len() == 1
+                };
+                if is_first {
+                    let consumer = Arc::clone(&consumer);
+                    let back = move || consumer.seek("in", 0, Offset::Offset(2), DEADLINE);
+                    spawn_blocking(back).await.unwrap().unwrap();
+                } else {
+                    stop.cancel();
+                }
+                Ok::<_, Failed>(())
+            },
+        );
+        let run = tokio::time::timeout(DEADLINE, run).await;
+        assert_eq!(run.expect("an end").unwrap(), 10);
+        // The mock keeps what the consumer commits, not what a transaction does.
+        let expected: Vec<i64> = (5..10).collect();
+        assert_eq!(seen.into_inner().unwrap(), vec![expected; 2], "{begin}");
+        spawn_blocking(move || drop(consumer)).await.unwrap();
+        setting.end().await;
+    }
 }
 
 #[tokio::test]
