@@ -93,10 +93,7 @@ struct Failure {
 impl Failure {
     /// The failure, with the first one as its source if that was of another kind.
     fn with_cause(&self) -> KafkaError {
-        match &self.cause {
-            Some(cause) => self.error.clone().caused_by(cause.clone()),
-            None => self.error.clone(),
-        }
+        self.error.clone().caused_by(self.cause.clone())
     }
 
     /// Returns true if a broker that was up has closed the connection since then. It does so

@@ -74,20 +74,9 @@ impl<C: ProducerContext> Shared<C> {
         self.brokers.failure(self.core.delivered())
     }
 
-    /// Adds what is known of why no broker is up to an error that has this reason, if any.
-    pub(crate) fn caused_by_brokers(&self, error: KafkaError) -> KafkaError {
-        match self.broker_failure() {
-            Some(cause) => error.caused_by(cause),
-            None => error,
-        }
-    }
-
-    /// Adds what is known of why no broker answers a request for metadata to the error of one.
-    pub(crate) fn unanswered(&self, error: KafkaError) -> KafkaError {
-        match self.brokers.metadata_failure(self.core.delivered()) {
-            Some(cause) => error.caused_by(cause),
-            None => error,
-        }
+    /// What is known of why no broker answers a request for metadata.
+    pub(crate) fn metadata_failure(&self) -> Option<KafkaError> {
+        self.brokers.metadata_failure(self.core.delivered())
     }
 }
 

@@ -221,9 +221,8 @@ impl<C: ProducerContext> Shared<C> {
             return error;
         }
         match self.broker_failure() {
-            Some(cause) => error.caused_by(cause),
             None if code == RDKafkaErrorCode::MessageTimedOut => KafkaError::timed_out_in_queue(),
-            None => error,
+            cause => error.caused_by(cause),
         }
     }
 

@@ -42,9 +42,6 @@ impl TopicFailures {
             return error;
         }
         let cause = lock(&self.0).get(topic).cloned();
-        match cause {
-            Some(cause) => error.caused_by(cause),
-            None => error,
-        }
+        error.caused_by(cause)
     }
 }

@@ -152,8 +152,11 @@ impl KafkaError {
         Self::new(kind, Some(code.into()), text)
     }
 
-    /// Sets the source.
-    pub(crate) fn caused_by(self, cause: KafkaError) -> Self {
+    /// Sets the source, if there is one.
+    pub(crate) fn caused_by(self, cause: impl Into<Option<KafkaError>>) -> Self {
+        let Some(cause) = cause.into() else {
+            return self;
+        };
         let Inner {
             kind, code, text, ..
         } = &*self.0;

@@ -146,10 +146,12 @@ impl<C: ProducerContext> Producer<C> {
         let answer = Timer::limit_answer(self.runtime(), timeout, answer).await;
         match answer {
             Err(elapsed) => {
-                let error = self.shared().unanswered(KafkaError::no_answer());
+                let error = KafkaError::no_answer().caused_by(self.shared().metadata_failure());
                 Err(elapsed.explain(self.shared(), error))
             }
-            Ok(Err(error)) if error.is_timed_out() => Err(self.shared().unanswered(error)),
+            Ok(Err(error)) if error.is_timed_out() => {
+                Err(error.caused_by(self.shared().metadata_failure()))
+            }
             Ok(answer) => answer.inspect(|_| self.shared().brokers.metadata_answered()),
         }
     }

@@ -508,7 +508,7 @@ impl<C: ProducerContext, A: Access> Producer<C, A> {
                     let acquired = Box::pin(limited).await;
                     acquired.map_err(|elapsed| {
                         let full = KafkaError::no_capacity(timeout);
-                        let full = self.shared().caused_by_brokers(full);
+                        let full = full.caused_by(self.shared().broker_failure());
                         elapsed.explain(self.shared(), full)
                     })?
                 }
