@@ -12,8 +12,9 @@ pub(super) const MAX_IDLE: &str = "connections.max.idle.ms";
 ///
 /// While librdkafka sends a consumer's offsets it waits for the group's coordinator, without a
 /// limit. If that broker has left the cluster it never gets a connection. librdkafka asks for the
-/// new coordinator only when another connection opens or closes (its issues 5456 and 5511).
-/// Closing idle connections ends the wait before the transaction times out.
+/// new coordinator only when another connection opens or closes (its issues 5456 and 5511). A
+/// transactional producer has it open all connections. If they are open, closing idle ones ends the
+/// wait before the transaction times out.
 ///
 /// It must not be shorter, because a connection also counts as idle while it waits for an answer.
 /// librdkafka gives a produce request 30 s by default (`request.timeout.ms`).

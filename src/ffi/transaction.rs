@@ -9,6 +9,7 @@
 
 #[cfg(not(feature = "dynamic-linking"))]
 use std::ffi::{CString, c_char, c_int};
+use std::ptr;
 use std::time::Duration;
 
 use rdkafka_sys::bindings as sys;
@@ -61,6 +62,23 @@ impl Client {
                 group.as_ptr(),
                 timeout_millis(timeout),
             ))
+        }
+    }
+
+    /// Has librdkafka connect to all brokers, without waiting for it. Each new connection makes
+    /// librdkafka look for a coordinator that a call waits for. Any thread may call this.
+    ///
+    /// It asks each broker for its groups, and waits for no answer. No other public call connects
+    /// to all brokers.
+    pub(crate) fn connect_to_all_brokers(&self) {
+        let mut groups = ptr::null();
+        // SAFETY: the client is valid, and the name, which no group has, ends with a NUL. A list that
+        // was set is ours.
+        unsafe {
+            sys::rd_kafka_list_groups(self.as_ptr(), c"".as_ptr(), &raw mut groups, 0);
+            if !groups.is_null() {
+                sys::rd_kafka_group_list_destroy(groups);
+            }
         }
     }
 

@@ -31,6 +31,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// producer has been closed.
 const INIT_SLICE: Duration = Duration::from_secs(1);
 
+/// How long the offsets may take before librdkafka is helped to find the group's coordinator.
+const COORDINATOR_WAIT: Duration = Duration::from_secs(3);
+
 /// How long other calls wait at most for a call that is overdue.
 const OVERDUE_WAIT: Duration = Duration::from_millis(100);
 
@@ -124,9 +127,13 @@ impl<C: ProducerContext> Shared<C> {
         })
     }
 
-    /// Declares the call overdue after `timeout`, on a thread, unless the returned sender is
-    /// dropped before. librdkafka does not keep its time limit while it sends offsets and the group
-    /// has no coordinator (its issue 5456).
+    /// Watches a call that sends offsets, on a thread, until the returned sender is dropped. It
+    /// declares the call overdue after `timeout`: librdkafka does not keep its time limit while the
+    /// group has no coordinator (its issue 5456).
+    ///
+    /// Before that it has librdkafka connect to all brokers once. If the coordinator has left the
+    /// cluster, librdkafka waits for a connection that it has given up itself, and asks for the next
+    /// coordinator only when another connection opens or closes.
     ///
     /// # Errors
     ///
@@ -144,7 +151,15 @@ impl<C: ProducerContext> Shared<C> {
         let shared = Arc::clone(self);
         let call = self.transactions.call();
         let spawned = watching.spawn(move |watching| {
-            if completed.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
+            let started = Instant::now();
+            let is_under_way =
+                |longest| completed.recv_timeout(longest) == Err(RecvTimeoutError::Timeout);
+            if is_under_way(COORDINATOR_WAIT.min(timeout)) {
+                if let Some(client) = shared.core.client() {
+                    client.connect_to_all_brokers();
+                }
+            }
+            if is_under_way(timeout.saturating_sub(started.elapsed())) {
                 shared.transactions.give_up_waiting(call);
                 // A close does not wait for the call either.
                 shared.wake();
@@ -154,7 +169,7 @@ impl<C: ProducerContext> Shared<C> {
                         "send_offsets exceeded its time limit and is still under way"
                     );
                 });
-                while completed.recv_timeout(OVERDUE_WAIT) == Err(RecvTimeoutError::Timeout) {
+                while is_under_way(OVERDUE_WAIT) {
                     shared.transactions.notify();
                 }
             }

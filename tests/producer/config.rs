@@ -615,6 +615,7 @@ fn an_error_shows_no_secret() {
 /// The files and texts of TLS: the error names the one at fault, and why.
 #[cfg(feature = "ssl")]
 mod tls {
+    use std::env;
     use std::fs;
     use std::path::{Path, PathBuf};
     use std::process::{Command, Stdio};
@@ -623,8 +624,20 @@ mod tls {
 
     use super::create;
 
+    /// In a process of its own: OpenSSL drops its default provider for the whole process when another
+    /// is named, even if that cannot be loaded.
     #[test]
     fn a_library_of_openssl_is_named() {
+        const ALONE: &str = "TOKIO_RDKAFKA_TESTS_ALONE";
+        if env::var_os(ALONE).is_none() {
+            let status = Command::new(env::current_exe().unwrap())
+                .args(["--exact", "config::tls::a_library_of_openssl_is_named"])
+                .env(ALONE, "")
+                .stdout(Stdio::null())
+                .status();
+            assert!(status.unwrap().success());
+            return;
+        }
         for property in ["ssl.providers", "ssl.engine.location"] {
             let error = refused(&[(property, "no-such-library")]);
             assert_eq!(error.field(), Some(property), "{error}");

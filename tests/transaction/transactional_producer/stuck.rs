@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_rdkafka::{
-    ApiKey, ClientConfig, MockCluster, MockCoordinator, Producer, ProducerRecord, RDKafkaErrorCode,
-    TransactionOutcome, TransactionalProducer,
+    ApiKey, ClientConfig, ClusterInfo, MockCluster, MockCoordinator, Producer, ProducerRecord,
+    RDKafkaErrorCode, TransactionOutcome, TransactionalProducer,
 };
 
 use super::{assert_works, initialized, record, send_offsets, transactional};
@@ -30,8 +30,8 @@ async fn with_coordinator_of_its_own() -> (MockCluster, TransactionalProducer) {
 }
 
 /// Broker 1 leads the topic's partition and coordinates the transactions, broker 2 the group.
-fn with_coordinator_of_the_group() -> (MockCluster, ClientConfig) {
-    let cluster = MockCluster::new(2).unwrap();
+fn with_coordinator_of_the_group(brokers: i32) -> (MockCluster, ClientConfig) {
+    let cluster = MockCluster::new(brokers).unwrap();
     cluster.create_topic("t", 1, 1).unwrap();
     cluster.partition_leader("t", 0, Some(1)).unwrap();
     let group = MockCoordinator::Group("group".to_owned());
@@ -46,10 +46,15 @@ fn with_coordinator_of_the_group() -> (MockCluster, ClientConfig) {
 /// connections that are closed when they are idle, it would do so for ever.
 #[tokio::test]
 async fn offsets_reach_the_next_coordinator_of_the_group() {
-    let (cluster, mut config) = with_coordinator_of_the_group();
+    let (cluster, mut config) = with_coordinator_of_the_group(2);
     // Sooner than by default.
     config.set("connections.max.idle.ms", "2000");
     let mut producer = initialized(&config).await;
+    leave_the_cluster(&cluster, &mut producer).await;
+}
+
+/// Broker 2 leaves it, and the next offsets reach broker 1.
+async fn leave_the_cluster(cluster: &MockCluster, producer: &mut TransactionalProducer) {
     let transaction = producer.begin().await.unwrap();
     send_offsets(&transaction).await.unwrap();
     transaction.commit().await.unwrap();
@@ -58,7 +63,8 @@ async fn offsets_reach_the_next_coordinator_of_the_group() {
     let group = MockCoordinator::Group("group".to_owned());
     cluster.coordinator(group, 1).unwrap();
     // Until then, the wait is for a broker that may come back.
-    while producer.cluster(DEADLINE).await.unwrap().brokers().len() > 1 {}
+    let lists_it = |cluster: ClusterInfo| cluster.brokers().iter().any(|broker| broker.id() == 2);
+    while lists_it(producer.cluster(DEADLINE).await.unwrap()) {}
     let transaction = producer.begin().await.unwrap();
     send_offsets(&transaction).await.unwrap();
     transaction.commit().await.unwrap();
@@ -66,10 +72,20 @@ async fn offsets_reach_the_next_coordinator_of_the_group() {
     assert_eq!(outcome, Some(TransactionOutcome::Committed));
 }
 
+/// The same, with connections that are never closed. The third broker is not connected, until
+/// something makes librdkafka do it.
+#[tokio::test]
+async fn offsets_reach_the_next_coordinator_though_no_connection_is_idle() {
+    let (cluster, mut config) = with_coordinator_of_the_group(3);
+    config.set("connections.max.idle.ms", "0");
+    let mut producer = initialized(&config).await;
+    leave_the_cluster(&cluster, &mut producer).await;
+}
+
 /// librdkafka waits without a limit for a coordinator of the group: nobody has to wait with it.
 #[tokio::test]
 async fn a_group_without_a_coordinator_holds_nobody() {
-    let (cluster, mut config) = with_coordinator_of_the_group();
+    let (cluster, mut config) = with_coordinator_of_the_group(2);
     config.set("transaction.timeout.ms", "6000");
     let mut producer = initialized(&config).await;
     cluster.broker_down(2).unwrap();
@@ -106,7 +122,7 @@ async fn a_group_without_a_coordinator_holds_nobody() {
 
 #[tokio::test]
 async fn a_close_does_not_wait_for_offsets_that_are_overdue() {
-    let (cluster, mut config) = with_coordinator_of_the_group();
+    let (cluster, mut config) = with_coordinator_of_the_group(2);
     config.set("transaction.timeout.ms", "6000");
     let context = Arc::new(Counting::default());
     let mut producer: TransactionalProducer<_> =
