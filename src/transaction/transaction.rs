@@ -227,7 +227,8 @@ impl<'t, C: ProducerContext> Transaction<'t, C> {
     ///
     /// Use it to consume, transform and produce. The consumer itself must not commit
     /// (`enable.auto.commit=false`). Retriable errors are retried for up to
-    /// `transaction.timeout.ms`.
+    /// `transaction.timeout.ms`. If the group's coordinator has left the cluster, it may take half a
+    /// minute until librdkafka asks for the next one (its issue 5511).
     ///
     /// Source: `rd_kafka_send_offsets_to_transaction`.
     ///
