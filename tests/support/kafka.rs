@@ -41,7 +41,7 @@ struct Partition {
     in_sync: usize,
 }
 
-/// What a broker answers that may not know a new topic yet.
+/// What a broker answers that may not know a new topic, or a new coordinator, yet.
 fn until_known<T>(ask: impl Fn() -> Result<T, String>) -> T {
     let started = Instant::now();
     loop {
@@ -264,9 +264,11 @@ impl Cluster {
         let consumer = self.consumer(Isolation::Uncommitted, group);
         let mut asked = TopicPartitionList::new();
         asked.add_partition_range(topic, 0, partitions - 1);
-        let committed = consumer
-            .committed_offsets(asked, DEADLINE)
-            .expect("the group's offsets");
+        // The group's coordinator may move.
+        let committed = until_known(|| {
+            let offsets = consumer.committed_offsets(asked.clone(), DEADLINE);
+            offsets.map_err(|error| error.to_string())
+        });
         let mut found: Vec<_> = (0..partitions).map(|_| None).collect();
         for element in committed.elements() {
             if let Offset::Offset(offset) = element.offset() {
