@@ -123,7 +123,7 @@ fn a_send_in_block_in_place() {
 fn a_flush_and_a_close_in_the_task_that_created_the_producer() {
     in_the_task_that_created_it(|producer, _cluster| {
         let delivery = producer.try_enqueue(record(1)).unwrap();
-        assert_eq!(block_on(producer.flush()).unwrap().delivered, 1);
+        block_on(producer.flush()).unwrap();
         block_on(delivery).unwrap();
         // This wakes the driver on this worker.
         block_on(producer.close());
@@ -306,7 +306,7 @@ fn a_flush_on_the_only_thread() {
                 let producer = producer(&cluster);
                 for index in 0..3 {
                     let delivery = producer.try_enqueue(record(index)).unwrap();
-                    assert_eq!(block_on(producer.flush()).unwrap().delivered, 1);
+                    block_on(producer.flush()).unwrap();
                     assert_eq!(block_on(delivery).unwrap().offset(), Some(index));
                 }
                 // And the driver goes on.
