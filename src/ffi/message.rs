@@ -126,11 +126,12 @@ impl<'a> BorrowedMessage<'a> {
         unsafe {
             let timestamp = ((*message).timestamp_kind, (*message).timestamp);
             let (timestamp_kind, timestamp_millis) = timestamp_of(timestamp);
+            let broker_id = (*message).broker_id;
             Report {
-                persistence: persistence_of((*message).status),
+                persistence: persistence_of((*message).status, broker_id),
                 timestamp_kind,
                 timestamp_millis,
-                broker_id: (*message).broker_id,
+                broker_id,
                 latency_micros: self.latency_micros(),
             }
         }
@@ -250,7 +251,8 @@ impl<'a> BorrowedMessage<'a> {
     #[inline]
     pub(crate) fn persistence(&self) -> Persistence {
         // SAFETY: the message is valid by `new`'s contract.
-        persistence_of(unsafe { rd_kafka_message_status(self.ptr.as_ptr()) })
+        let status = unsafe { rd_kafka_message_status(self.ptr.as_ptr()) };
+        persistence_of(status, self.raw_broker_id())
     }
 
     /// Returns how often librdkafka has sent the message again after a broker's error or a lost
@@ -304,12 +306,17 @@ fn timestamp_of((kind, millis): (c_int, i64)) -> (TimestampKind, i64) {
 }
 
 #[inline]
-fn persistence_of(status: c_int) -> Persistence {
+/// What the status of a message means, with the id of the broker that has answered, or −1.
+///
+/// Without an answer librdkafka only concludes that a batch was written, from the success of a later
+/// one (`rd_kafka_dr_implicit_ack`). A broker that does not know the producer in that partition yet
+/// accepts a later batch, though it has refused the first.
+fn persistence_of(status: c_int, broker_id: i32) -> Persistence {
     const NOT: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED as c_int;
     const PERSISTED: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED as c_int;
     match status {
         NOT => Persistence::NotPersisted,
-        PERSISTED => Persistence::Persisted,
+        PERSISTED if broker_id >= 0 => Persistence::Persisted,
         _ => Persistence::PossiblyPersisted,
     }
 }

@@ -46,7 +46,13 @@ impl Delivery {
     }
 
     /// Returns [`Persisted`](Persistence::Persisted), or
-    /// [`PossiblyPersisted`](Persistence::PossiblyPersisted) with `acks=0`.
+    /// [`PossiblyPersisted`](Persistence::PossiblyPersisted) if no broker has confirmed the message:
+    ///
+    /// - with `acks=0`;
+    /// - with `enable.idempotence`, if librdkafka has got no answer for the message, or an error that
+    ///   goes away, and concludes from the success of a later one that it was written. That is wrong
+    ///   if the broker has refused it, and did not know the producer in that partition before: see
+    ///   [the page](crate::docs::order#what-librdkafka-concludes).
     pub fn persistence(&self) -> Persistence {
         self.persistence
     }

@@ -60,9 +60,10 @@ const CONFIG: &[(&str, &str)] = &[
 ///   only if it is pushed.
 /// - It validates no records: no keys of compacted topics, no timestamps, no `max.message.bytes`.
 /// - What a producer reports as persisted need not be in its log. With `enable.idempotence`
-///   librdkafka takes a batch for written once the mock accepts a later one, as a real broker would
-///   refuse that (`rd_kafka_dr_implicit_ack`). It also does so after a pushed
-///   [`DuplicateSequenceNumber`](RDKafkaErrorCode::DuplicateSequenceNumber).
+///   librdkafka takes a batch for written once the mock accepts a later one, as a real broker mostly
+///   would refuse that (`rd_kafka_dr_implicit_ack`). The delivery is
+///   [`PossiblyPersisted`](crate::Persistence::PossiblyPersisted) then. After a pushed
+///   [`DuplicateSequenceNumber`](RDKafkaErrorCode::DuplicateSequenceNumber) it is `Persisted`.
 ///
 /// Test these on real Kafka.
 ///

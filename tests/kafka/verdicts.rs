@@ -7,9 +7,11 @@ use futures::StreamExt;
 use futures::future::join_all;
 use libtest_mimic::Trial;
 use rdkafka::message::Message as _;
+use tokio::task::spawn_blocking;
 use tokio_rdkafka::{Persistence, Producer, ProducerRecord, RDKafkaErrorCode as Code, SendError};
 
 use crate::support::kafka::{Cluster, DEADLINE};
+use crate::support::proxy::{PRODUCE, Proxy};
 use crate::support::trials::{Module, many_threads};
 
 const MODULE: Module = Module("verdicts");
@@ -41,6 +43,11 @@ pub fn trials() -> Vec<Trial> {
             ),
         ]);
     }
+    trials.push(MODULE.trial_alone(
+        many_threads,
+        "what_no_broker_has_confirmed_is_not_persisted",
+        what_no_broker_has_confirmed,
+    ));
     trials
 }
 
@@ -188,4 +195,71 @@ async fn partitions_that_are_added(cluster: Cluster) {
         assert!(error.source().is_some(), "{error}");
         assert!(started.elapsed() < DEADLINE, "{error}");
     }
+}
+
+/// The leader refuses the first request, because a replica is down, and then accepts the second: it
+/// does not know the producer yet. librdkafka takes both for written.
+async fn what_no_broker_has_confirmed(cluster: Cluster) {
+    let topic = topic(&cluster, "min.insync.replicas", "3").await;
+    let node = {
+        let (cluster, topic) = (cluster.clone(), topic.clone());
+        let killed = spawn_blocking(move || {
+            let leader = cluster.leader(&topic, 0);
+            let node = (1..=3).find(|node| *node != leader).unwrap();
+            Cluster::node("kill", node);
+            let started = Instant::now();
+            while cluster.in_sync(&topic, 0) == 3 {
+                assert!(started.elapsed() < DEADLINE, "still in sync");
+            }
+            node
+        });
+        killed.await.unwrap()
+    };
+    let proxy = Proxy::new(&cluster);
+    let mut config = cluster.config();
+    config
+        .set("bootstrap.servers", proxy.bootstrap_servers())
+        .set("enable.idempotence", "true")
+        .set("batch.num.messages", "1")
+        // The second goes first.
+        .set("retry.backoff.ms", "5000")
+        .set("retry.backoff.max.ms", "5000");
+    let producer: Producer = config.create().unwrap();
+    producer.partitions_for(&topic, DEADLINE).await.unwrap();
+    let requests = [proxy.hold(PRODUCE), proxy.hold(PRODUCE)];
+    let enqueue = |payload| producer.try_enqueue(ProducerRecord::to(&topic).payload(payload));
+    let sent = ["first", "second"].map(|payload| enqueue(payload).unwrap());
+    requests[0].is_held().await;
+    requests[0].deliver().await;
+    requests[1].is_held().await;
+    cluster
+        .set_property(&topic, "min.insync.replicas", "2")
+        .await;
+    let other: Producer = cluster.config().create().unwrap();
+    let confirmed = other.send(ProducerRecord::to(&topic)).await.unwrap();
+    assert_eq!(confirmed.persistence(), Persistence::Persisted);
+    requests[1].deliver().await;
+
+    let results = join_all(sent).await;
+    let read = {
+        let (cluster, topic) = (cluster.clone(), topic.clone());
+        spawn_blocking(move || cluster.read_all(&topic, 0))
+    };
+    let read = read.await.unwrap();
+    for (payload, result) in ["first", "second"].into_iter().zip(results) {
+        let delivery = result.unwrap();
+        let is_there = read
+            .iter()
+            .any(|it| it.payload() == Some(payload.as_bytes()));
+        println!("{payload}: {delivery:?}, in the log: {is_there}");
+        let is_confirmed = delivery.persistence() == Persistence::Persisted;
+        assert_eq!(is_confirmed, delivery.broker_id().is_some(), "{delivery:?}");
+        assert_eq!(is_confirmed, delivery.offset().is_some(), "{delivery:?}");
+        assert!(is_there || !is_confirmed, "{payload} is lost");
+    }
+    producer.close().await;
+    other.close().await;
+    spawn_blocking(move || Cluster::node("start", node))
+        .await
+        .unwrap();
 }

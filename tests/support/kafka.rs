@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::OwnedMessage;
@@ -166,6 +169,20 @@ impl Cluster {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err(error) => panic!("{error:?}"),
             }
+        }
+    }
+
+    /// Sets a property of a topic, and clears its others.
+    pub async fn set_property(&self, topic: &str, property: &str, value: &str) {
+        let topic = ResourceSpecifier::Topic(topic);
+        let change = AlterConfig::new(topic).set(property, value);
+        let altered = self
+            .admin()
+            .alter_configs([&change], &Self::admin_options())
+            .await
+            .expect("an answer");
+        for result in altered {
+            result.expect("a property");
         }
     }
 
