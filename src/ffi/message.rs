@@ -305,12 +305,12 @@ fn timestamp_of((kind, millis): (c_int, i64)) -> (TimestampKind, i64) {
     (kind, millis)
 }
 
-#[inline]
 /// What the status of a message means, with the id of the broker that has answered, or −1.
 ///
 /// Without an answer librdkafka only concludes that a batch was written, from the success of a later
 /// one (`rd_kafka_dr_implicit_ack`). A broker that does not know the producer in that partition yet
 /// accepts a later batch, though it has refused the first.
+#[inline]
 fn persistence_of(status: c_int, broker_id: i32) -> Persistence {
     const NOT: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED as c_int;
     const PERSISTED: c_int = sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_PERSISTED as c_int;

@@ -85,8 +85,10 @@ use crate::values::{ConsumerGroupMetadata, TopicPartitionOffset};
 ///
 /// After each rebalance it compares the first record of each partition with the committed offset,
 /// and takes the consumer back there if they differ: librdkafka may begin at `auto.offset.reset`
-/// instead, if the group rebalances while a transaction of another instance is being committed.
-/// Nor does it follow a consumer that goes back behind what the loop has committed.
+/// instead, if the group rebalances while a transaction of another instance is being committed. With
+/// `latest` it finds out when the next record of the partition comes. A consumer that goes back behind
+/// what the loop has committed is taken back as well, once: if the log is shorter than it was,
+/// `auto.offset.reset` decides.
 ///
 /// A group without committed offsets begins as `auto.offset.reset` of the consumer says. Its default
 /// is `latest`: the first start then skips what the topic has already. Set it to `earliest`.

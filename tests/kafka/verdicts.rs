@@ -259,7 +259,12 @@ async fn what_no_broker_has_confirmed(cluster: Cluster) {
     }
     producer.close().await;
     other.close().await;
-    spawn_blocking(move || Cluster::node("start", node))
-        .await
-        .unwrap();
+    let revived = spawn_blocking(move || {
+        Cluster::node("start", node);
+        let started = Instant::now();
+        while !cluster.is_whole_for(node, &topic) {
+            assert!(started.elapsed() < DEADLINE, "node {node} is not back");
+        }
+    });
+    revived.await.unwrap();
 }

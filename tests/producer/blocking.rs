@@ -74,6 +74,13 @@ fn producer(cluster: &MockCluster) -> Producer {
     config(cluster).create().unwrap()
 }
 
+/// It sends nothing before a flush.
+fn lingering(cluster: &MockCluster) -> Producer {
+    let mut config = config(cluster);
+    config.set("linger.ms", "60000");
+    config.create().unwrap()
+}
+
 /// Its queue holds one message.
 fn small(cluster: &MockCluster) -> Producer {
     let mut config = config(cluster);
@@ -121,9 +128,10 @@ fn a_send_in_block_in_place() {
 
 #[test]
 fn a_flush_and_a_close_in_the_task_that_created_the_producer() {
-    in_the_task_that_created_it(|producer, _cluster| {
+    in_the_task_that_created_it(|_, cluster| {
+        let producer = lingering(&cluster);
         let delivery = producer.try_enqueue(record(1)).unwrap();
-        block_on(producer.flush()).unwrap();
+        assert_eq!(block_on(producer.flush()).unwrap().delivered, 1);
         block_on(delivery).unwrap();
         // This wakes the driver on this worker.
         block_on(producer.close());
@@ -303,14 +311,15 @@ fn a_flush_on_the_only_thread() {
         watched(move || {
             in_task(&runtime(), async {
                 let cluster = cluster("t", 1);
-                let producer = producer(&cluster);
+                let producer = lingering(&cluster);
                 for index in 0..3 {
                     let delivery = producer.try_enqueue(record(index)).unwrap();
-                    block_on(producer.flush()).unwrap();
+                    assert_eq!(block_on(producer.flush()).unwrap().delivered, 1);
                     assert_eq!(block_on(delivery).unwrap().offset(), Some(index));
                 }
                 // And the driver goes on.
-                producer.send(record(3)).await.unwrap();
+                let (sent, _) = tokio::join!(producer.send(record(3)), producer.flush());
+                sent.unwrap();
                 producer.close().await;
             });
         });

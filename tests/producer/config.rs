@@ -642,6 +642,8 @@ mod tls {
             let error = refused(&[(property, "no-such-library")]);
             assert_eq!(error.field(), Some(property), "{error}");
         }
+        // Whoever names the default provider has it.
+        create(&[("security.protocol", "ssl"), ("ssl.providers", "default")]).unwrap();
     }
 
     /// A folder with keys and certificates, removed at the end.
